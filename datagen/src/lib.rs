@@ -1,0 +1,4 @@
+//! Problems in, verified reasoning traces out: sources, the gym, verifiers and the durable trace store.
+
+pub mod problem;
+pub mod sample;

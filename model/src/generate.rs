@@ -1,0 +1,114 @@
+//! What every source of completions promises: a local model, an endpoint, a test double.
+//!
+//! A caller owns the queue of work ([`Jobs`]); the generator pulls requests when it has room and hands each completion
+//! back as it ends, in any order. A completion depends on its request alone, never on the requests beside it.
+
+use crate::sampling::{NoiseKey, Sampling};
+use serde::{Deserialize, Serialize};
+
+/// Who speaks in a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+}
+
+/// One turn of a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    pub role: Role,
+    pub content: String,
+}
+
+impl Message {
+    pub fn user(content: impl Into<String>) -> Self {
+        Self { role: Role::User, content: content.into() }
+    }
+}
+
+/// One completion asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The caller's own number for this request; it comes back with the completion.
+    pub id: u64,
+    pub messages: Vec<Message>,
+    pub sampling: Sampling,
+    /// Seeds this request's randomness; equal keys and prompts give equal completions.
+    pub noise: NoiseKey,
+}
+
+/// Why a completion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended its turn.
+    Stop,
+    /// It ran into `max_tokens` or the model's context length.
+    Length,
+}
+
+impl FinishReason {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// What came back for one request.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The text between `<think>` and `</think>`; empty for a model that does not think aloud.
+    pub reasoning: String,
+    /// The text after `</think>`, or all of it where there is no thinking block.
+    pub response: String,
+    /// Whether a thinking block was opened and never closed.
+    pub unterminated: bool,
+    pub finish_reason: FinishReason,
+    /// Token ids of the rendered prompt; empty where the generator does not know them.
+    pub prompt_token_ids: Vec<u32>,
+    /// Token ids of the completion, the end token included when the model wrote one.
+    pub token_ids: Vec<u32>,
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+}
+
+/// The caller's side of a generation: a queue to pull from and a place to put what is done.
+pub trait Jobs {
+    /// The next request, or `None` when there is no more work.
+    fn next(&mut self) -> Option<Request>;
+    /// Takes a finished completion; an error stops the generation and comes back from [`Generate::generate`].
+    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError>;
+    /// Asked between steps; `true` abandons what is in flight and returns.
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// What stopped the caller from taking a completion.
+pub type JobError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Turns requests into completions.
+pub trait Generate {
+    /// What a report calls this model.
+    fn name(&self) -> &str;
+    /// A hash of weights, tokenizer and template; equal fingerprints give equal completions.
+    fn fingerprint(&self) -> &str;
+    /// Works through `jobs` until it is empty.
+    fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError>;
+}
+
+/// Why a generation stopped early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenerateError {
+    #[error("the prompt has {prompt} tokens and the model's context holds {context}")]
+    PromptTooLong { prompt: usize, context: usize },
+    #[error("the model failed")]
+    Model(#[from] crate::Error),
+    #[error("the result could not be stored")]
+    Job(#[source] JobError),
+}
