@@ -8,6 +8,63 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("`{path}` could not be {action}")]
     Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    #[error("`{path}` is not the JSON expected here")]
+    Json { path: PathBuf, #[source] source: serde_json::Error },
+    #[error("`{folder}` holds neither `model.safetensors` nor `model.safetensors.index.json`")]
+    NoWeights { folder: PathBuf },
+    #[error("`{path}` is not a valid safetensors file: {reason}")]
+    Safetensors { path: PathBuf, reason: String },
+    #[error("tensor `{name}` stands in both `{path}` and `{other}`")]
+    DuplicateTensor { name: String, path: PathBuf, other: PathBuf },
+    #[error("tensor `{name}` is missing from `{path}`")]
+    MissingTensor { name: String, path: PathBuf },
+    #[error("tensors that the model has no place for in `{path}`: {names}")]
+    ExtraTensors { names: String, path: PathBuf },
+    #[error("tensor `{name}` in `{path}` has shape {found:?}, the model needs {expected:?}")]
+    TensorShape { name: String, path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
+    #[error("tensor `{name}` in `{path}` has type {found}, which is not supported")]
+    TensorType { name: String, path: PathBuf, found: String },
+    #[error("tensor `{name}` in `{path}` holds a number that is not finite, at element {at}")]
+    NotFinite { name: String, path: PathBuf, at: usize },
+    #[error("the index in `{folder}` points outside the folder: `{file}`")]
+    ShardPath { folder: PathBuf, file: String },
+    #[error("`{field}` = {value} in `{path}` is not supported")]
+    Unsupported { field: &'static str, value: String, path: PathBuf },
+    #[error("the tokenizer `{path}` {reason}")]
+    Tokenizer { path: PathBuf, reason: String },
+    #[error("the chat template of `{model}` failed: {reason}")]
+    Template { model: String, reason: String },
     #[error("a tensor operation failed")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(#[source] candle_core::Error),
+}
+
+/// A model's error keeps its own kind on its way through candle.
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        match error {
+            candle_core::Error::Wrapped(inner) => {
+                // candle keeps the original only behind `Display`; its text already names file and tensor.
+                Self::Tensor(candle_core::Error::Wrapped(inner))
+            }
+            other => Self::Tensor(other),
+        }
+    }
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoWeights { .. } => {
+                Some("point at a folder with safetensors weights; pickle files (`.bin`, `.pt`) are not read because loading them runs code".into())
+            }
+            Self::Safetensors { .. } | Self::NotFinite { .. } => {
+                Some("the file is damaged or incomplete: copy or download it again".into())
+            }
+            Self::MissingTensor { .. } | Self::TensorShape { .. } | Self::ExtraTensors { .. } => {
+                Some("`config.json` and the weights belong to different models, or the download is incomplete".into())
+            }
+            _ => None,
+        }
+    }
 }

@@ -1,0 +1,264 @@
+//! Causal attention over packed sequences: several sequences lie end to end in one batch and never see each other.
+//!
+//! For a query at position t of its sequence: y = sum_{s <= t} softmax_s(scale q . k_s) v_s. Heads of q share key-value
+//! heads in equal groups (GQA); keys and values may differ in width (MLA). Queries go in tiles, so the scores held
+//! at a time are [TILE, sequence length] for each thread; backward recomputes them (as in arXiv 2307.08691):
+//! with P the probabilities and D = rowsum(dy * y), dS = P (dy V^T - D), dq = scale dS k, dk = scale dS^T q, dv = P^T dy.
+
+use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::softmax::softmax_row;
+use crate::{cpu, simd};
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+const TILE: usize = 64;
+
+/// y [n, h, cv] for `q` [n, h, c], `k` [n, g, c], `v` [n, g, cv]; `offsets` (from 0 to n) separates the sequences.
+pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &Arc<[usize]>, scale: f64) -> Result<Tensor> {
+    let ((n, h, c), (kn, g, kc), (vn, vg, _)) = (q.dims3()?, k.dims3()?, v.dims3()?);
+    let covers = offsets.is_sorted() && offsets.first() == Some(&0) && offsets.last() == Some(&n);
+    if (kn, kc, vn, vg) != (n, c, n, g) || g == 0 || h % g != 0 || !covers {
+        bail!("causal_attention: q {:?}, k {:?}, v {:?}, offsets {offsets:?}", q.shape(), k.shape(), v.shape());
+    }
+    if cpu::fast(&[q, k, v]) {
+        let op = CausalAttention { offsets: offsets.clone(), scale: scale as f32 };
+        q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
+    } else {
+        reference(q, k, v, offsets, scale)
+    }
+}
+
+/// The same in candle's own ops, one sequence at a time.
+pub(crate) fn reference(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &[usize], scale: f64) -> Result<Tensor> {
+    let (_, h, _) = q.dims3()?;
+    let groups = h / k.dim(1)?;
+    // [t, g, c] -> [h, t, c], each key-value head repeated for its group of query heads.
+    let spread = |x: &Tensor| -> Result<Tensor> {
+        let (t, g, c) = x.dims3()?;
+        x.unsqueeze(2)?.broadcast_as((t, g, groups, c))?.reshape((t, h, c))?.transpose(0, 1)?.contiguous()
+    };
+    let mut parts = Vec::new();
+    for span in offsets.windows(2).filter(|span| span[1] > span[0]) {
+        let t = span[1] - span[0];
+        let part = |x: &Tensor| x.narrow(0, span[0], t);
+        let (q, k, v) = (part(q)?.transpose(0, 1)?.contiguous()?, spread(&part(k)?)?, spread(&part(v)?)?);
+        let hidden: Vec<u8> = (0..t * t).map(|i| u8::from(i % t > i / t)).collect();
+        let hidden = Tensor::from_vec(hidden, (1, t, t), q.device())?.broadcast_as((h, t, t))?;
+        let scores = (q.matmul(&k.transpose(1, 2)?)? * scale)?;
+        let never = Tensor::full(f32::NEG_INFINITY, (h, t, t), q.device())?.to_dtype(scores.dtype())?;
+        let scores = hidden.where_cond(&never, &scores)?;
+        let top = scores.max_keepdim(D::Minus1)?.detach();
+        let e = scores.broadcast_sub(&top)?.exp()?;
+        let p = e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?;
+        parts.push(p.matmul(&v)?.transpose(0, 1)?);
+    }
+    Tensor::cat(&parts, 0)
+}
+
+struct CausalAttention {
+    offsets: Arc<[usize]>,
+    scale: f32,
+}
+
+/// Sizes shared by the passes: h query heads, g key-value heads, c and cv head widths of keys and values.
+#[derive(Clone, Copy)]
+struct Sizes {
+    h: usize,
+    g: usize,
+    c: usize,
+    cv: usize,
+}
+
+/// A view of head `head` over `count` tokens from `start`, in rows of `heads * width` numbers.
+fn head(data: &[f32], start: usize, count: usize, heads: usize, head: usize, width: usize) -> Mat<'_> {
+    Mat::strided(&data[start * heads * width + head * width..], count, width, heads * width)
+}
+
+/// Probabilities of the queries `first..first + rows` of a sequence, [rows, first + rows].
+fn probabilities(out: &mut [f32], q: Mat<'_>, k: Mat<'_>, first: usize, scale: f32) {
+    let (rows, seen) = (q.rows, k.rows);
+    matmul(MatMut::new(out, rows, seen), q, k.t(), false, Threads::One);
+    for (row, scores) in out.chunks_mut(seen).enumerate() {
+        let (visible, future) = scores.split_at_mut(first + row + 1);
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                visible.iter_mut().for_each(|x| *x *= scale);
+                softmax_row(visible);
+            },
+        );
+        future.fill(0.0);
+    }
+}
+
+impl CausalAttention {
+    /// Every (sequence, head) pair: the units of parallel work.
+    fn units(&self, heads: usize) -> Vec<(usize, usize, usize)> {
+        let spans = self.offsets.windows(2).filter(|span| span[1] > span[0]);
+        spans.flat_map(|span| (0..heads).map(move |head| (span[0], span[1] - span[0], head))).collect()
+    }
+}
+
+impl CustomOp3 for CausalAttention {
+    fn name(&self) -> &'static str {
+        "causal_attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        lq: &Layout,
+        k: &CpuStorage,
+        lk: &Layout,
+        v: &CpuStorage,
+        lv: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((n, h, c), (_, g, cv)) = (lq.shape().dims3()?, lv.shape().dims3()?);
+        let (q, k, v) = (cpu::slice(q, lq)?, cpu::slice(k, lk)?, cpu::slice(v, lv)?);
+        let units = self.units(h);
+        let outputs: Vec<Vec<f32>> = units
+            .par_iter()
+            .map(|&(start, t, hq)| {
+                let hk = hq / (h / g);
+                let mut y = vec![0f32; t * cv];
+                let mut scores = vec![0f32; TILE.min(t) * t];
+                for first in (0..t).step_by(TILE) {
+                    let rows = TILE.min(t - first);
+                    let seen = first + rows;
+                    let p = &mut scores[..rows * seen];
+                    let (q, k) = (head(q, start + first, rows, h, hq, c), head(k, start, seen, g, hk, c));
+                    probabilities(p, q, k, first, self.scale);
+                    let out = MatMut::new(&mut y[first * cv..][..rows * cv], rows, cv);
+                    matmul(out, Mat::new(p, rows, seen), head(v, start, seen, g, hk, cv), false, Threads::One);
+                }
+                y
+            })
+            .collect();
+        let mut y = vec![0f32; n * h * cv];
+        for (&(start, _, hq), part) in units.iter().zip(&outputs) {
+            for (token, row) in part.chunks(cv).enumerate() {
+                y[((start + token) * h + hq) * cv..][..cv].copy_from_slice(row);
+            }
+        }
+        Ok((CpuStorage::F32(y), Shape::from((n, h, cv))))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        y: &Tensor,
+        dy: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let ((_, h, c), (_, g, cv)) = (q.dims3()?, v.dims3()?);
+        let sizes = Sizes { h, g, c, cv };
+        let (mut dq, mut dk, mut dv) = (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
+        let mut read = |q: &[f32], k: &[f32], v: &[f32], y: &[f32], dy: &[f32]| {
+            // One unit per (sequence, kv head): all query heads of the group add into the same dk and dv.
+            let units = self.units(g);
+            let parts: Vec<_> = units
+                .par_iter()
+                .map(|&(start, t, hk)| self.unit_backward(sizes, (start, t, hk), [q, k, v, y, dy]))
+                .collect();
+            for (&(start, _, hk), (part_q, part_k, part_v)) in units.iter().zip(&parts) {
+                place(&mut dq, part_q, start, h, hk * (h / g), (h / g) * c, c);
+                place(&mut dk, part_k, start, g, hk, c, c);
+                place(&mut dv, part_v, start, g, hk, cv, cv);
+            }
+            Ok(())
+        };
+        cpu::with(q, |q| {
+            cpu::with(k, |k| cpu::with(v, |v| cpu::with(y, |y| cpu::with(dy, |dy| read(q, k, v, y, dy)))))
+        })?;
+        Ok((Some(cpu::tensor(dq, q)?), Some(cpu::tensor(dk, k)?), Some(cpu::tensor(dv, v)?)))
+    }
+}
+
+/// Copies rows of `span` numbers into the columns from head `first_head` on of rows of `heads * width` numbers.
+fn place(out: &mut [f32], part: &[f32], start: usize, heads: usize, first_head: usize, span: usize, width: usize) {
+    for (token, row) in part.chunks(span).enumerate() {
+        out[((start + token) * heads + first_head) * width..][..span].copy_from_slice(row);
+    }
+}
+
+impl CausalAttention {
+    /// Gradients of one sequence and kv head: dq [t, h/g * c], dk [t, c], dv [t, cv].
+    fn unit_backward(
+        &self,
+        Sizes { h, g, c, cv }: Sizes,
+        (start, t, hk): (usize, usize, usize),
+        [q, k, v, y, dy]: [&[f32]; 5],
+    ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let group = h / g;
+        let (mut dq, mut dk, mut dv) = (vec![0f32; t * group * c], vec![0f32; t * c], vec![0f32; t * cv]);
+        let (mut p, mut ds) = (vec![0f32; TILE.min(t) * t], vec![0f32; TILE.min(t) * t]);
+        for member in 0..group {
+            let hq = hk * group + member;
+            for first in (0..t).step_by(TILE) {
+                let rows = TILE.min(t - first);
+                let seen = first + rows;
+                let (p, ds) = (&mut p[..rows * seen], &mut ds[..rows * seen]);
+                let (q, k) = (head(q, start + first, rows, h, hq, c), head(k, start, seen, g, hk, c));
+                let (y, dy) = (head(y, start + first, rows, h, hq, cv), head(dy, start + first, rows, h, hq, cv));
+                probabilities(p, q, k, first, self.scale);
+                let v = head(v, start, seen, g, hk, cv);
+                matmul(MatMut::new(ds, rows, seen), dy, v.t(), false, Threads::One);
+                for row in 0..rows {
+                    let at = row * y.row_stride;
+                    let (p, ds) = (&p[row * seen..][..seen], &mut ds[row * seen..][..seen]);
+                    simd::dispatch(
+                        #[inline(always)]
+                        || {
+                            let shared = simd::dot(&y.data[at..][..cv], &dy.data[at..][..cv]);
+                            for (ds, p) in ds.iter_mut().zip(p) {
+                                *ds = p * (*ds - shared) * self.scale;
+                            }
+                        },
+                    );
+                }
+                let (p, ds) = (Mat::new(p, rows, seen), Mat::new(ds, rows, seen));
+                let out = MatMut::strided(&mut dq[first * group * c + member * c..], rows, c, group * c);
+                matmul(out, ds, k, false, Threads::One);
+                matmul(MatMut::new(&mut dk[..seen * c], seen, c), ds.t(), q, true, Threads::One);
+                matmul(MatMut::new(&mut dv[..seen * cv], seen, cv), p.t(), dy, true, Threads::One);
+            }
+        }
+        (dq, dk, dv)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Case, close, random};
+
+    #[test]
+    fn agrees_with_the_reference_and_finite_differences() -> Result<()> {
+        // (h, g, c, cv) and sequences: one token, tile borders, empty sequences, grouped heads, unequal widths.
+        for ((h, g, c, cv), offsets) in [
+            ((2, 2, 4, 4), vec![0, 1, 9]),
+            ((4, 2, 3, 5), vec![0, 7, 7, 12]),
+            ((2, 1, 4, 3), vec![0, TILE + 3, TILE + 8]),
+        ] {
+            let n = offsets[offsets.len() - 1];
+            let offsets: Arc<[usize]> = offsets.into();
+            let inputs = vec![(random(&[n, h, c], 1) * 3.0)?, random(&[n, g, c], 2), random(&[n, g, cv], 3)];
+            Case::new(inputs).agrees(
+                |a| causal_attention(&a[0], &a[1], &a[2], &offsets, 0.7),
+                |a| reference(&a[0], &a[1], &a[2], &offsets, 0.7),
+            )?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn packed_sequences_do_not_see_each_other() -> Result<()> {
+        let (q, k, v) = (random(&[9, 2, 4], 1), random(&[9, 2, 4], 2), random(&[9, 2, 4], 3));
+        let packed = causal_attention(&q, &k, &v, &[0, 4, 9].into(), 0.5)?;
+        let part = |t: &Tensor| t.narrow(0, 4, 5);
+        let alone = causal_attention(&part(&q)?, &part(&k)?, &part(&v)?, &[0, 5].into(), 0.5)?;
+        close("second sequence", &packed.narrow(0, 4, 5)?, &alone, 1e-6)
+    }
+}

@@ -1,0 +1,168 @@
+//! Output head and cross-entropy in one operation, without ever holding all the logits (as in arXiv 2411.09009).
+//!
+//! loss = sum over rows j with a target of weight_j (logsumexp(h_j W^T) - (h_j W^T)_{target_j}).
+//! Rows go through in chunks; when a gradient is wanted it is computed in the same pass, since the logits are at hand:
+//! dh_j = weight_j (softmax(logits_j) - onehot) W, dW = sum_j weight_j (softmax(logits_j) - onehot)^T h_j.
+
+use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::{cpu, simd};
+use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// Rows per chunk: the logits of one chunk are all that is ever held.
+const CHUNK: usize = 256;
+
+/// Weighted sum of cross-entropies as a scalar.
+///
+/// `hidden_nd` [n, d], `head_vd` [v, d]; row j predicts `targets[j]` with weight `weights[j]`; weight 0 skips the row.
+pub fn linear_cross_entropy(hidden_nd: &Tensor, head_vd: &Tensor, targets: &[u32], weights: &[f32]) -> Result<Tensor> {
+    let (n, d) = hidden_nd.dims2()?;
+    let (v, hd) = head_vd.dims2()?;
+    if d != hd || targets.len() != n || weights.len() != n {
+        bail!(
+            "linear_cross_entropy: hidden {:?}, head {:?}, {} targets, {} weights",
+            hidden_nd.shape(),
+            head_vd.shape(),
+            targets.len(),
+            weights.len()
+        );
+    }
+    if let Some(bad) = targets.iter().zip(weights).find(|&(&t, &w)| w != 0.0 && t as usize >= v) {
+        bail!("linear_cross_entropy: target {} with a vocabulary of {v}", bad.0);
+    }
+    if !cpu::fast(&[hidden_nd, head_vd]) {
+        return reference(hidden_nd, head_vd, targets, weights);
+    }
+    let op = LinearCrossEntropy {
+        targets: targets.into(),
+        weights: weights.into(),
+        wants_gradient: hidden_nd.track_op() || head_vd.track_op(),
+        gradient: Arc::default(),
+    };
+    hidden_nd.contiguous()?.apply_op2(&head_vd.contiguous()?, op)
+}
+
+/// The same in candle's own ops.
+pub(crate) fn reference(h: &Tensor, head_vd: &Tensor, targets: &[u32], weights: &[f32]) -> Result<Tensor> {
+    let logits = h.matmul(&head_vd.t()?)?;
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+    let logsumexp = shifted.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    // Rows without weight may carry any target; point them at id 0.
+    let picked: Vec<u32> = targets.iter().zip(weights).map(|(&t, &w)| if w == 0.0 { 0 } else { t }).collect();
+    let index = Tensor::new(picked, h.device())?.unsqueeze(1)?;
+    let losses = (logsumexp - shifted.gather(&index, 1)?)?.squeeze(1)?;
+    (losses * Tensor::new(weights, h.device())?.to_dtype(h.dtype())?)?.sum_all()
+}
+
+type Gradient = Arc<Mutex<Option<(Vec<f32>, Vec<f32>)>>>;
+
+struct LinearCrossEntropy {
+    targets: Arc<[u32]>,
+    weights: Arc<[f32]>,
+    wants_gradient: bool,
+    /// (dh, dW) of the forward pass, taken by the backward pass.
+    gradient: Gradient,
+}
+
+/// Turns one row of logits into `weight * (softmax - onehot)` and returns `weight * cross-entropy`.
+#[inline(always)]
+fn loss_row(logits: &mut [f32], target: usize, weight: f32) -> f64 {
+    let top = simd::max(logits);
+    let at_target = logits[target] - top;
+    for x in logits.iter_mut() {
+        *x = simd::exp(*x - top);
+    }
+    let total = simd::sum(logits, |x| x);
+    let scale = weight / total;
+    for x in logits.iter_mut() {
+        *x *= scale;
+    }
+    logits[target] -= weight;
+    f64::from(weight) * (f64::from(total).ln() - f64::from(at_target))
+}
+
+impl CustomOp2 for LinearCrossEntropy {
+    fn name(&self) -> &'static str {
+        "linear_cross_entropy"
+    }
+
+    fn cpu_fwd(&self, h: &CpuStorage, lh: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, d) = lh.shape().dims2()?;
+        let (v, _) = lw.shape().dims2()?;
+        let (h, w) = (cpu::slice(h, lh)?, cpu::slice(w, lw)?);
+        let rows: Vec<usize> = (0..self.targets.len()).filter(|&j| self.weights[j] != 0.0).collect();
+        let size = if self.wants_gradient { (h.len(), w.len()) } else { (0, 0) };
+        let (mut dh, mut dw) = (vec![0f32; size.0], vec![0f32; size.1]);
+        let mut total = 0f64;
+        let mut logits = vec![0f32; CHUNK.min(rows.len()) * v];
+        for rows in rows.chunks(CHUNK) {
+            let k = rows.len();
+            let packed: Vec<f32> = rows.iter().flat_map(|&j| &h[j * d..][..d]).copied().collect();
+            let packed = Mat::new(&packed, k, d);
+            let logits = &mut logits[..k * v];
+            matmul(MatMut::new(logits, k, v), packed, Mat::new(w, v, d).t(), false, Threads::All);
+            let losses: Vec<f64> = logits
+                .par_chunks_mut(v)
+                .zip(rows.par_iter())
+                .map(|(logits, &j)| {
+                    simd::dispatch(
+                        #[inline(always)]
+                        || loss_row(logits, self.targets[j] as usize, self.weights[j]),
+                    )
+                })
+                .collect();
+            total += losses.iter().sum::<f64>();
+            if self.wants_gradient {
+                let dlogits = Mat::new(logits, k, v);
+                let mut packed_dh = vec![0f32; k * d];
+                matmul(MatMut::new(&mut packed_dh, k, d), dlogits, Mat::new(w, v, d), false, Threads::All);
+                rows.iter().zip(packed_dh.chunks(d)).for_each(|(&j, row)| dh[j * d..][..d].copy_from_slice(row));
+                matmul(MatMut::new(&mut dw, v, d), dlogits.t(), packed, true, Threads::All);
+            }
+        }
+        if self.wants_gradient {
+            *self.gradient.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((dh, dw));
+        }
+        Ok((CpuStorage::F32(vec![total as f32]), Shape::from(())))
+    }
+
+    fn bwd(&self, h: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let taken = self.gradient.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        let Some((mut dh, mut dw)) = taken else {
+            bail!("linear_cross_entropy: backward ran twice over one forward pass");
+        };
+        let scale = dy.to_dtype(DType::F32)?.to_scalar::<f32>()?;
+        if scale != 1.0 {
+            dh.par_iter_mut().for_each(|g| *g *= scale);
+            dw.par_iter_mut().for_each(|g| *g *= scale);
+        }
+        Ok((Some(cpu::tensor(dh, h)?), Some(cpu::tensor(dw, w)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Case, random};
+
+    #[test]
+    fn agrees_with_the_reference_across_chunk_borders() -> candle_core::Result<()> {
+        for n in [3, super::CHUNK + 9] {
+            let targets: Vec<u32> = (0..n as u32).map(|j| if j % 3 == 2 { u32::MAX } else { j * 5 % 11 }).collect();
+            let weights: Vec<f32> = (0..n).map(|j| if j % 3 == 2 { 0.0 } else { 0.01 + j as f32 * 1e-4 }).collect();
+            let inputs = vec![(random(&[n, 6], 1) * 4.0)?, random(&[11, 6], 2)];
+            Case::new(inputs).agrees(
+                |a| super::linear_cross_entropy(&a[0], &a[1], &targets, &weights),
+                |a| super::reference(&a[0], &a[1], &targets, &weights),
+            )?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_target_outside_the_vocabulary_is_an_error() {
+        let (h, w) = (random(&[2, 3], 1), random(&[4, 3], 2));
+        assert!(super::linear_cross_entropy(&h, &w, &[1, 4], &[1.0, 1.0]).is_err());
+        assert!(super::linear_cross_entropy(&h, &w, &[1, 4], &[1.0, 0.0]).is_ok());
+    }
+}

@@ -1,0 +1,154 @@
+//! Matrix products over strided views: one safe wrapper around the `gemm` crate.
+
+use gemm::Parallelism;
+
+/// A read-only matrix inside a slice. Element (row, col) is `data[row * row_stride + col * col_stride]`.
+#[derive(Clone, Copy)]
+pub(crate) struct Mat<'a> {
+    pub data: &'a [f32],
+    pub rows: usize,
+    pub cols: usize,
+    pub row_stride: usize,
+    pub col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// A dense row-major matrix.
+    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    /// Rows that lie `row_stride` apart.
+    pub(crate) fn strided(data: &'a [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self { data, rows, cols, row_stride, col_stride: 1 }
+    }
+
+    /// The transpose, as a view.
+    pub(crate) fn t(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+        }
+    }
+}
+
+/// The last index a view touches, plus one.
+fn extent(rows: usize, cols: usize, row_stride: usize, col_stride: usize) -> usize {
+    if rows == 0 || cols == 0 { 0 } else { (rows - 1) * row_stride + (cols - 1) * col_stride + 1 }
+}
+
+/// Where a product goes.
+pub(crate) struct MatMut<'a> {
+    data: &'a mut [f32],
+    rows: usize,
+    cols: usize,
+    row_stride: usize,
+}
+
+impl<'a> MatMut<'a> {
+    pub(crate) fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
+        Self { data, rows, cols, row_stride: cols }
+    }
+
+    pub(crate) fn strided(data: &'a mut [f32], rows: usize, cols: usize, row_stride: usize) -> Self {
+        Self { data, rows, cols, row_stride }
+    }
+}
+
+/// How many threads a product may use.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Threads {
+    /// This one only: the caller already runs in parallel.
+    One,
+    /// All of rayon's, where the product is large enough to pay for it.
+    All,
+}
+
+/// `out = a b`, or `out += a b` with `accumulate`.
+pub(crate) fn matmul(out: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, accumulate: bool, threads: Threads) {
+    let (m, n, k) = (out.rows, out.cols, a.cols);
+    assert_eq!((a.rows, b.rows, b.cols), (m, k, n), "matmul shapes");
+    assert!(extent(a.rows, a.cols, a.row_stride, a.col_stride) <= a.data.len(), "matmul: left operand out of bounds");
+    assert!(extent(b.rows, b.cols, b.row_stride, b.col_stride) <= b.data.len(), "matmul: right operand out of bounds");
+    assert!(extent(m, n, out.row_stride, 1) <= out.data.len(), "matmul: result out of bounds");
+    assert!(m <= 1 || n <= out.row_stride, "matmul: rows of the result overlap");
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 {
+        if !accumulate {
+            out.data.chunks_mut(out.row_stride).take(m).for_each(|row| row[..n].fill(0.0));
+        }
+        return;
+    }
+    // Below this size waking the other threads costs more than they save.
+    let parallel = threads == Threads::All && m * n * k > 64 * 64 * 64;
+    let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
+    // SAFETY: the asserts above keep every access of the three views inside its slice, `out` is borrowed mutably
+    // and so overlaps neither operand, and its rows do not overlap each other.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            out.data.as_mut_ptr(),
+            1,
+            out.row_stride as isize,
+            accumulate,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_the_triple_loop_in_every_layout() {
+        let (m, k, n) = (5, 7, 3);
+        let a: Vec<f32> = (0..m * k).map(|i| (i as f32 * 0.7).sin()).collect();
+        let b: Vec<f32> = (0..k * n).map(|i| (i as f32 * 0.3).cos()).collect();
+        let at: Vec<f32> = (0..k * m).map(|i| a[(i % m) * k + i / m]).collect();
+        let bt: Vec<f32> = (0..n * k).map(|i| b[(i % k) * n + i / k]).collect();
+        for (left, right) in [
+            (Mat::new(&a, m, k), Mat::new(&b, k, n)),
+            (Mat::new(&at, k, m).t(), Mat::new(&b, k, n)),
+            (Mat::new(&a, m, k), Mat::new(&bt, n, k).t()),
+        ] {
+            for accumulate in [false, true] {
+                let mut out = vec![0.5; m * 4];
+                matmul(MatMut::strided(&mut out, m, n, 4), left, right, accumulate, Threads::All);
+                for row in 0..m {
+                    for col in 0..n {
+                        let start = if accumulate { 0.5 } else { 0.0 };
+                        let exact: f64 = (0..k).map(|x| f64::from(a[row * k + x]) * f64::from(b[x * n + col])).sum();
+                        assert!((f64::from(out[row * 4 + col]) - exact - start).abs() < 1e-5);
+                    }
+                    assert_eq!(out[row * 4 + 3], 0.5, "padding between rows stays untouched");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_inner_dimension_gives_zero() {
+        let mut out = vec![3.0; 4];
+        matmul(MatMut::new(&mut out, 2, 2), Mat::new(&[], 2, 0), Mat::new(&[], 0, 2), false, Threads::One);
+        assert_eq!(out, [0.0; 4]);
+    }
+}

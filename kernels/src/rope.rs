@@ -1,0 +1,137 @@
+//! Rotary position embedding (arXiv 2104.09864) in both layouts in use.
+//!
+//! Pair i of a head is rotated by the angle of its position: (a, b) -> (a cos - b sin, a sin + b cos). The pair is
+//! (x_i, x_{i + p/2}) in the half-split layout (Llama, Qwen) and (x_{2i}, x_{2i+1}) in the interleaved one (DeepSeek).
+//! Backward is the rotation by the negative angle.
+
+use crate::{cpu, simd};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Which two elements of a head make a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopeLayout {
+    /// (x_i, x_{i + p/2}), as in Llama and Qwen.
+    HalfSplit,
+    /// (x_{2i}, x_{2i+1}), as in DeepSeek.
+    Interleaved,
+}
+
+impl RopeLayout {
+    #[inline(always)]
+    fn pair(self, i: usize, p: usize) -> (usize, usize) {
+        match self {
+            Self::HalfSplit => (i, i + p / 2),
+            Self::Interleaved => (2 * i, 2 * i + 1),
+        }
+    }
+}
+
+/// Rotates `x` [n, h, p]; `cos` and `sin` are [n, p/2], one row for each of the n tokens.
+pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
+    let (n, _, p) = x.dims3()?;
+    if p % 2 != 0 || cos.dims2()? != (n, p / 2) || sin.dims2()? != (n, p / 2) {
+        bail!("rope: input {:?} does not fit tables {:?} and {:?}", x.shape(), cos.shape(), sin.shape());
+    }
+    if !cpu::fast(&[x, cos, sin]) {
+        return reference(x, cos, sin, layout);
+    }
+    let table = |t: &Tensor| -> Result<Arc<[f32]>> { cpu::with(t, |values| Ok(values.into())) };
+    x.contiguous()?.apply_op1(Rope { cos: table(cos)?, sin: table(sin)?, layout })
+}
+
+/// The same in candle's own ops.
+pub(crate) fn reference(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
+    let (n, h, p) = x.dims3()?;
+    let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
+    let (a, b) = match layout {
+        RopeLayout::HalfSplit => (x.narrow(2, 0, p / 2)?, x.narrow(2, p / 2, p / 2)?),
+        RopeLayout::Interleaved => {
+            let pairs = x.reshape((n, h, p / 2, 2))?;
+            (pairs.narrow(3, 0, 1)?.squeeze(3)?, pairs.narrow(3, 1, 1)?.squeeze(3)?)
+        }
+    };
+    let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
+    let second = (a.broadcast_mul(&sin)? + b.broadcast_mul(&cos)?)?;
+    match layout {
+        RopeLayout::HalfSplit => Tensor::cat(&[first, second], 2),
+        RopeLayout::Interleaved => Tensor::stack(&[first, second], 3)?.reshape((n, h, p)),
+    }
+}
+
+struct Rope {
+    cos: Arc<[f32]>,
+    sin: Arc<[f32]>,
+    layout: RopeLayout,
+}
+
+impl Rope {
+    /// Rotates by the table's angles, or back with `direction` -1.
+    fn rotate(&self, x: &[f32], h: usize, p: usize, direction: f32) -> Vec<f32> {
+        let mut y = vec![0f32; x.len()];
+        let tokens = self.cos.par_chunks(p / 2).zip(self.sin.par_chunks(p / 2));
+        y.par_chunks_mut(h * p).zip(x.par_chunks(h * p)).zip(tokens).with_min_len(64).for_each(|((y, x), (cos, sin))| {
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    for (y, x) in y.chunks_exact_mut(p).zip(x.chunks_exact(p)) {
+                        for i in 0..p / 2 {
+                            let (first, second) = self.layout.pair(i, p);
+                            let (a, b, s) = (x[first], x[second], sin[i] * direction);
+                            y[first] = a * cos[i] - b * s;
+                            y[second] = a * s + b * cos[i];
+                        }
+                    }
+                },
+            );
+        });
+        y
+    }
+}
+
+impl CustomOp1 for Rope {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, h, p) = layout.shape().dims3()?;
+        let y = self.rotate(cpu::slice(x, layout)?, h, p, 1.0);
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
+        let (_, h, p) = x.dims3()?;
+        Ok(Some(cpu::with(dy, |dy| cpu::tensor(self.rotate(dy, h, p, -1.0), x))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Case, random};
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn agrees_with_the_reference_and_finite_differences() -> Result<()> {
+        for layout in [RopeLayout::HalfSplit, RopeLayout::Interleaved] {
+            let (cos, sin) = (random(&[5, 4], 8), random(&[5, 4], 9));
+            Case::new(vec![random(&[5, 3, 8], 1)]).agrees(
+                |a| rope(&a[0], &cos, &sin, layout),
+                |a| reference(&a[0], &cos.to_dtype(DType::F64)?, &sin.to_dtype(DType::F64)?, layout),
+            )?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_quarter_turn_by_hand() -> Result<()> {
+        let x = Tensor::new(&[[[1f32, 2.0, 3.0, 4.0]]], &Device::Cpu)?;
+        let (cos, sin) = (Tensor::new(&[[0f32, 1.0]], &Device::Cpu)?, Tensor::new(&[[1f32, 0.0]], &Device::Cpu)?);
+        let turned = |layout| rope(&x, &cos, &sin, layout)?.flatten_all()?.to_vec1::<f32>();
+        assert_eq!(turned(RopeLayout::HalfSplit)?, [-3.0, 2.0, 1.0, 4.0]);
+        assert_eq!(turned(RopeLayout::Interleaved)?, [-2.0, 1.0, 3.0, 4.0]);
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Elementwise building blocks that the compiler vectorises for the instruction set found at run time.
+
+/// Runs `f` compiled for the best instruction set of this machine. `f` must be `#[inline(always)]` all the way down.
+pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
+    struct Op<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Op<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    // Detection is cached inside `Arch::new`.
+    pulp::Arch::new().dispatch(Op(f))
+}
+
+/// exp(x) to about 2 ulp, branch-free so that it vectorises (Cephes `expf`: exp(x) = 2^n exp(r), |r| <= ln(2)/2).
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
+    let inside = x.clamp(-87.0, 88.0);
+    let n = (inside * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let r = inside - n * LN2_HIGH - n * LN2_LOW;
+    let p = 1.987_569_1e-4;
+    let p = p * r + 1.398_2e-3;
+    let p = p * r + 8.333_452e-3;
+    let p = p * r + 4.166_579_6e-2;
+    let p = p * r + 1.666_666_5e-1;
+    let p = p * r + 5.000_000_1e-1;
+    let p = p * r * r + r + 1.0;
+    // n is within [-126, 127] after the clamp, so the biased exponent is in range.
+    let scale = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    // Below the smallest normal number the true value is as good as zero; a select, so the loop stays branch-free.
+    if x < -87.0 { 0.0 } else { p * scale }
+}
+
+/// Sum in eight lanes, in an order that does not depend on the instruction set.
+#[inline(always)]
+pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0f32; 16];
+    let (chunks, tail) = values.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += f(x);
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(tail) {
+        *lane += f(x);
+    }
+    fold(lanes)
+}
+
+/// Dot product, summed like [`sum`].
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0f32; 16];
+    let (a_chunks, a_tail) = a.as_chunks::<16>();
+    let (b_chunks, b_tail) = b.as_chunks::<16>();
+    for (x, y) in a_chunks.iter().zip(b_chunks) {
+        for lane in 0..16 {
+            lanes[lane] += x[lane] * y[lane];
+        }
+    }
+    for ((lane, x), y) in lanes.iter_mut().zip(a_tail).zip(b_tail) {
+        *lane += x * y;
+    }
+    fold(lanes)
+}
+
+#[inline(always)]
+fn fold(lanes: [f32; 16]) -> f32 {
+    let mut total = 0.0;
+    for lane in 0..8 {
+        total += lanes[lane] + lanes[lane + 8];
+    }
+    total
+}
+
+/// The largest value, -inf for none.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (chunks, tail) = values.as_chunks::<16>();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x > *lane { x } else { *lane };
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(tail) {
+        *lane = if x > *lane { x } else { *lane };
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn exp_is_close_to_the_exact_one() {
+        for step in -8600..8700 {
+            let x = step as f32 / 100.0;
+            let exact = f64::from(x).exp();
+            let error = (f64::from(super::exp(x)) - exact).abs() / exact;
+            assert!(error < 4e-7, "exp({x}): relative error {error}");
+        }
+        assert_eq!(super::exp(-1000.0), 0.0);
+    }
+
+    #[test]
+    fn reductions_match_the_plain_ones() {
+        let a: Vec<f32> = (0..77).map(|i| (i as f32 * 0.37).sin()).collect();
+        let b: Vec<f32> = (0..77).map(|i| (i as f32 * 0.11).cos()).collect();
+        let exact: f64 = a.iter().zip(&b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum();
+        assert!((f64::from(super::dispatch(|| super::dot(&a, &b))) - exact).abs() < 1e-5);
+        let exact: f64 = a.iter().map(|&x| f64::from(x)).sum();
+        assert!((f64::from(super::dispatch(|| super::sum(&a, |x| x))) - exact).abs() < 1e-5);
+        assert_eq!(super::max(&a), a.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    }
+}

@@ -1,0 +1,50 @@
+//! Memory of past tokens: one tensor [slots, capacity, heads, width] for each thing a layer keeps.
+//!
+//! The model says what it keeps (keys and values, or one latent); whoever runs it owns the cache and hands out slots.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+/// What a model keeps of one token in every layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheSpec {
+    pub layers: usize,
+    /// (heads, width) of each tensor of a layer.
+    pub tensors: Vec<(usize, usize)>,
+}
+
+impl CacheSpec {
+    /// Numbers kept per token over all layers.
+    pub fn elements_per_token(&self) -> usize {
+        self.layers * self.tensors.iter().map(|(heads, width)| heads * width).sum::<usize>()
+    }
+}
+
+/// Room for `slots` sequences of up to `capacity` tokens.
+pub struct Cache {
+    layers: Vec<Vec<Tensor>>,
+    slots: usize,
+    capacity: usize,
+}
+
+impl Cache {
+    pub fn new(spec: &CacheSpec, slots: usize, capacity: usize, device: &Device) -> Result<Self> {
+        let layer = || {
+            let shape = |&(heads, width): &(usize, usize)| (slots, capacity, heads, width);
+            spec.tensors.iter().map(|t| Tensor::zeros(shape(t), DType::F32, device)).collect()
+        };
+        Ok(Self { layers: (0..spec.layers).map(|_| layer()).collect::<Result<_>>()?, slots, capacity })
+    }
+
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// The most tokens a slot holds.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn tensor(&self, layer: usize, index: usize) -> &Tensor {
+        &self.layers[layer][index]
+    }
+}

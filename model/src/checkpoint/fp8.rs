@@ -1,0 +1,83 @@
+//! DeepSeek's FP8 weights: e4m3 numbers with one f32 scale for each 128 x 128 block.
+//!
+//! `X.weight` [o, i] holds e4m3, `X.weight_scale_inv` [ceil(o/128), ceil(i/128)] the scales; despite the name the weight
+//! is e4m3 times scale (DeepSeek-V3 `inference/kernel.py`, `README_WEIGHTS.md`). Blocks at the edges may be partial.
+
+use float8::F8E4M3;
+
+/// Rows and columns of a block.
+pub const BLOCK: usize = 128;
+
+/// The largest finite e4m3 number.
+const E4M3_MAX: f32 = 448.0;
+
+/// A quantised matrix.
+pub struct Fp8Block {
+    /// e4m3 bytes, row-major [o, i].
+    pub bytes: Vec<u8>,
+    /// Scales, row-major [ceil(o/128), ceil(i/128)].
+    pub scale_inv: Vec<f32>,
+}
+
+impl Fp8Block {
+    /// Rounds `weight` [o, i] to nearest, each block scaled so that its largest number becomes 448.
+    pub fn quantise(weight: &[f32], o: usize, i: usize) -> Self {
+        let (block_rows, block_cols) = (o.div_ceil(BLOCK), i.div_ceil(BLOCK));
+        let mut largest = vec![0f32; block_rows * block_cols];
+        for (row, values) in weight.chunks(i).enumerate() {
+            for (col, value) in values.iter().enumerate() {
+                let block = &mut largest[row / BLOCK * block_cols + col / BLOCK];
+                *block = block.max(value.abs());
+            }
+        }
+        let scale_inv: Vec<f32> = largest.iter().map(|&max| if max > 0.0 { max / E4M3_MAX } else { 1.0 }).collect();
+        let bytes = weight
+            .iter()
+            .enumerate()
+            .map(|(at, value)| {
+                let (row, col) = (at / i, at % i);
+                F8E4M3::from_f32(value / scale_inv[row / BLOCK * block_cols + col / BLOCK]).to_bits()
+            })
+            .collect();
+        Self { bytes, scale_inv }
+    }
+
+    /// The matrix in f32.
+    pub fn dequantise(bytes: &[u8], scale_inv: &[f32], i: usize) -> Vec<f32> {
+        let values: Vec<f32> = (0..=u8::MAX).map(|bits| F8E4M3::from_bits(bits).to_f32()).collect();
+        let block_cols = i.div_ceil(BLOCK);
+        let mut out = Vec::with_capacity(bytes.len());
+        for (row, bytes) in bytes.chunks(i).enumerate() {
+            let scales = &scale_inv[row / BLOCK * block_cols..][..block_cols];
+            out.extend(bytes.iter().enumerate().map(|(col, &byte)| values[byte as usize] * scales[col / BLOCK]));
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_blocks_come_back_within_half_a_step() {
+        let (o, i) = (130, 200);
+        let weight: Vec<f32> =
+            (0..o * i).map(|at| ((at as f32) * 0.37).sin() * if at / i < 128 { 1.0 } else { 100.0 }).collect();
+        let packed = Fp8Block::quantise(&weight, o, i);
+        assert_eq!(packed.scale_inv.len(), 4);
+        let back = Fp8Block::dequantise(&packed.bytes, &packed.scale_inv, i);
+        for (at, (found, exact)) in back.iter().zip(&weight).enumerate() {
+            let scale = packed.scale_inv[at / i / BLOCK * 2 + at % i / BLOCK];
+            // e4m3 keeps three bits after the leading one; below 2^-6 its step is 2^-9.
+            let allowed = (exact.abs() / 16.0).max(scale * 2f32.powi(-10)) * 1.001;
+            assert!((found - exact).abs() <= allowed, "element {at}: {found} against {exact}");
+        }
+    }
+
+    #[test]
+    fn a_block_of_zeros_stays_zero() {
+        let packed = Fp8Block::quantise(&[0.0; 4], 2, 2);
+        assert_eq!(Fp8Block::dequantise(&packed.bytes, &packed.scale_inv, 2), [0.0; 4]);
+    }
+}

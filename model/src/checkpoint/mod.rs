@@ -1,0 +1,12 @@
+//! Checkpoint folders in Hugging Face's layout: `config.json`, safetensors in one file or sharded with an index.
+//!
+//! The only room that knows the safetensors format. Reading maps the files and checks names, shapes and bounds before
+//! any number is used; writing is durable (temporary file, fsync, rename, fsync of the folder).
+
+mod fp8;
+mod read;
+mod write;
+
+pub use fp8::{BLOCK, Fp8Block};
+pub use read::Checkpoint;
+pub use write::{Stored, fingerprint, write_bytes, write_tensors};

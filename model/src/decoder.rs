@@ -1,0 +1,55 @@
+//! What the engine and the trainer ask of a language model, whatever its architecture.
+
+use crate::batch::Batch;
+use crate::cache::{Cache, CacheSpec};
+use candle_core::{Device, Result, Tensor, Var};
+
+/// A causal language model: weights only; cache, positions and randomness are arguments.
+pub trait Decoder: Send + Sync {
+    /// Final hidden states [n, d] of all rows of `batch`, after the last norm.
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor>;
+    /// The output head [v, d]: logits are `hidden head^T`.
+    fn head(&self) -> &Tensor;
+    fn cache_spec(&self) -> CacheSpec;
+    /// The longest sequence the model was made for.
+    fn context_length(&self) -> usize;
+    fn device(&self) -> &Device;
+
+    /// Logits [n, v] of all rows.
+    fn logits(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+        retort_kernels::linear(&self.hidden(batch, cache)?, self.head())
+    }
+}
+
+/// A prediction further ahead than the next token (multi-token prediction).
+pub struct Ahead {
+    /// Row i predicts the token `distance` places after row i.
+    pub hidden_nd: Tensor,
+    pub distance: usize,
+    /// Factor of this prediction's cross-entropy in the loss.
+    pub weight: f64,
+}
+
+/// What a model gives its trainer for one batch.
+pub struct TrainOutput {
+    /// Final hidden states; row i predicts the token after row i.
+    pub hidden_nd: Tensor,
+    pub head_vd: Tensor,
+    pub ahead: Vec<Ahead>,
+    /// Further terms of the loss, already weighted, with a name for the log.
+    pub regularisers: Vec<(&'static str, Tensor)>,
+}
+
+/// A model whose parameters can be fitted.
+pub trait Trainable: Decoder {
+    /// Parameters by the name under which the model holds them, in a fixed order.
+    fn parameters(&self) -> &[(String, Var)];
+    fn forward_train(&self, batch: &Batch) -> Result<TrainOutput>;
+    /// Called after each optimiser step at `progress` (0 to 1 of the run); returns remarks for the log.
+    fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {
+        let _ = progress;
+        Ok(Vec::new())
+    }
+    /// All weights under their published names, ready to be written.
+    fn state(&self) -> Result<Vec<(String, Tensor)>>;
+}

@@ -1,0 +1,28 @@
+//! The gated feed-forward block: down(silu(gate(x)) * up(x)).
+
+use super::Linear;
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+pub struct Mlp {
+    gate_proj: Linear,
+    up_proj: Linear,
+    down_proj: Linear,
+}
+
+impl Mlp {
+    /// Width `d` in and out, `f` inside; `stdev_out` starts the projection back into the residual stream.
+    pub fn new(d: usize, f: usize, stdev: f64, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+        Ok(Self {
+            gate_proj: Linear::new(d, f, stdev, vb.pp("gate_proj"))?,
+            up_proj: Linear::new(d, f, stdev, vb.pp("up_proj"))?,
+            down_proj: Linear::new(f, d, stdev_out, vb.pp("down_proj"))?,
+        })
+    }
+
+    /// [n, d] to [n, d].
+    pub fn forward(&self, x_nd: &Tensor) -> Result<Tensor> {
+        let gate_up = Tensor::cat(&[self.gate_proj.forward(x_nd)?, self.up_proj.forward(x_nd)?], 1)?;
+        self.down_proj.forward(&retort_kernels::swiglu(&gate_up)?)
+    }
+}
