@@ -1,8 +1,18 @@
 //! What every language model here shares: layers, caches, checkpoints, tokenizers, sampling and the generation loop.
 
+pub mod batch;
+pub mod cache;
+pub mod chat;
+pub mod checkpoint;
+pub mod decoder;
+pub mod engine;
+pub mod files;
 pub mod generate;
+pub mod layers;
 pub mod observe;
+pub mod params;
 pub mod sampling;
+pub mod tokenizer;
 
 mod error;
 

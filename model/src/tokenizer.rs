@@ -1,0 +1,126 @@
+//! Text to token ids and back, from a `tokenizer.json`; and byte-level BPE vocabularies trained from scratch.
+
+use crate::Error;
+use std::path::{Path, PathBuf};
+use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerBuilder};
+
+/// A tokenizer and where it came from.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    path: PathBuf,
+}
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let text = crate::files::read_text(path)?;
+        Self::parse(text.as_bytes(), path)
+    }
+
+    /// Reads the bytes of a `tokenizer.json`; `path` names it in errors.
+    pub fn parse(json: &[u8], path: &Path) -> Result<Self, Error> {
+        let inner = tokenizers::Tokenizer::from_bytes(json)
+            .map_err(|e| Error::Tokenizer { path: path.into(), reason: format!("cannot be read: {e}") })?;
+        Ok(Self { inner, path: path.into() })
+    }
+
+    /// Trains a byte-level BPE vocabulary of `size` entries in which every digit stands alone, as arithmetic needs it.
+    ///
+    /// `special` tokens come first and are never split. The same texts give the same vocabulary.
+    pub fn train(texts: &[String], size: usize, special: &[&str]) -> Result<Self, Error> {
+        let path = PathBuf::from("tokenizer.json");
+        let failed = |e: tokenizers::Error| Error::Tokenizer { path: path.clone(), reason: format!("failed: {e}") };
+        let added = |token: &&str| AddedToken::from(*token, true);
+        let byte_level = || ByteLevel::new(false, true, false);
+        let split = PreTokenizerWrapper::Sequence(Sequence::new(vec![
+            PreTokenizerWrapper::Digits(Digits::new(true)),
+            PreTokenizerWrapper::ByteLevel(byte_level()),
+        ]));
+        let mut tokenizer =
+            TokenizerBuilder::<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>::new()
+                .with_model(BPE::default())
+                .with_pre_tokenizer(Some(split))
+                .with_decoder(Some(DecoderWrapper::ByteLevel(byte_level())))
+                .build()
+                .map_err(failed)?;
+        let mut trainer = BpeTrainerBuilder::new()
+            .show_progress(false)
+            .vocab_size(size)
+            .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+            .special_tokens(special.iter().map(added).collect())
+            .build();
+        tokenizer.train(&mut trainer, texts.iter()).map_err(failed)?;
+        let json = tokenizer.to_string(false).map_err(failed)?;
+        Self::parse(json.as_bytes(), &path)
+    }
+
+    /// Token ids of `text`; special tokens written in the text are recognised, none is added.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
+        match self.inner.encode_fast(text, false) {
+            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
+            Err(e) => Err(Error::Tokenizer { path: self.path.clone(), reason: format!("failed to encode: {e}") }),
+        }
+    }
+
+    /// Text of token ids, special tokens included.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
+        self.inner
+            .decode(ids, false)
+            .map_err(|e| Error::Tokenizer { path: self.path.clone(), reason: format!("failed to decode: {e}") })
+    }
+
+    /// The id of a token by its exact text.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Number of entries, added tokens included.
+    pub fn vocab_size(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// The `tokenizer.json` of this tokenizer.
+    pub fn to_json(&self) -> Result<String, Error> {
+        self.inner
+            .to_string(true)
+            .map_err(|e| Error::Tokenizer { path: self.path.clone(), reason: format!("cannot be written: {e}") })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Tokenizer {
+        let texts: Vec<String> = (0..200).map(|i| format!("Tom has {i} red apples and {} pears.", i * 7)).collect();
+        Tokenizer::train(&texts, 320, &["<s>", "</s>"]).expect("training works")
+    }
+
+    #[test]
+    fn any_text_comes_back() -> Result<(), Error> {
+        let tokenizer = small();
+        for text in ["Tom has 12 red apples", "naïve — 漢字 \n\t{}", "<s>x</s>", ""] {
+            assert_eq!(tokenizer.decode(&tokenizer.encode(text)?)?, text);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn digits_stand_alone_and_specials_stay_whole() -> Result<(), Error> {
+        let tokenizer = small();
+        assert_eq!(tokenizer.encode("4827")?.len(), 4);
+        assert_eq!(tokenizer.encode("<s>")?, [tokenizer.id("<s>").expect("special")]);
+        assert!(tokenizer.encode(" apples")?.len() <= 2);
+        Ok(())
+    }
+
+    #[test]
+    fn training_is_deterministic() -> Result<(), Error> {
+        assert_eq!(small().to_json()?, small().to_json()?);
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1), as in DeepSeek-V3's `inference/model.py`.
+//!
+//! Keys and values come from one latent c (rank r) per token, plus one rotated key shared by all heads. The cache keeps
+//! only [norm(c) | rope(k_pe)]: r + p numbers. Two forms give the same result:
+//! - expanded (training, prefill): k and v are multiplied out of the latents, ordinary causal attention follows;
+//! - absorbed (decoding over a cache): W_UK moves into the query, q' = q_nope W_UK, scores are q' . c + q_pe . k_pe,
+//!   the heads' sums of latents go through W_UV. Nothing is expanded per cached token.
+
+use crate::config::Config;
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use retort_kernels as kernels;
+use retort_kernels::RopeLayout;
+use retort_model::batch::CacheView;
+use retort_model::layers::{Linear, RmsNorm, normal};
+use std::sync::Arc;
+
+/// What the attention of every layer needs to know about a batch.
+pub struct Context<'a> {
+    pub offsets: &'a Arc<[usize]>,
+    /// cos and sin [n, p/2] of the rows' positions.
+    pub cos: Tensor,
+    pub sin: Tensor,
+    pub cache: Option<CacheView<'a>>,
+}
+
+/// The query's projection, direct or through a low rank.
+enum Query {
+    Full(Linear),
+    LowRank { a: Linear, norm: RmsNorm, b: Linear },
+}
+
+pub struct Attention {
+    query: Query,
+    kv_a_proj_with_mqa: Linear,
+    kv_a_layernorm: RmsNorm,
+    /// [h (nope + cv), r]: for each head the rows of W_UK, then those of W_UV.
+    kv_b_proj: Tensor,
+    o_proj: Linear,
+    h: usize,
+    nope: usize,
+    p: usize,
+    cv: usize,
+    r: usize,
+    scale: f64,
+}
+
+/// The eps of the two latent norms: published code builds them with its default and ignores the config.
+const LATENT_EPS: f64 = 1e-6;
+
+impl Attention {
+    pub fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+        let (d, h, r) = (config.hidden_size, config.num_attention_heads, config.kv_lora_rank);
+        let (nope, p, cv) = (config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim);
+        let stdev = config.initializer_range;
+        let query = match config.q_lora_rank {
+            None => Query::Full(Linear::new(d, h * (nope + p), stdev, vb.pp("q_proj"))?),
+            Some(rank) => Query::LowRank {
+                a: Linear::new(d, rank, stdev, vb.pp("q_a_proj"))?,
+                norm: RmsNorm::new(rank, LATENT_EPS, vb.pp("q_a_layernorm"))?,
+                b: Linear::new(rank, h * (nope + p), stdev, vb.pp("q_b_proj"))?,
+            },
+        };
+        Ok(Self {
+            query,
+            kv_a_proj_with_mqa: Linear::new(d, r + p, stdev, vb.pp("kv_a_proj_with_mqa"))?,
+            kv_a_layernorm: RmsNorm::new(r, LATENT_EPS, vb.pp("kv_a_layernorm"))?,
+            kv_b_proj: vb.get_with_hints((h * (nope + cv), r), "kv_b_proj.weight", normal(stdev))?,
+            o_proj: Linear::new(h * cv, d, stdev_out, vb.pp("o_proj"))?,
+            h,
+            nope,
+            p,
+            cv,
+            r,
+            scale: ((nope + p) as f64).powf(-0.5) * config.yarn().map_or(1.0, |yarn| yarn.softmax_factor()),
+        })
+    }
+
+    /// [n, d] to [n, d]; `layer` picks the cache's tensor.
+    pub fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<Tensor> {
+        let n = x_nd.dim(0)?;
+        let rotate = |x: &Tensor| kernels::rope(x, &context.cos, &context.sin, RopeLayout::Interleaved);
+
+        let q = match &self.query {
+            Query::Full(q_proj) => q_proj.forward(x_nd)?,
+            Query::LowRank { a, norm, b } => b.forward(&norm.forward(&a.forward(x_nd)?)?)?,
+        };
+        let q_nhc = q.reshape((n, self.h, self.nope + self.p))?;
+        let q_nope = q_nhc.narrow(2, 0, self.nope)?;
+        let q_pe = rotate(&q_nhc.narrow(2, self.nope, self.p)?)?;
+
+        let kv = self.kv_a_proj_with_mqa.forward(x_nd)?;
+        let latent_nr = self.kv_a_layernorm.forward(&kv.narrow(1, 0, self.r)?)?;
+        let k_pe = rotate(&kv.narrow(1, self.r, self.p)?.reshape((n, 1, self.p))?)?;
+
+        let heads_nhv = match &context.cache {
+            None => self.expanded(&q_nope, &q_pe, &latent_nr, &k_pe, context)?,
+            Some(view) => {
+                let kept = Tensor::cat(&[latent_nr.unsqueeze(1)?, k_pe.clone()], 2)?;
+                let cache = view.store(layer, 0, &kept)?;
+                if view.is_fresh() {
+                    self.expanded(&q_nope, &q_pe, &latent_nr, &k_pe, context)?
+                } else {
+                    self.absorbed(&q_nope, &q_pe, cache, view)?
+                }
+            }
+        };
+        self.o_proj.forward(&heads_nhv.reshape((n, self.h * self.cv))?)
+    }
+
+    /// Keys and values multiplied out of the batch's own latents.
+    fn expanded(
+        &self,
+        q_nope: &Tensor,
+        q_pe: &Tensor,
+        latent_nr: &Tensor,
+        k_pe: &Tensor,
+        context: &Context,
+    ) -> Result<Tensor> {
+        let n = latent_nr.dim(0)?;
+        let kv = kernels::linear(latent_nr, &self.kv_b_proj)?.reshape((n, self.h, self.nope + self.cv))?;
+        let k_pe = k_pe.broadcast_as((n, self.h, self.p))?;
+        let q_nhc = Tensor::cat(&[q_nope, q_pe], 2)?;
+        let k_nhc = Tensor::cat(&[&kv.narrow(2, 0, self.nope)?, &k_pe], 2)?;
+        let v_nhv = kv.narrow(2, self.nope, self.cv)?;
+        kernels::causal_attention(&q_nhc, &k_nhc, &v_nhv, context.offsets, self.scale)
+    }
+
+    /// Attention over cached latents.
+    fn absorbed(&self, q_nope: &Tensor, q_pe: &Tensor, cache: &Tensor, view: &CacheView) -> Result<Tensor> {
+        let per_head = self.kv_b_proj.reshape((self.h, self.nope + self.cv, self.r))?;
+        let (w_uk, w_uv) = (per_head.narrow(1, 0, self.nope)?, per_head.narrow(1, self.nope, self.cv)?);
+        // [h, n, nope] x [h, nope, r] -> [h, n, r]
+        let q_latent = q_nope.transpose(0, 1)?.contiguous()?.matmul(&w_uk)?.transpose(0, 1)?;
+        let q_nhr = Tensor::cat(&[&q_latent.contiguous()?, q_pe], 2)?;
+        let sums_nhr = kernels::cached_attention(&q_nhr, cache, cache, self.r, view.rows(), self.scale)?;
+        // [h, n, r] x [h, r, cv] -> [h, n, cv]
+        let heads = sums_nhr.transpose(0, 1)?.contiguous()?.matmul(&w_uv.transpose(1, 2)?)?;
+        heads.transpose(0, 1)?.contiguous()
+    }
+}

@@ -1,0 +1,212 @@
+//! The DeepSeek-V3 model: embedding, decoder layers, final norm, head, and the multi-token-prediction module.
+
+use crate::attention::{Attention, Context};
+use crate::config::Config;
+use crate::moe::Moe;
+use crate::router::{Load, Routing};
+use candle_core::{Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use retort_kernels as kernels;
+use retort_model::batch::{Batch, CacheView};
+use retort_model::cache::{Cache, CacheSpec};
+use retort_model::decoder::Decoder;
+use retort_model::layers::rope::Rope;
+use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
+use std::sync::Arc;
+
+enum FeedForward {
+    Dense(Mlp),
+    Moe(Moe),
+}
+
+/// Attention and feed-forward, each with a norm before and a residual around it.
+pub(crate) struct Layer {
+    input_layernorm: RmsNorm,
+    self_attn: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: FeedForward,
+}
+
+impl Layer {
+    fn new(config: &Config, moe: bool, vb: VarBuilder) -> Result<Self> {
+        let (d, eps) = (config.hidden_size, config.rms_norm_eps);
+        // Projections back into the residual stream start smaller the more layers add to it (GPT-2).
+        let stdev_out = config.initializer_range / ((2 * config.num_hidden_layers) as f64).sqrt();
+        let mlp = vb.pp("mlp");
+        Ok(Self {
+            input_layernorm: RmsNorm::new(d, eps, vb.pp("input_layernorm"))?,
+            self_attn: Attention::new(config, stdev_out, vb.pp("self_attn"))?,
+            post_attention_layernorm: RmsNorm::new(d, eps, vb.pp("post_attention_layernorm"))?,
+            mlp: if moe {
+                FeedForward::Moe(Moe::new(config, stdev_out, mlp)?)
+            } else {
+                FeedForward::Dense(Mlp::new(d, config.intermediate_size, config.initializer_range, stdev_out, mlp)?)
+            },
+        })
+    }
+
+    fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<(Tensor, Option<Routing>)> {
+        let x_nd = (x_nd + self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
+        let inner = self.post_attention_layernorm.forward(&x_nd)?;
+        let (y, routing) = match &self.mlp {
+            FeedForward::Dense(mlp) => (mlp.forward(&inner)?, None),
+            FeedForward::Moe(moe) => {
+                let (y, routing) = moe.forward(&inner)?;
+                (y, Some(routing))
+            }
+        };
+        Ok(((x_nd + y)?, routing))
+    }
+
+    fn load(&self) -> Option<&Arc<Load>> {
+        match &self.mlp {
+            FeedForward::Dense(_) => None,
+            FeedForward::Moe(moe) => Some(moe.load()),
+        }
+    }
+}
+
+/// The multi-token-prediction module: from the hidden state at i and the token at i + 1 to the token at i + 2.
+///
+/// h' = eh_proj([enorm(embed(t_{i+1})) ; hnorm(h_i)]): the embedding first, as published weights have it (the paper's
+/// equation 21 has the opposite order). h is the main model's hidden state after its final norm, as in transformers.
+pub(crate) struct Mtp {
+    enorm: RmsNorm,
+    hnorm: RmsNorm,
+    eh_proj: Linear,
+    layer: Layer,
+    norm: RmsNorm,
+}
+
+impl Mtp {
+    fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+        let (d, eps) = (config.hidden_size, config.rms_norm_eps);
+        Ok(Self {
+            enorm: RmsNorm::new(d, eps, vb.pp("enorm"))?,
+            hnorm: RmsNorm::new(d, eps, vb.pp("hnorm"))?,
+            eh_proj: Linear::new(2 * d, d, config.initializer_range, vb.pp("eh_proj"))?,
+            layer: Layer::new(config, config.is_moe(config.num_hidden_layers), vb.clone())?,
+            norm: RmsNorm::new(d, eps, vb.pp("shared_head").pp("norm"))?,
+        })
+    }
+}
+
+/// Hidden states of one pass and where its rows were routed.
+pub(crate) struct Pass {
+    pub hidden_nd: Tensor,
+    pub routings: Vec<Routing>,
+}
+
+/// A DeepSeek-V3-style model. Holds weights only.
+pub struct DeepSeek {
+    config: Config,
+    embed_tokens: Tensor,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    lm_head: Tensor,
+    mtp: Option<Mtp>,
+    rope: Rope,
+    device: Device,
+}
+
+impl DeepSeek {
+    /// Builds the model from tensors under their published names; experts come stacked, see `weights`.
+    pub fn new(config: Config, vb: VarBuilder) -> Result<Self> {
+        let (d, v, stdev) = (config.hidden_size, config.vocab_size, config.initializer_range);
+        let model = vb.pp("model");
+        let embed_tokens = model.get_with_hints((v, d), "embed_tokens.weight", normal(stdev))?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|layer| Layer::new(&config, config.is_moe(layer), model.pp("layers").pp(layer)))
+            .collect::<Result<_>>()?;
+        let lm_head = if config.tie_word_embeddings {
+            embed_tokens.clone()
+        } else {
+            vb.get_with_hints((v, d), "lm_head.weight", normal(stdev))?
+        };
+        let mtp = match config.num_nextn_predict_layers {
+            0 => None,
+            _ => Some(Mtp::new(&config, model.pp("layers").pp(config.num_hidden_layers))?),
+        };
+        Ok(Self {
+            embed_tokens,
+            layers,
+            norm: RmsNorm::new(d, config.rms_norm_eps, model.pp("norm"))?,
+            lm_head,
+            mtp,
+            rope: Rope::new(config.qk_rope_head_dim, config.rope_theta, config.yarn()),
+            device: vb.device().clone(),
+            config,
+        })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn context<'a>(&self, batch: &'a Batch, cache: Option<&'a Cache>) -> Result<Context<'a>> {
+        let (cos, sin) = self.rope.tables(&batch.positions, &self.device)?;
+        Ok(Context { offsets: &batch.offsets, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) })
+    }
+
+    pub(crate) fn pass(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Pass> {
+        let context = self.context(batch, cache)?;
+        let mut x_nd = kernels::gather_rows(&self.embed_tokens, &batch.tokens)?;
+        let mut routings = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let (y, routing) = layer.forward(&x_nd, index, &context)?;
+            x_nd = y;
+            routings.extend(routing);
+        }
+        Ok(Pass { hidden_nd: self.norm.forward(&x_nd)?, routings })
+    }
+
+    /// One step of multi-token prediction over whole sequences; row i of the result predicts the token at i + 2.
+    ///
+    /// `hidden_nd` are the main model's final hidden states. The last row of a sequence has no following token; it gets
+    /// a stand-in and predicts nothing.
+    pub(crate) fn predict_ahead(&self, batch: &Batch, hidden_nd: &Tensor) -> Result<Option<Pass>> {
+        let Some(mtp) = &self.mtp else { return Ok(None) };
+        let following: Vec<u32> = batch.following(1).iter().map(|token| token.unwrap_or(0)).collect();
+        let embedded = kernels::gather_rows(&self.embed_tokens, &following)?;
+        let both = Tensor::cat(&[mtp.enorm.forward(&embedded)?, mtp.hnorm.forward(hidden_nd)?], 1)?;
+        let context = self.context(batch, None)?;
+        let (y, routing) = mtp.layer.forward(&mtp.eh_proj.forward(&both)?, self.layers.len(), &context)?;
+        Ok(Some(Pass { hidden_nd: mtp.norm.forward(&y)?, routings: routing.into_iter().collect() }))
+    }
+
+    /// Logits [n, v] of the multi-token-prediction module, where the model has one.
+    pub fn ahead_logits(&self, batch: &Batch) -> Result<Option<Tensor>> {
+        let main = self.pass(batch, None)?;
+        let ahead = self.predict_ahead(batch, &main.hidden_nd)?;
+        ahead.map(|ahead| kernels::linear(&ahead.hidden_nd, &self.lm_head)).transpose()
+    }
+
+    /// Load counters of the expert layers, with the layer's index, the prediction module's last.
+    pub(crate) fn loads(&self) -> Vec<(usize, Arc<Load>)> {
+        let layers = self.layers.iter().chain(self.mtp.as_ref().map(|mtp| &mtp.layer));
+        layers.enumerate().filter_map(|(index, layer)| Some((index, layer.load()?.clone()))).collect()
+    }
+}
+
+impl Decoder for DeepSeek {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+        Ok(self.pass(batch, cache)?.hidden_nd)
+    }
+
+    fn head(&self) -> &Tensor {
+        &self.lm_head
+    }
+
+    fn cache_spec(&self) -> CacheSpec {
+        let latent = self.config.kv_lora_rank + self.config.qk_rope_head_dim;
+        CacheSpec { layers: self.layers.len(), tensors: vec![(1, latent)] }
+    }
+
+    fn context_length(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}

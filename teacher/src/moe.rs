@@ -1,0 +1,60 @@
+//! DeepSeekMoE (arXiv 2401.06066): a few shared experts that see every token, many small ones that the router picks.
+//!
+//! y = shared(x) + sum over chosen e of weight_e expert_e(x). Rows are bucketed by expert, so each expert's weights are
+//! read once per batch.
+
+use crate::config::Config;
+use crate::router::{Load, Router, Routing};
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+use retort_kernels as kernels;
+use retort_model::layers::{Mlp, normal};
+use std::sync::Arc;
+
+pub struct Moe {
+    gate: Router,
+    /// [e, 2f, d]: for each expert the rows of `gate_proj`, then those of `up_proj`.
+    gate_up_proj: Tensor,
+    /// [e, d, f]
+    down_proj: Tensor,
+    shared_experts: Option<Mlp>,
+    load: Arc<Load>,
+}
+
+impl Moe {
+    pub fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+        let (e, d, f) = (config.n_routed_experts, config.hidden_size, config.moe_intermediate_size);
+        let stdev = config.initializer_range;
+        let experts = vb.pp("experts");
+        let shared_experts = match config.n_shared_experts {
+            0 => None,
+            count => Some(Mlp::new(d, count * f, stdev, stdev_out, vb.pp("shared_experts"))?),
+        };
+        Ok(Self {
+            gate: Router::new(config, vb.pp("gate"))?,
+            gate_up_proj: experts.get_with_hints((e, 2 * f, d), "gate_up_proj", normal(stdev))?,
+            down_proj: experts.get_with_hints((e, d, f), "down_proj", normal(stdev_out))?,
+            shared_experts,
+            load: Arc::default(),
+        })
+    }
+
+    /// [n, d] to [n, d], with the routing for the balance loss.
+    pub fn forward(&self, x_nd: &Tensor) -> Result<(Tensor, Routing)> {
+        let routing = self.gate.route(x_nd)?;
+        self.load.count(&routing.offsets);
+        let rows = kernels::gather_rows(x_nd, &routing.rows)?;
+        let hidden = kernels::swiglu(&kernels::grouped_linear(&rows, &self.gate_up_proj, &routing.offsets)?)?;
+        let out = kernels::grouped_linear(&hidden, &self.down_proj, &routing.offsets)?;
+        let routed = kernels::scatter_rows_weighted(&out, &routing.weights, &routing.rows, x_nd.dim(0)?)?;
+        let y = match &self.shared_experts {
+            Some(shared) => (routed + shared.forward(x_nd)?)?,
+            None => routed,
+        };
+        Ok((y, routing))
+    }
+
+    pub fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+}

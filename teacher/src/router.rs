@@ -1,0 +1,126 @@
+//! The router of DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): sigmoid scores, a bias for selection only, group limits.
+//!
+//! s = sigmoid(x W^T). A group's score is the sum of its two best biased scores; all but the best `topk_group` groups
+//! are out. The k best biased scores select; the weights are the unbiased scores of the selected, normalised if the
+//! config says so, times `routed_scaling_factor`. Everything is f32.
+
+use crate::config::Config;
+use candle_core::{Result, Tensor};
+use candle_nn::{Init, VarBuilder};
+use retort_kernels as kernels;
+use retort_model::layers::normal;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+pub struct Router {
+    weight_ed: Tensor,
+    bias_e: Tensor,
+    experts: usize,
+    top_k: usize,
+    groups: usize,
+    top_groups: usize,
+    normalise: bool,
+    scaling: f64,
+}
+
+/// Where the rows of a batch go: (row, choice) pairs sorted by expert.
+pub struct Routing {
+    /// Row of `x` for each pair.
+    pub rows: Vec<u32>,
+    /// Pairs of expert e are `offsets[e]..offsets[e + 1]`.
+    pub offsets: Arc<[usize]>,
+    /// Weight of each pair, in the same order; carries the gradient to the router.
+    pub weights: Tensor,
+    /// Sigmoid scores [n, e], for the balance loss.
+    pub scores_ne: Tensor,
+}
+
+impl Router {
+    pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+        let (e, d) = (config.n_routed_experts, config.hidden_size);
+        Ok(Self {
+            weight_ed: vb.get_with_hints((e, d), "weight", normal(config.initializer_range))?,
+            bias_e: vb.get_with_hints(e, "e_score_correction_bias", Init::Const(0.0))?,
+            experts: e,
+            top_k: config.num_experts_per_tok,
+            groups: config.n_group,
+            top_groups: config.topk_group,
+            normalise: config.norm_topk_prob,
+            scaling: config.routed_scaling_factor,
+        })
+    }
+
+    pub fn route(&self, x_nd: &Tensor) -> Result<Routing> {
+        let (n, k) = (x_nd.dim(0)?, self.top_k);
+        let scores_ne = candle_nn::ops::sigmoid(&kernels::linear(x_nd, &self.weight_ed)?)?;
+        let bias: Vec<f32> = self.bias_e.to_vec1()?;
+        let scores: Vec<f32> = scores_ne.flatten_all()?.to_vec1()?;
+        let chosen_nk: Vec<u32> = scores.chunks(self.experts).flat_map(|row| self.select(row, &bias)).collect();
+
+        let chosen = Tensor::from_vec(chosen_nk.clone(), (n, k), x_nd.device())?;
+        let mut weights_nk = scores_ne.gather(&chosen, 1)?;
+        if self.normalise {
+            weights_nk = weights_nk.broadcast_div(&(weights_nk.sum_keepdim(1)? + 1e-20)?)?;
+        }
+        let weights_nk = (weights_nk * self.scaling)?;
+
+        // A counting sort by expert keeps the rows of an expert in their order.
+        let mut counts = vec![0; self.experts + 1];
+        chosen_nk.iter().for_each(|&expert| counts[expert as usize + 1] += 1);
+        for expert in 0..self.experts {
+            counts[expert + 1] += counts[expert];
+        }
+        let offsets: Arc<[usize]> = counts.as_slice().into();
+        let mut pairs = vec![0u32; n * k];
+        for (pair, &expert) in chosen_nk.iter().enumerate() {
+            let place = &mut counts[expert as usize];
+            pairs[*place] = pair as u32;
+            *place += 1;
+        }
+        let weights = kernels::gather_rows(&weights_nk.reshape((n * k, 1))?, &pairs)?.squeeze(1)?;
+        let rows = pairs.iter().map(|pair| pair / k as u32).collect();
+        Ok(Routing { rows, offsets, weights, scores_ne })
+    }
+
+    /// The experts of one row, best first; ties go to the lower index.
+    fn select(&self, scores: &[f32], bias: &[f32]) -> Vec<u32> {
+        let mut biased: Vec<f32> = scores.iter().zip(bias).map(|(score, bias)| score + bias).collect();
+        if self.groups > 1 {
+            let size = self.experts / self.groups;
+            let strength: Vec<f32> = biased.chunks(size).map(|group| best(group, 2).iter().map(|&e| group[e]).sum()).collect();
+            let kept = best(&strength, self.top_groups);
+            for (group, values) in biased.chunks_mut(size).enumerate() {
+                if !kept.contains(&group) {
+                    // -inf and not 0: biased scores may all be negative.
+                    values.fill(f32::NEG_INFINITY);
+                }
+            }
+        }
+        best(&biased, self.top_k).into_iter().map(|expert| expert as u32).collect()
+    }
+}
+
+/// Indices of the `k` largest values, largest first; ties go to the lower index.
+fn best(values: &[f32], k: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+    order.truncate(k);
+    order
+}
+
+/// How many rows each expert of a layer has seen since the last look.
+#[derive(Default)]
+pub struct Load(Mutex<Vec<u64>>);
+
+impl Load {
+    pub fn count(&self, offsets: &[usize]) {
+        let mut counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        counts.resize(offsets.len() - 1, 0);
+        counts.iter_mut().zip(offsets.windows(2)).for_each(|(count, span)| *count += (span[1] - span[0]) as u64);
+    }
+
+    /// The counts so far; starts anew.
+    pub fn take(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}

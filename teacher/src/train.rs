@@ -1,0 +1,177 @@
+//! Pretraining a DeepSeek-V3-style model: multi-token prediction and load balance (arXiv 2412.19437, section 2.1.2, 2.2).
+//!
+//! Balance comes from the selection bias, moved by gamma after each step against the sign of an expert's excess load,
+//! with no gradient involved; a small sequence-wise loss keeps single sequences from extremes:
+//! alpha sum_e f_e P_e, f_e = E / (k T) count_e, P_e = mean over the sequence of the normalised scores.
+
+use crate::config::Config;
+use crate::model::{DeepSeek, Pass};
+use crate::router::{Load, Routing};
+use crate::weights::published;
+use candle_core::{Device, Result, Tensor, Var};
+use retort_model::batch::Batch;
+use retort_model::cache::{Cache, CacheSpec};
+use retort_model::decoder::{Ahead, Decoder, TrainOutput, Trainable};
+use retort_model::params::{Source, trainable};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What pretraining adds to the plain loss.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pretraining {
+    /// Weight of the multi-token-prediction loss (lambda; 0.3, later 0.1 in DeepSeek-V3).
+    pub mtp_weight: f64,
+    /// Weight of the sequence-wise balance loss (alpha; 1e-4 in DeepSeek-V3).
+    pub balance_weight: f64,
+    /// Step of the router biases (gamma; 1e-3 in DeepSeek-V3).
+    pub bias_step: f64,
+    /// The share of the run after which the biases rest (gamma 0).
+    pub bias_until: f64,
+}
+
+/// A model with variables instead of fixed weights.
+pub struct Trainee {
+    model: DeepSeek,
+    parameters: Vec<(String, Var)>,
+    /// For each expert layer its name, bias and load counter. The biases are moved by hand and get no gradient.
+    biases: Vec<(String, Var, Arc<Load>)>,
+    settings: Pretraining,
+}
+
+impl Trainee {
+    pub fn new(config: Config, source: Source, settings: Pretraining, device: &Device) -> Result<Self> {
+        let (model, all) = trainable(source, device, |vb| DeepSeek::new(config, vb))?;
+        let (biases, parameters): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(name, _)| name.ends_with("e_score_correction_bias"));
+        let biases = model
+            .loads()
+            .into_iter()
+            .filter_map(|(layer, load)| {
+                let own = format!("model.layers.{layer}.mlp.gate.");
+                let (_, var) = biases.iter().find(|(name, _)| name.starts_with(&own))?;
+                Some((format!("layer {layer}"), var.clone(), load))
+            })
+            .collect();
+        Ok(Self { model, parameters, biases, settings })
+    }
+
+    pub fn model(&self) -> &DeepSeek {
+        &self.model
+    }
+
+    /// The sequence-wise balance loss of all expert layers of a pass, averaged over sequences, before alpha.
+    fn balance_loss(&self, batch: &Batch, routings: &[Routing]) -> Result<Option<Tensor>> {
+        let config = self.model.config();
+        let (e, k) = (config.n_routed_experts, config.num_experts_per_tok);
+        let spans: Vec<_> = batch.offsets.windows(2).filter(|span| span[1] > span[0]).collect();
+        let mut total: Option<Tensor> = None;
+        for routing in routings {
+            // Which expert took which row: f_e counts, one row of the factor table per token.
+            let mut taken = vec![0f32; batch.len() * e];
+            for (expert, span) in routing.offsets.windows(2).enumerate() {
+                routing.rows[span[0]..span[1]].iter().for_each(|&row| taken[row as usize * e + expert] += 1.0);
+            }
+            let mut factor_ne = vec![0f32; batch.len() * e];
+            for span in &spans {
+                let t = (span[1] - span[0]) as f32;
+                let mut count = vec![0f32; e];
+                taken[span[0] * e..span[1] * e].chunks(e).for_each(|row| count.iter_mut().zip(row).for_each(|(c, x)| *c += x));
+                for row in factor_ne[span[0] * e..span[1] * e].chunks_mut(e) {
+                    row.iter_mut().zip(&count).for_each(|(f, c)| *f = e as f32 / (k as f32 * t) * c / t);
+                }
+            }
+            let factor_ne = Tensor::from_vec(factor_ne, (batch.len(), e), self.model.device())?;
+            let scores = &routing.scores_ne;
+            let normalised = scores.broadcast_div(&(scores.sum_keepdim(1)? + 1e-20)?)?;
+            let loss = ((normalised * factor_ne)?.sum_all()? / spans.len() as f64)?;
+            total = Some(match total {
+                None => loss,
+                Some(sum) => (sum + loss)?,
+            });
+        }
+        Ok(total)
+    }
+}
+
+impl Decoder for Trainee {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+        self.model.hidden(batch, cache)
+    }
+    fn head(&self) -> &Tensor {
+        self.model.head()
+    }
+    fn cache_spec(&self) -> CacheSpec {
+        self.model.cache_spec()
+    }
+    fn context_length(&self) -> usize {
+        self.model.context_length()
+    }
+    fn device(&self) -> &Device {
+        self.model.device()
+    }
+}
+
+impl Trainable for Trainee {
+    fn parameters(&self) -> &[(String, Var)] {
+        &self.parameters
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {
+        let Pass { hidden_nd, mut routings } = self.model.pass(batch, None)?;
+        let mut ahead = Vec::new();
+        if self.settings.mtp_weight > 0.0
+            && let Some(pass) = self.model.predict_ahead(batch, &hidden_nd)?
+        {
+            routings.extend(pass.routings);
+            ahead.push(Ahead { hidden_nd: pass.hidden_nd, distance: 2, weight: self.settings.mtp_weight });
+        }
+        let mut regularisers = Vec::new();
+        if self.settings.balance_weight > 0.0
+            && let Some(loss) = self.balance_loss(batch, &routings)?
+        {
+            regularisers.push(("balance", (loss * self.settings.balance_weight)?));
+        }
+        Ok(TrainOutput { hidden_nd, head_vd: self.model.head().clone(), ahead, regularisers })
+    }
+
+    /// Moves the biases against the load of this step and reports max/mean load per layer.
+    fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {
+        let step = if progress < self.settings.bias_until { self.settings.bias_step } else { 0.0 };
+        let mut remarks = Vec::new();
+        for (name, bias, load) in &self.biases {
+            let counts = load.take();
+            if counts.is_empty() {
+                continue;
+            }
+            let mean = counts.iter().sum::<u64>() as f64 / counts.len() as f64;
+            let largest = counts.iter().max().copied().unwrap_or(0) as f64;
+            remarks.push((format!("{name} max/mean load"), largest / mean.max(1.0)));
+            if step > 0.0 {
+                let moved: Vec<f32> = bias
+                    .to_vec1::<f32>()?
+                    .iter()
+                    .zip(&counts)
+                    .map(|(bias, &count)| {
+                        let lacking = mean - count as f64;
+                        bias + if lacking == 0.0 { 0.0 } else { (step * lacking.signum()) as f32 }
+                    })
+                    .collect();
+                bias.set(&Tensor::new(moved, bias.device())?)?;
+            }
+        }
+        Ok(remarks)
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut state = Vec::new();
+        for (name, var) in &self.parameters {
+            state.extend(published(name, var.as_tensor())?);
+        }
+        for (index, (_, bias, _)) in self.biases.iter().enumerate() {
+            let layer = self.model.loads()[index].0;
+            state.push((format!("model.layers.{layer}.mlp.gate.e_score_correction_bias"), bias.as_tensor().clone()));
+        }
+        Ok(state)
+    }
+}
