@@ -1,1 +1,14 @@
-//! x
+//! Training: anything that implements `Trainable`, on examples from the gym or from verified traces.
+//!
+//! Read top to bottom: `data` (what is learnt from), `objective` (loss), `schedule` and `optimiser` (how weights move),
+//! `trainer` (the loop), `state` (checkpoints of a run).
+
+pub mod data;
+mod error;
+mod objective;
+mod optimiser;
+pub mod schedule;
+mod state;
+pub mod trainer;
+
+pub use error::Error;

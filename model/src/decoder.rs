@@ -44,6 +44,10 @@ pub struct TrainOutput {
 pub trait Trainable: Decoder {
     /// Parameters by the name under which the model holds them, in a fixed order.
     fn parameters(&self) -> &[(String, Var)];
+    /// Variables that no gradient reaches but that belong to the training state, such as router biases.
+    fn buffers(&self) -> Vec<(String, Var)> {
+        Vec::new()
+    }
     fn forward_train(&self, batch: &Batch) -> Result<TrainOutput>;
     /// Called after each optimiser step at `progress` (0 to 1 of the run); returns remarks for the log.
     fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {

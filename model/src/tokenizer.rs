@@ -97,7 +97,7 @@ mod tests {
 
     fn small() -> Tokenizer {
         let texts: Vec<String> = (0..200).map(|i| format!("Tom has {i} red apples and {} pears.", i * 7)).collect();
-        Tokenizer::train(&texts, 320, &["<s>", "</s>"]).expect("training works")
+        Tokenizer::train(&texts, 400, &["<s>", "</s>"]).expect("training works")
     }
 
     #[test]

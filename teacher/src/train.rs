@@ -14,6 +14,7 @@ use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::{Ahead, Decoder, TrainOutput, Trainable};
 use retort_model::params::{Source, trainable};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What pretraining adds to the plain loss.
@@ -34,25 +35,33 @@ pub struct Pretraining {
 pub struct Trainee {
     model: DeepSeek,
     parameters: Vec<(String, Var)>,
-    /// For each expert layer its name, bias and load counter. The biases are moved by hand and get no gradient.
-    biases: Vec<(String, Var, Arc<Load>)>,
+    biases: Vec<Bias>,
     settings: Pretraining,
+}
+
+/// The selection bias of an expert layer. It is moved by hand, so no gradient reaches it.
+struct Bias {
+    name: String,
+    layer: usize,
+    var: Var,
+    load: Arc<Load>,
 }
 
 impl Trainee {
     pub fn new(config: Config, source: Source, settings: Pretraining, device: &Device) -> Result<Self> {
         let (model, all) = trainable(source, device, |vb| DeepSeek::new(config, vb))?;
-        let (biases, parameters): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|(name, _)| name.ends_with("e_score_correction_bias"));
-        let biases = model
-            .loads()
-            .into_iter()
-            .filter_map(|(layer, load)| {
-                let own = format!("model.layers.{layer}.mlp.gate.");
-                let (_, var) = biases.iter().find(|(name, _)| name.starts_with(&own))?;
-                Some((format!("layer {layer}"), var.clone(), load))
-            })
-            .collect();
+        let mut loads: BTreeMap<usize, Arc<Load>> = model.loads().into_iter().collect();
+        let (mut parameters, mut biases) = (Vec::new(), Vec::new());
+        for (name, var) in all {
+            let layer = name
+                .strip_prefix("model.layers.")
+                .and_then(|rest| rest.strip_suffix(".mlp.gate.e_score_correction_bias"))
+                .and_then(|layer| layer.parse().ok());
+            match layer.and_then(|layer| Some((layer, loads.remove(&layer)?))) {
+                Some((layer, load)) => biases.push(Bias { name, layer, var, load }),
+                None => parameters.push((name, var)),
+            }
+        }
         Ok(Self { model, parameters, biases, settings })
     }
 
@@ -117,6 +126,10 @@ impl Trainable for Trainee {
         &self.parameters
     }
 
+    fn buffers(&self) -> Vec<(String, Var)> {
+        self.biases.iter().map(|bias| (bias.name.clone(), bias.var.clone())).collect()
+    }
+
     fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {
         let Pass { hidden_nd, mut routings } = self.model.pass(batch, None)?;
         let mut ahead = Vec::new();
@@ -139,14 +152,14 @@ impl Trainable for Trainee {
     fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {
         let step = if progress < self.settings.bias_until { self.settings.bias_step } else { 0.0 };
         let mut remarks = Vec::new();
-        for (name, bias, load) in &self.biases {
+        for Bias { layer, var: bias, load, .. } in &self.biases {
             let counts = load.take();
             if counts.is_empty() {
                 continue;
             }
             let mean = counts.iter().sum::<u64>() as f64 / counts.len() as f64;
             let largest = counts.iter().max().copied().unwrap_or(0) as f64;
-            remarks.push((format!("{name} max/mean load"), largest / mean.max(1.0)));
+            remarks.push((format!("layer {layer} max/mean load"), largest / mean.max(1.0)));
             if step > 0.0 {
                 let moved: Vec<f32> = bias
                     .to_vec1::<f32>()?
@@ -168,10 +181,7 @@ impl Trainable for Trainee {
         for (name, var) in &self.parameters {
             state.extend(published(name, var.as_tensor())?);
         }
-        for (index, (_, bias, _)) in self.biases.iter().enumerate() {
-            let layer = self.model.loads()[index].0;
-            state.push((format!("model.layers.{layer}.mlp.gate.e_score_correction_bias"), bias.as_tensor().clone()));
-        }
+        state.extend(self.biases.iter().map(|bias| (bias.name.clone(), bias.var.as_tensor().clone())));
         Ok(state)
     }
 }

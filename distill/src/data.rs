@@ -1,0 +1,170 @@
+//! What is learnt from: token sequences with the place where the loss begins, served step by step.
+//!
+//! A step's examples are a function of its number alone, so a resumed run sees what an uninterrupted one would.
+
+use crate::Error;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use retort_model::batch::Batch;
+
+/// One sequence to learn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    pub tokens: Vec<u32>,
+    /// Tokens from here on are predicted; those before are given (completion-only loss).
+    pub loss_from: usize,
+}
+
+impl Example {
+    /// How many tokens are predicted.
+    pub fn targets(&self) -> usize {
+        self.tokens.len().saturating_sub(self.loss_from.max(1))
+    }
+}
+
+/// A source of training examples.
+pub trait Stream {
+    /// The examples of step `step`, counted from 0.
+    fn examples(&self, step: u64) -> Result<Vec<Example>, Error>;
+    /// A hash or description of the data, recorded with the run.
+    fn fingerprint(&self) -> String;
+}
+
+/// A fixed set of examples, gone through in epochs, each in a fresh order.
+pub struct Epochs {
+    examples: Vec<Example>,
+    /// Examples per step.
+    per_step: usize,
+    seed: u64,
+}
+
+impl Epochs {
+    /// Serves `per_step` of `examples` at a time.
+    pub fn new(examples: Vec<Example>, per_step: usize, seed: u64) -> Self {
+        Self { examples, per_step: per_step.max(1), seed }
+    }
+
+    /// Steps that go through everything `epochs` times.
+    pub fn steps(&self, epochs: f64) -> u64 {
+        (self.examples.len() as f64 * epochs / self.per_step as f64).ceil() as u64
+    }
+
+    /// The order of `epoch`: a Fisher-Yates shuffle from its own stream of numbers.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(epoch);
+        let mut order: Vec<usize> = (0..self.examples.len()).collect();
+        for last in (1..order.len()).rev() {
+            let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+            order.swap(last, other as usize);
+        }
+        order
+    }
+}
+
+impl Stream for Epochs {
+    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
+        let count = self.examples.len() as u64;
+        if count == 0 {
+            return Err(Error::EmptyStep { step });
+        }
+        let mut order = (u64::MAX, Vec::new());
+        let first = step * self.per_step as u64;
+        Ok((first..first + self.per_step as u64)
+            .map(|at| {
+                if order.0 != at / count {
+                    order = (at / count, self.order(at / count));
+                }
+                self.examples[order.1[(at % count) as usize]].clone()
+            })
+            .collect())
+    }
+
+    fn fingerprint(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for example in &self.examples {
+            hasher.update(&(example.loss_from as u64).to_le_bytes()).update(&(example.tokens.len() as u64).to_le_bytes());
+            example.tokens.iter().for_each(|token| {
+                hasher.update(&token.to_le_bytes());
+            });
+        }
+        hasher.finalize().to_hex()[..16].to_string()
+    }
+}
+
+/// Cuts a step's examples into packed batches of at most `budget` tokens (one example at the least), in order.
+pub(crate) fn micro_batches(examples: &[Example], budget: usize) -> Vec<&[Example]> {
+    let mut batches = Vec::new();
+    let (mut start, mut tokens) = (0, 0);
+    for (at, example) in examples.iter().enumerate() {
+        if at > start && tokens + example.tokens.len() > budget {
+            batches.push(&examples[start..at]);
+            (start, tokens) = (at, 0);
+        }
+        tokens += example.tokens.len();
+    }
+    if start < examples.len() {
+        batches.push(&examples[start..]);
+    }
+    batches
+}
+
+/// A packed batch of `examples`, and for a prediction `distance` tokens ahead each row's target and whether it counts.
+pub(crate) fn pack(examples: &[Example]) -> Batch {
+    Batch::packed(examples.iter().map(|example| &example.tokens))
+}
+
+/// For each row of [`pack`] the token `distance` ahead, if it is one to predict.
+pub(crate) fn targets(examples: &[Example], batch: &Batch, distance: usize) -> Vec<Option<u32>> {
+    let mut targets = batch.following(distance);
+    for (example, span) in examples.iter().zip(batch.offsets.windows(2)) {
+        // Row i predicts token i + distance: rows that would predict a given token do not count.
+        let given = example.loss_from.saturating_sub(distance).min(example.tokens.len());
+        targets[span[0]..span[0] + given].fill(None);
+    }
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(tokens: &[u32], loss_from: usize) -> Example {
+        Example { tokens: tokens.to_vec(), loss_from }
+    }
+
+    #[test]
+    fn only_the_completion_is_predicted() {
+        let examples = [example(&[1, 2, 3, 4], 2), example(&[5, 6], 0)];
+        let batch = pack(&examples);
+        assert_eq!(targets(&examples, &batch, 1), [None, Some(3), Some(4), None, Some(6), None]);
+        assert_eq!(targets(&examples, &batch, 2), [Some(3), Some(4), None, None, None, None]);
+        assert_eq!(examples[0].targets(), 2);
+        assert_eq!(examples[1].targets(), 1);
+    }
+
+    #[test]
+    fn micro_batches_keep_order_and_budget() {
+        let examples: Vec<Example> = [3, 4, 2, 9, 1].iter().map(|&n| example(&vec![0; n], 0)).collect();
+        let sizes: Vec<usize> = micro_batches(&examples, 7).iter().map(|batch| batch.len()).collect();
+        assert_eq!(sizes, [2, 1, 1, 1]);
+    }
+
+    #[test]
+    fn epochs_visit_everything_once_in_changing_order() -> Result<(), Error> {
+        let epochs = Epochs::new((0..10).map(|i| example(&[i], 0)).collect(), 5, 3);
+        let epoch = |first: u64| -> Result<Vec<u32>, Error> {
+            let steps = [epochs.examples(first)?, epochs.examples(first + 1)?];
+            Ok(steps.iter().flatten().map(|example| example.tokens[0]).collect())
+        };
+        let (one, two) = (epoch(0)?, epoch(2)?);
+        let sorted = |mut ids: Vec<u32>| {
+            ids.sort();
+            ids
+        };
+        assert_eq!(sorted(one.clone()), (0..10).collect::<Vec<_>>());
+        assert_eq!(sorted(two.clone()), (0..10).collect::<Vec<_>>());
+        assert_ne!(one, two);
+        Ok(())
+    }
+}

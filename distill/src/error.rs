@@ -1,0 +1,43 @@
+//! Why a training run stopped.
+
+use std::path::PathBuf;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the {what} of step {step} is not finite: {value}")]
+    NotFinite { what: &'static str, step: u64, value: f64 },
+    #[error("step {step} has no token to learn from")]
+    EmptyStep { step: u64 },
+    #[error("`{field}` = {value} is out of range: {allowed}")]
+    Setting { field: &'static str, value: String, allowed: &'static str },
+    #[error("the run in `{path}` was started with other settings: it has {found}, this one {expected}")]
+    OtherRun { path: PathBuf, found: String, expected: String },
+    #[error("checkpoint `{path}` is damaged: {reason}")]
+    Damaged { path: PathBuf, reason: String },
+    #[error("no trace in `{path}` can be trained on: {reason}")]
+    NoTraces { path: PathBuf, reason: String },
+    #[error("`{path}` could not be {action}")]
+    Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    #[error(transparent)]
+    Model(#[from] retort_model::Error),
+    #[error("a tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotFinite { .. } => Some(
+                "the weights of the last checkpoint are intact; lower `learning_rate` or look at the data of this step".into(),
+            ),
+            Self::OtherRun { .. } => Some("choose another `--out`, or delete the folder to start anew".into()),
+            Self::Damaged { .. } => Some("delete that checkpoint folder; the run continues from the one before it".into()),
+            Self::NoTraces { .. } => Some("see `retort datagen stats` for what was dropped and why".into()),
+            Self::Model(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

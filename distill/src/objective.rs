@@ -1,0 +1,49 @@
+//! Cross-entropy on a packed batch: the next token, the tokens further ahead where the model predicts them, and the
+//! model's own regularisers. Normalised by the targets of the whole step, so that accumulation changes nothing.
+
+use crate::data::{Example, pack, targets};
+use candle_core::{Result, Tensor};
+use retort_kernels::linear_cross_entropy;
+use retort_model::decoder::Trainable;
+
+/// The parts of a loss.
+pub(crate) struct Loss {
+    /// What is differentiated.
+    pub total: Tensor,
+    /// Mean cross-entropy of the next token over the step's targets; this micro-batch's share of it.
+    pub next_token: f64,
+    /// Other terms by name, as they enter the total.
+    pub terms: Vec<(&'static str, f64)>,
+}
+
+/// The loss of one micro-batch of a step with `step_targets` targets in `micro_batches` parts.
+pub(crate) fn loss(
+    model: &dyn Trainable,
+    examples: &[Example],
+    step_targets: usize,
+    micro_batches: usize,
+) -> Result<Loss> {
+    let batch = pack(examples);
+    let output = model.forward_train(&batch)?;
+    let scale = 1.0 / step_targets as f64;
+    let cross_entropy = |hidden: &Tensor, distance: usize, weight: f64| {
+        let targets = targets(examples, &batch, distance);
+        let weights: Vec<f32> = targets.iter().map(|t| t.map_or(0.0, |_| (weight * scale) as f32)).collect();
+        let targets: Vec<u32> = targets.iter().map(|target| target.unwrap_or(0)).collect();
+        linear_cross_entropy(hidden, &output.head_vd, &targets, &weights)
+    };
+    let mut total = cross_entropy(&output.hidden_nd, 1, 1.0)?;
+    let next_token = f64::from(total.to_scalar::<f32>()?);
+    let mut terms = Vec::new();
+    for ahead in &output.ahead {
+        let term = cross_entropy(&ahead.hidden_nd, ahead.distance, ahead.weight)?;
+        terms.push(("ahead", f64::from(term.to_scalar::<f32>()?)));
+        total = (total + term)?;
+    }
+    for (name, term) in output.regularisers {
+        let term = (term / micro_batches as f64)?;
+        terms.push((name, f64::from(term.to_scalar::<f32>()?)));
+        total = (total + term)?;
+    }
+    Ok(Loss { total, next_token, terms })
+}

@@ -1,0 +1,103 @@
+//! Checkpoints of a run: weights, moments and step, written durably and checked before they are used.
+//!
+//! `checkpoints/step-00000100/` holds `state.safetensors` and, written last, `state.json` with the step, the run's
+//! fingerprint and the blake3 of the weights file. A folder without `state.json` was never finished and is ignored.
+
+use crate::Error;
+use crate::optimiser::Optimiser;
+use candle_core::{Device, Tensor};
+use retort_model::checkpoint::{Checkpoint, Stored, write_bytes, write_tensors};
+use retort_model::decoder::Trainable;
+use retort_model::files::read_json;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize, Deserialize)]
+struct Manifest {
+    step: u64,
+    run: String,
+    blake3: String,
+}
+
+/// How many checkpoints stay on disk.
+const KEPT: usize = 2;
+
+const WEIGHTS: &str = "model.safetensors";
+const MANIFEST: &str = "state.json";
+
+/// Saves the state after `step` steps and removes checkpoints beyond the last two.
+pub(crate) fn save(
+    out: &Path,
+    model: &dyn Trainable,
+    optimiser: &Optimiser,
+    step: u64,
+    run: &str,
+) -> Result<(), Error> {
+    let folder = out.join("checkpoints").join(format!("step-{step:08}"));
+    let io = |action| move |source| Error::Io { action, path: out.into(), source };
+    std::fs::create_dir_all(&folder).map_err(io("created"))?;
+    let mut tensors = Vec::new();
+    for ((name, var), (m, v)) in model.parameters().iter().zip(&optimiser.moments) {
+        tensors.push((name.clone(), var.as_tensor().clone()));
+        for (kind, moment) in [("m", m), ("v", v)] {
+            tensors.push((format!("{kind}.{name}"), Tensor::from_slice(moment, var.shape(), &Device::Cpu)?));
+        }
+    }
+    tensors.extend(model.buffers().into_iter().map(|(name, var)| (name, var.as_tensor().clone())));
+    let weights = folder.join(WEIGHTS);
+    write_tensors(&weights, &tensors, |_| Stored::F32)?;
+    let manifest = Manifest { step, run: run.into(), blake3: hash(&weights)? };
+    let json = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Damaged { path: weights, reason: e.to_string() })?;
+    write_bytes(&folder.join(MANIFEST), &json)?;
+    for old in finished(out)?.into_iter().rev().skip(KEPT) {
+        std::fs::remove_dir_all(&old).map_err(io("tidied"))?;
+    }
+    Ok(())
+}
+
+fn hash(path: &Path) -> Result<String, Error> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}
+
+/// Finished checkpoints, oldest first.
+fn finished(out: &Path) -> Result<Vec<PathBuf>, Error> {
+    let folder = out.join("checkpoints");
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(Error::Io { action: "read", path: folder, source }),
+    };
+    let mut found: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.join(MANIFEST).is_file()).collect();
+    found.sort();
+    Ok(found)
+}
+
+/// Loads the newest checkpoint, if there is one, and returns the number of steps it has behind it.
+pub(crate) fn resume(
+    out: &Path,
+    model: &dyn Trainable,
+    optimiser: &mut Optimiser,
+    run: &str,
+) -> Result<Option<u64>, Error> {
+    let Some(folder) = finished(out)?.pop() else { return Ok(None) };
+    let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
+    if manifest.run != run {
+        return Err(Error::OtherRun { path: out.into(), found: manifest.run, expected: run.into() });
+    }
+    if hash(&folder.join(WEIGHTS))? != manifest.blake3 {
+        return Err(Error::Damaged { path: folder, reason: "its weights do not have the checksum written with them".into() });
+    }
+    let checkpoint = Checkpoint::open(&folder)?;
+    let tensor = |name: &str| checkpoint.tensor(name, model.device());
+    for ((name, var), (m, v)) in model.parameters().iter().zip(&mut optimiser.moments) {
+        var.set(&tensor(name)?)?;
+        *m = tensor(&format!("m.{name}"))?.flatten_all()?.to_vec1()?;
+        *v = tensor(&format!("v.{name}"))?.flatten_all()?.to_vec1()?;
+    }
+    for (name, var) in model.buffers() {
+        var.set(&tensor(&name)?)?;
+    }
+    Ok(Some(manifest.step))
+}

@@ -1,0 +1,239 @@
+//! The training loop: one function from a model and a stream of examples to trained weights.
+//!
+//! A step: its examples, cut into micro-batches; loss and gradients of each, summed; a check that everything is finite,
+//! before anything moves; clipping; AdamW; the model's own hook. Metrics go to `metrics.jsonl`, one line per report.
+
+use crate::Error;
+use crate::data::{Stream, micro_batches};
+use crate::objective::loss;
+pub use crate::optimiser::OptimiserSettings;
+use crate::optimiser::{Optimiser, global_norm};
+use crate::schedule::Schedule;
+use crate::state;
+use candle_core::Tensor;
+use retort_model::decoder::Trainable;
+use retort_model::observe::Observer;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+/// Settings of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSettings {
+    pub steps: u64,
+    /// The most tokens that go through the model at once; larger steps accumulate gradients.
+    pub micro_batch_tokens: usize,
+    pub schedule: Schedule,
+    #[serde(default)]
+    pub optimiser: OptimiserSettings,
+    /// Steps between checkpoints; 0 for none.
+    #[serde(default)]
+    pub checkpoint_every: u64,
+    /// Steps between lines of `metrics.jsonl`.
+    #[serde(default = "ten")]
+    pub report_every: u64,
+}
+
+fn ten() -> u64 {
+    10
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    pub steps: u64,
+    /// Tokens that went through the model in this call.
+    pub tokens: u64,
+    pub seconds: f64,
+    /// Mean next-token loss of the last report.
+    pub loss: f64,
+    /// Whether the observer asked to stop before the last step.
+    pub interrupted: bool,
+}
+
+/// One line of `metrics.jsonl`.
+#[derive(Serialize)]
+struct Metrics<'a> {
+    step: u64,
+    loss: f64,
+    learning_rate: f64,
+    gradient_norm: f64,
+    tokens: u64,
+    tokens_per_second: f64,
+    terms: &'a serde_json::Map<String, serde_json::Value>,
+}
+
+/// Trains `model` in place. Continues from the newest checkpoint in `out` when there is one of the same run.
+pub fn train(
+    model: &dyn Trainable,
+    stream: &dyn Stream,
+    settings: &TrainSettings,
+    out: &Path,
+    observer: &dyn Observer,
+) -> Result<Outcome, Error> {
+    check(settings)?;
+    std::fs::create_dir_all(out).map_err(|source| Error::Io { action: "created", path: out.into(), source })?;
+    let run = fingerprint(stream, settings);
+    let mut optimiser = Optimiser::new(model.parameters(), settings.optimiser);
+    let first = state::resume(out, model, &mut optimiser, &run)?.unwrap_or(0);
+    let mut metrics = MetricsFile::open(out)?;
+    observer.started("train", Some(settings.steps), "steps");
+    if first > 0 {
+        observer.remark(&format!("continuing after step {first}"));
+    }
+
+    let begin = Instant::now();
+    let mut outcome = Outcome { steps: first, tokens: 0, seconds: 0.0, loss: f64::NAN, interrupted: false };
+    let mut window = Window::default();
+    for step in first..settings.steps {
+        if observer.cancelled() {
+            outcome.interrupted = true;
+            break;
+        }
+        let examples = stream.examples(step)?;
+        let done = gradients(model, &examples, settings.micro_batch_tokens, step)?;
+        let norm = global_norm(&done.gradients)?;
+        for (what, value) in [("loss", done.loss), ("gradient norm", norm)] {
+            if !value.is_finite() {
+                return Err(Error::NotFinite { what, step, value });
+            }
+        }
+        let rate = settings.schedule.rate(step, settings.steps);
+        optimiser.step(model.parameters(), &done.gradients, norm, rate, step + 1)?;
+        let remarks = model.after_step(step as f64 / settings.steps as f64)?;
+
+        outcome.steps = step + 1;
+        outcome.tokens += done.tokens;
+        window.add(&done, remarks);
+        let last = outcome.steps == settings.steps;
+        if last || outcome.steps % settings.report_every == 0 {
+            outcome.loss = window.mean_loss();
+            let line = Metrics {
+                step: outcome.steps,
+                loss: outcome.loss,
+                learning_rate: rate,
+                gradient_norm: norm,
+                tokens: outcome.tokens,
+                tokens_per_second: outcome.tokens as f64 / begin.elapsed().as_secs_f64(),
+                terms: &window.terms(),
+            };
+            metrics.write(&line)?;
+            observer.advanced(outcome.steps, &format!("loss {:.4}, {:.0} tokens/s", line.loss, line.tokens_per_second));
+            window = Window::default();
+        }
+        if settings.checkpoint_every > 0 && (last || outcome.steps % settings.checkpoint_every == 0) {
+            state::save(out, model, &optimiser, outcome.steps, &run)?;
+        }
+    }
+    if outcome.interrupted && outcome.steps > first && settings.checkpoint_every > 0 {
+        state::save(out, model, &optimiser, outcome.steps, &run)?;
+    }
+    outcome.seconds = begin.elapsed().as_secs_f64();
+    observer.finished(&format!("{} steps, loss {:.4}", outcome.steps, outcome.loss));
+    Ok(outcome)
+}
+
+fn check(settings: &TrainSettings) -> Result<(), Error> {
+    let bad = |field, value: String, allowed| Err(Error::Setting { field, value, allowed });
+    if settings.steps == 0 {
+        return bad("steps", "0".into(), "at least 1");
+    }
+    if settings.report_every == 0 {
+        return bad("report_every", "0".into(), "at least 1");
+    }
+    let rate = settings.schedule.learning_rate;
+    if !(rate.is_finite() && rate > 0.0) {
+        return bad("schedule.learning_rate", rate.to_string(), "a positive number");
+    }
+    Ok(())
+}
+
+/// What makes a run the same run: its data and its settings.
+fn fingerprint(stream: &dyn Stream, settings: &TrainSettings) -> String {
+    let settings = serde_json::to_string(settings).unwrap_or_default();
+    format!("data {}, settings {}", stream.fingerprint(), &blake3::hash(settings.as_bytes()).to_hex()[..16])
+}
+
+/// The result of a step's forward and backward passes.
+struct Pass {
+    gradients: Vec<Tensor>,
+    loss: f64,
+    terms: Vec<(&'static str, f64)>,
+    tokens: u64,
+}
+
+fn gradients(model: &dyn Trainable, examples: &[crate::data::Example], budget: usize, step: u64) -> Result<Pass, Error> {
+    let targets: usize = examples.iter().map(crate::data::Example::targets).sum();
+    if targets == 0 {
+        return Err(Error::EmptyStep { step });
+    }
+    let batches = micro_batches(examples, budget);
+    let mut pass = Pass { gradients: vec![], loss: 0.0, terms: vec![], tokens: 0 };
+    for batch in &batches {
+        let loss = loss(model, batch, targets, batches.len())?;
+        let mut store = loss.total.backward()?;
+        for (index, (_, var)) in model.parameters().iter().enumerate() {
+            // A parameter that this micro-batch did not reach (an expert without tokens) moves by zero.
+            let gradient = match store.remove(var) {
+                Some(gradient) => gradient.detach(),
+                None => var.zeros_like()?,
+            };
+            match pass.gradients.get_mut(index) {
+                Some(sum) => *sum = (&*sum + gradient)?,
+                None => pass.gradients.push(gradient),
+            }
+        }
+        pass.loss += loss.next_token;
+        pass.terms.extend(loss.terms);
+        pass.tokens += batch.iter().map(|example| example.tokens.len() as u64).sum::<u64>();
+    }
+    Ok(pass)
+}
+
+/// Running means between two reports.
+#[derive(Default)]
+struct Window {
+    steps: u64,
+    loss: f64,
+    terms: std::collections::BTreeMap<String, f64>,
+}
+
+impl Window {
+    fn add(&mut self, pass: &Pass, remarks: Vec<(String, f64)>) {
+        self.steps += 1;
+        self.loss += pass.loss;
+        let terms = pass.terms.iter().map(|&(name, value)| (name.to_string(), value));
+        for (name, value) in terms.chain(remarks) {
+            *self.terms.entry(name).or_default() += value;
+        }
+    }
+
+    fn mean_loss(&self) -> f64 {
+        self.loss / self.steps.max(1) as f64
+    }
+
+    fn terms(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.terms.iter().map(|(name, total)| (name.clone(), (total / self.steps.max(1) as f64).into())).collect()
+    }
+}
+
+struct MetricsFile {
+    file: std::fs::File,
+    path: std::path::PathBuf,
+}
+
+impl MetricsFile {
+    fn open(out: &Path) -> Result<Self, Error> {
+        let path = out.join("metrics.jsonl");
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        Ok(Self { file: file.map_err(|source| Error::Io { action: "opened", path: path.clone(), source })?, path })
+    }
+
+    fn write(&mut self, metrics: &Metrics) -> Result<(), Error> {
+        let io = |source| Error::Io { action: "written", path: self.path.clone(), source };
+        let line = serde_json::to_string(metrics).map_err(|e| io(e.into()))?;
+        writeln!(self.file, "{line}").map_err(io)
+    }
+}
