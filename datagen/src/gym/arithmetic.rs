@@ -37,17 +37,19 @@ fn digit(number: i64, column: usize) -> i64 {
 
 fn sum(digits: usize, draw: &mut Draw) -> Sketch {
     let (a, b) = (number(digits, draw), number(digits, draw));
-    let mut steps = Vec::new();
+    let (mut steps, mut check) = (Vec::new(), Vec::new());
     let mut carry = 0;
     for (column, name) in COLUMNS.iter().enumerate().take(digits) {
         let (top, bottom) = (digit(a, column), digit(b, column));
-        let left = if column == 0 { format!("{top}+{bottom}") } else { format!("{top}+{bottom}+{carry}") };
         let total = top + bottom + carry;
+        let (left, back) = match column {
+            0 => (format!("{top}+{bottom}"), format!("{total:02}-{bottom}={top}")),
+            _ => (format!("{top}+{bottom}+{carry}"), format!("{total:02}-{bottom}-{carry}={top}")),
+        };
         carry = total / 10;
         steps.push(Step::columns(draw, name, &left, total, 2).noting(format!("write {} carry {carry}", total % 10)));
+        check.push(back);
     }
-    let units = digit(a, 0) + digit(b, 0);
-    let check = vec![format!("{units:02}-{}={}", digit(b, 0), digit(a, 0))];
     finish(a, '+', b, a + b, Solution { steps, check, last: String::new() }, draw)
 }
 
@@ -59,19 +61,21 @@ fn difference(digits: usize, draw: &mut Draw) -> Sketch {
             break (a, b);
         }
     };
-    let mut steps = Vec::new();
+    let (mut steps, mut check) = (Vec::new(), Vec::new());
     let mut borrow = 0;
     for (column, name) in COLUMNS.iter().enumerate().take(digits) {
         let (top, bottom) = (digit(a, column), digit(b, column));
         let lacks = top < bottom + borrow;
         let lifted = if lacks { top + 10 } else { top };
-        let left = if column == 0 { format!("{lifted:02}-{bottom}") } else { format!("{lifted:02}-{bottom}-{borrow}") };
-        let step = Step::compute(draw, name, &left, lifted - bottom - borrow);
+        let rest = lifted - bottom - borrow;
+        let (left, back) = match column {
+            0 => (format!("{lifted:02}-{bottom}"), format!("{rest}+{bottom}={lifted:02}")),
+            _ => (format!("{lifted:02}-{bottom}-{borrow}"), format!("{rest}+{bottom}+{borrow}={lifted:02}")),
+        };
         borrow = i64::from(lacks);
-        steps.push(step.noting(format!("borrow {borrow}")));
+        steps.push(Step::compute(draw, name, &left, rest).noting(format!("borrow {borrow}")));
+        check.push(back);
     }
-    let units = digit(a - b, 0) + digit(b, 0);
-    let check = vec![format!("{}+{}={units:02}", digit(a - b, 0), digit(b, 0))];
     finish(a, '-', b, a - b, Solution { steps, check, last: String::new() }, draw)
 }
 
@@ -81,27 +85,28 @@ fn product(digits: usize, draw: &mut Draw) -> Sketch {
     let a = number(2, draw);
     let b = if digits == 1 { draw.between(2, 9) } else { number(2, draw) };
     let (tens, units) = (digit(a, 1), digit(a, 0));
-    let mut steps = Vec::new();
-    let fact = |x: i64, y: i64, steps: &mut Vec<Step>, draw: &mut Draw| {
+    let (mut steps, mut check) = (Vec::new(), Vec::new());
+    let mut fact = |x: i64, y: i64, steps: &mut Vec<Step>, draw: &mut Draw| {
         steps.push(Step::columns(draw, "", &format!("{x}*{y}"), x * y, 2));
+        check.push(format!("{y}*{x}={:02}", x * y));
         x * y
     };
-    let plus = |say: &str, x: i64, y: i64, steps: &mut Vec<Step>, draw: &mut Draw| {
-        steps.push(Step::columns(draw, say, &format!("{x:02}+{y}"), x + y, 2));
-        x + y
+    let plus = |say: &str, x: i64, y: String, sum: i64, steps: &mut Vec<Step>, draw: &mut Draw| {
+        steps.push(Step::columns(draw, say, &format!("{x:02}+{y}"), sum, 2));
+        sum
     };
     let first = fact(units, digit(b, 0), &mut steps, draw);
     let cross = fact(tens, digit(b, 0), &mut steps, draw);
+    let carry = first / 10;
     if digits == 1 {
-        plus("Tens", cross, first / 10, &mut steps, draw);
+        plus("Tens", cross, carry.to_string(), cross + carry, &mut steps, draw);
     } else {
         let other = fact(units, digit(b, 1), &mut steps, draw);
         let last = fact(tens, digit(b, 1), &mut steps, draw);
-        steps.push(Step::columns(draw, "Tens", &format!("{cross:02}+{other:02}"), cross + other, 2));
-        let middle = plus("carry", cross + other, first / 10, &mut steps, draw);
-        plus("Hundreds", last, middle / 10, &mut steps, draw);
+        let middle = plus("Tens", cross, format!("{other:02}"), cross + other, &mut steps, draw);
+        let middle = plus("Carry", middle, carry.to_string(), middle + carry, &mut steps, draw);
+        plus("Hundreds", last, (middle / 10).to_string(), last + middle / 10, &mut steps, draw);
     }
-    let check = vec![format!("{}*{units}={first:02}", digit(b, 0))];
     finish(a, '*', b, a * b, Solution { steps, check, last: String::new() }, draw)
 }
 

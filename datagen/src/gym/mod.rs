@@ -15,9 +15,21 @@
 //! carry a held-out instance into training.
 
 mod arithmetic;
+mod countdown;
 mod draw;
+mod equations;
+mod expression;
+mod modular;
+mod selection;
 mod solution;
+mod stories;
+mod word_problems;
 
+#[cfg(test)]
+mod tests;
+
+pub use expression::{CountdownFault, check_countdown};
+pub use selection::{Error, Selection, exercises, parse_spec, problems};
 pub use solution::Style;
 
 use crate::problem::Problem;
@@ -140,7 +152,11 @@ pub fn exercise(family: Family, level: Level, split: Split, seed: u64, index: u6
     // About 16 rounds for the held-out side; every cell has instances on both sides (tested).
     loop {
         let sketch = match family {
-            _ => arithmetic::draw(level, &mut draw),
+            Family::Arithmetic => arithmetic::draw(level, &mut draw),
+            Family::Equations => equations::draw(level, &mut draw),
+            Family::WordProblems => word_problems::draw(level, &mut draw),
+            Family::Countdown => countdown::draw(level, &mut draw),
+            Family::Modular => modular::draw(level, &mut draw),
         };
         if Split::of(&sketch.instance) == split {
             let Sketch { prompt, answer, instance, solution } = sketch;

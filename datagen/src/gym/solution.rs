@@ -40,8 +40,8 @@ pub(super) struct Step {
     pub say: String,
     /// The computation as it should stand.
     pub line: String,
-    /// The same line cut after its first result, with that result wrong; `None` where there is nothing to compute.
-    pub wrong: Option<String>,
+    /// The same line cut after its first result, with that result wrong.
+    pub wrong: String,
     /// What follows from the result, in the narrated style; empty for none.
     pub note: String,
 }
@@ -61,15 +61,14 @@ impl Step {
         Self {
             say: say.into(),
             line: format!("{left}={value:0width$}"),
-            wrong: Some(format!("{left}={wrong:0width$}")),
+            wrong: format!("{left}={wrong:0width$}"),
             note: String::new(),
         }
     }
 
-    /// Adds a second computation to the same line.
-    pub fn then(mut self, statement: &str) -> Self {
-        self.line.push(',');
-        self.line.push_str(statement);
+    /// Adds what follows the first result on the same line.
+    pub fn then(mut self, rest: &str) -> Self {
+        self.line.push_str(rest);
         self
     }
 
@@ -77,11 +76,6 @@ impl Step {
     pub fn noting(mut self, note: String) -> Self {
         self.note = note;
         self
-    }
-
-    /// A line that computes nothing new.
-    pub fn state(say: &str, line: String) -> Self {
-        Self { say: say.into(), line, wrong: None, note: String::new() }
     }
 }
 
@@ -98,19 +92,12 @@ pub(super) struct Solution {
 impl Solution {
     /// The text of the solution; `noise` says which step slips.
     pub fn tell(&self, style: Style, noise: u64) -> String {
-        let can_slip = self.steps.iter().filter(|step| step.wrong.is_some()).count() as u64;
-        let slips_at = (style == Style::Slip && can_slip > 0).then(|| noise % can_slip);
-        let mut computed = 0;
+        let slips_at = noise % (self.steps.len() as u64).max(1);
         let mut lines = Vec::new();
-        for step in &self.steps {
-            if let Some(wrong) = &step.wrong {
-                if slips_at == Some(computed) {
-                    lines.push(wrong.clone());
-                    lines.push(format!("Wait, {}", step.line));
-                } else {
-                    lines.push(step.tell(style));
-                }
-                computed += 1;
+        for (at, step) in self.steps.iter().enumerate() {
+            if style == Style::Slip && at as u64 == slips_at {
+                lines.push(step.wrong.clone());
+                lines.push(format!("Wait, {}", step.line));
             } else {
                 lines.push(step.tell(style));
             }
