@@ -75,7 +75,7 @@ pub fn numbers(text: &str) -> Vec<i128> {
 }
 
 /// The word of `prompt` that holds `mark`, without the full stop or question mark.
-fn word<'a>(prompt: &'a str, mark: impl Fn(&str) -> bool) -> &'a str {
+fn word(prompt: &str, mark: impl Fn(&str) -> bool) -> &str {
     prompt.split(' ').find(|word| mark(word)).unwrap().trim_end_matches(['.', '?'])
 }
 
