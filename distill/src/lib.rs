@@ -7,8 +7,10 @@ pub mod data;
 mod error;
 mod objective;
 mod optimiser;
+pub mod pretrain;
 pub mod schedule;
 mod state;
+pub mod sft;
 pub mod trainer;
 
 pub use error::Error;

@@ -4,7 +4,7 @@
 //! before anything moves; clipping; AdamW; the model's own hook. Metrics go to `metrics.jsonl`, one line per report.
 
 use crate::Error;
-use crate::data::{Stream, micro_batches};
+use crate::data::{Example, Stream, micro_batches};
 use crate::objective::loss;
 pub use crate::optimiser::OptimiserSettings;
 use crate::optimiser::{Optimiser, global_norm};
@@ -40,6 +40,23 @@ fn ten() -> u64 {
     10
 }
 
+/// Examples that are never trained on, scored now and then.
+#[derive(Debug, Clone, Copy)]
+pub struct Validation<'a> {
+    pub examples: &'a [Example],
+    /// Steps between two looks.
+    pub every: u64,
+    /// Ends with the weights of the best look instead of the last step's (early stopping).
+    pub keep_best: bool,
+}
+
+/// The lowest validation loss of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Best {
+    pub step: u64,
+    pub loss: f64,
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
@@ -49,6 +66,8 @@ pub struct Outcome {
     pub seconds: f64,
     /// Mean next-token loss of the last report.
     pub loss: f64,
+    /// The best look at the validation examples, where there are any.
+    pub validation: Option<Best>,
     /// Whether the observer asked to stop before the last step.
     pub interrupted: bool,
 }
@@ -70,10 +89,11 @@ pub fn train(
     model: &dyn Trainable,
     stream: &dyn Stream,
     settings: &TrainSettings,
+    validation: Option<Validation>,
     out: &Path,
     observer: &dyn Observer,
 ) -> Result<Outcome, Error> {
-    check(settings)?;
+    check(settings, validation)?;
     std::fs::create_dir_all(out).map_err(|source| Error::Io { action: "created", path: out.into(), source })?;
     let run = fingerprint(stream, settings);
     let mut optimiser = Optimiser::new(model.parameters(), settings.optimiser);
@@ -85,7 +105,8 @@ pub fn train(
     }
 
     let begin = Instant::now();
-    let mut outcome = Outcome { steps: first, tokens: 0, seconds: 0.0, loss: f64::NAN, interrupted: false };
+    let mut outcome = Outcome { steps: first, tokens: 0, seconds: 0.0, loss: f64::NAN, validation: None, interrupted: false };
+    let mut best_weights = Vec::new();
     let mut window = Window::default();
     for step in first..settings.steps {
         if observer.cancelled() {
@@ -123,6 +144,15 @@ pub fn train(
             observer.advanced(outcome.steps, &format!("loss {:.4}, {:.0} tokens/s", line.loss, line.tokens_per_second));
             window = Window::default();
         }
+        if let Some(validation) = validation.filter(|v| last || outcome.steps % v.every == 0) {
+            let loss = mean_loss(model, validation.examples, settings.micro_batch_tokens)?;
+            if outcome.validation.is_none_or(|best| loss < best.loss) {
+                outcome.validation = Some(Best { step: outcome.steps, loss });
+                if validation.keep_best {
+                    best_weights = model.parameters().iter().map(|(_, var)| var.copy()).collect::<Result<_, _>>()?;
+                }
+            }
+        }
         if settings.checkpoint_every > 0 && (last || outcome.steps % settings.checkpoint_every == 0) {
             state::save(out, model, &optimiser, outcome.steps, &run)?;
         }
@@ -130,18 +160,41 @@ pub fn train(
     if outcome.interrupted && outcome.steps > first && settings.checkpoint_every > 0 {
         state::save(out, model, &optimiser, outcome.steps, &run)?;
     }
+    for ((_, var), best) in model.parameters().iter().zip(&best_weights) {
+        var.set(best)?;
+    }
     outcome.seconds = begin.elapsed().as_secs_f64();
     observer.finished(&format!("{} steps, loss {:.4}", outcome.steps, outcome.loss));
     Ok(outcome)
 }
 
-fn check(settings: &TrainSettings) -> Result<(), Error> {
+/// Mean next-token loss over all targets of `examples`.
+fn mean_loss(model: &dyn Trainable, examples: &[Example], budget: usize) -> Result<f64, Error> {
+    let targets: usize = examples.iter().map(Example::targets).sum();
+    let batches = micro_batches(examples, budget);
+    let mut total = 0.0;
+    for batch in &batches {
+        total += loss(model, batch, targets.max(1), batches.len())?.next_token;
+    }
+    Ok(total)
+}
+
+fn check(settings: &TrainSettings, validation: Option<Validation>) -> Result<(), Error> {
     let bad = |field, value: String, allowed| Err(Error::Setting { field, value, allowed });
     if settings.steps == 0 {
         return bad("steps", "0".into(), "at least 1");
     }
     if settings.report_every == 0 {
         return bad("report_every", "0".into(), "at least 1");
+    }
+    if let Some(Validation { every, keep_best, .. }) = validation {
+        if every == 0 {
+            return bad("validation.every", "0".into(), "at least 1");
+        }
+        if keep_best && settings.checkpoint_every > 0 {
+            // A resumed run would not know the weights of an earlier best look.
+            return bad("checkpoint_every", settings.checkpoint_every.to_string(), "0 with early stopping");
+        }
     }
     let rate = settings.schedule.learning_rate;
     if !(rate.is_finite() && rate > 0.0) {
@@ -164,8 +217,8 @@ struct Pass {
     tokens: u64,
 }
 
-fn gradients(model: &dyn Trainable, examples: &[crate::data::Example], budget: usize, step: u64) -> Result<Pass, Error> {
-    let targets: usize = examples.iter().map(crate::data::Example::targets).sum();
+fn gradients(model: &dyn Trainable, examples: &[Example], budget: usize, step: u64) -> Result<Pass, Error> {
+    let targets: usize = examples.iter().map(Example::targets).sum();
     if targets == 0 {
         return Err(Error::EmptyStep { step });
     }

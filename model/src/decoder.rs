@@ -57,3 +57,21 @@ pub trait Trainable: Decoder {
     /// All weights under their published names, ready to be written.
     fn state(&self) -> Result<Vec<(String, Tensor)>>;
 }
+
+impl Decoder for Box<dyn Decoder> {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+        self.as_ref().hidden(batch, cache)
+    }
+    fn head(&self) -> &Tensor {
+        self.as_ref().head()
+    }
+    fn cache_spec(&self) -> CacheSpec {
+        self.as_ref().cache_spec()
+    }
+    fn context_length(&self) -> usize {
+        self.as_ref().context_length()
+    }
+    fn device(&self) -> &Device {
+        self.as_ref().device()
+    }
+}

@@ -132,8 +132,8 @@ impl Config {
         self.qk_nope_head_dim + self.qk_rope_head_dim
     }
 
-    /// Every setting that this runtime does not follow is refused by name.
-    fn check(&self, path: &Path) -> Result<(), Error> {
+    /// Every setting that this runtime does not follow or that contradicts another is refused by name.
+    pub fn check(&self, path: &Path) -> Result<(), Error> {
         let refuse = |field: &'static str, value: String| Err(Error::Unsupported { field, value, path: path.into() });
         if !matches!(self.model_type.as_str(), "deepseek_v3" | "kimi_k2") {
             return refuse("model_type", self.model_type.clone());

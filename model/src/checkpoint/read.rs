@@ -131,6 +131,11 @@ impl Checkpoint {
         Ok((info.shape.clone(), values))
     }
 
+    /// A hash over the bytes of all files.
+    pub fn digest(&self) -> String {
+        super::fingerprint(&self.shards.iter().map(|shard| shard.bytes.get()).collect::<Vec<_>>())
+    }
+
     /// Tensors that no model asked for, FP8 scales aside.
     pub fn unused(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,265 @@
+//! The command line: names, help and examples; nothing is computed here.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Distil a reasoning teacher into a small student.
+#[derive(Debug, Parser)]
+#[command(name = "retort", version, propagate_version = true, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The whole pipeline at once: embedded teacher, traces, student, control, report; nothing to download
+    #[command(after_help = "Example:\n  retort quickstart --out demo")]
+    Quickstart(Quickstart),
+    /// Train teachers
+    #[command(subcommand)]
+    Teacher(Teacher),
+    /// Train base students from scratch
+    #[command(subcommand)]
+    Student(Student),
+    /// Look into and run a model
+    #[command(subcommand)]
+    Model(Model),
+    /// Generate reasoning traces, verified, as an Arrow dataset
+    #[command(subcommand)]
+    Datagen(Datagen),
+    /// Fine-tune students on traces
+    #[command(subcommand)]
+    Distill(Distill),
+    /// Score models and compare them
+    #[command(subcommand)]
+    Evals(Evals),
+}
+
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// Folder for everything; a second run continues there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Seed of problems, sampling and training
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Change one key of the recipe, such as `traces.problems=300`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Teacher {
+    /// Pretrain a small DeepSeek-style teacher (MLA, MoE, MTP) on the gym
+    #[command(after_help = "Example:\n  retort teacher train --recipe teacher/recipes/embedded.toml --out runs/teacher")]
+    Train(Pretrain),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Student {
+    /// Pretrain a small dense student on the gym
+    #[command(after_help = "Example:\n  retort student train --recipe student/recipes/embedded.toml --out runs/base")]
+    Train(Pretrain),
+}
+
+#[derive(Debug, Args)]
+pub struct Pretrain {
+    /// The recipe, a TOML file
+    #[arg(long, value_name = "FILE")]
+    pub recipe: PathBuf,
+    /// Folder for the model, its checkpoints and metrics; a second run continues there
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Change one key of the recipe, such as `train.steps=100`; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Model {
+    /// Architecture, parameters (total and active), memory per token of context
+    #[command(after_help = "Example:\n  retort model inspect runs/teacher --json")]
+    Inspect {
+        /// Model folder, or `embedded`
+        model: String,
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Logits [t, v] in f32 for given token ids, as a safetensors file with the key `logits`
+    #[command(after_help = "Example:\n  retort model logits runs/student --tokens 1,2,3 --out logits.safetensors")]
+    Logits {
+        /// Model folder, or `embedded`
+        model: String,
+        /// Token ids, separated by commas
+        #[arg(long, value_delimiter = ',', required = true)]
+        tokens: Vec<u32>,
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Complete one prompt
+    #[command(after_help = "Example:\n  retort model generate embedded --prompt 'Find 3802+9562.'")]
+    Generate(Generate),
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Model folder, or `embedded`
+    pub model: String,
+    #[arg(long)]
+    pub prompt: String,
+    /// Always take the likeliest token
+    #[arg(long, conflicts_with_all = ["temperature", "top_p"])]
+    pub greedy: bool,
+    #[arg(long, default_value_t = 0.6)]
+    pub temperature: f64,
+    #[arg(long, default_value_t = 0.95)]
+    pub top_p: f64,
+    #[arg(long, default_value_t = 512)]
+    pub max_tokens: usize,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Datagen {
+    /// Generate, verify and store traces; a second run on the same folder continues
+    #[command(after_help = "Examples:\n  retort datagen run --teacher embedded --problems gym --limit 300 -n 4 --out traces\n  \
+                            retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces")]
+    Run(DatagenRun),
+    /// Counts, verdicts, pass rates and lengths of a dataset
+    #[command(after_help = "Example:\n  retort datagen stats traces")]
+    Stats {
+        dir: PathBuf,
+        /// One JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Traces as a person reads them
+    #[command(after_help = "Example:\n  retort datagen show traces --limit 3 --verdict wrong")]
+    Show {
+        dir: PathBuf,
+        #[arg(long, default_value_t = 1)]
+        limit: usize,
+        /// Only traces with this verdict, such as `right` or `wrong`
+        #[arg(long)]
+        verdict: Option<String>,
+    },
+    /// Check every file of a dataset against its checksum
+    #[command(after_help = "Example:\n  retort datagen verify traces")]
+    Verify { dir: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub struct DatagenRun {
+    /// Model folder, or `embedded`
+    #[arg(long)]
+    pub teacher: String,
+    /// A JSONL file, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its training side)
+    #[arg(long)]
+    pub problems: String,
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+/// Settings that `datagen run` and `evals run` share.
+#[derive(Debug, Args)]
+pub struct Asking {
+    /// Samples per problem
+    #[arg(short = 'n', value_name = "N")]
+    pub n: Option<u32>,
+    /// At most this many problems
+    #[arg(long)]
+    pub limit: Option<usize>,
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The recipe, a TOML file; without it, DeepSeek-R1's sampling (temperature 0.6, top-p 0.95)
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Change one key of the recipe, such as `sampling.max_tokens=256`; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Distill {
+    /// Fine-tune a student on the kept traces of a dataset, then score it
+    #[command(after_help = "Example:\n  retort distill run --student embedded --traces traces --out student")]
+    Run(DistillRun),
+}
+
+#[derive(Debug, Args)]
+pub struct DistillRun {
+    /// Model folder, or `embedded`
+    #[arg(long)]
+    pub student: String,
+    /// A dataset folder
+    #[arg(long, value_name = "DIR")]
+    pub traces: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// The recipe, a TOML file; without it, the one of the quickstart
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Change one key of the recipe, such as `epochs=3`; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Say what would be trained on and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not score the student at the end
+    #[arg(long)]
+    pub no_eval: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Evals {
+    /// Score a model on a benchmark; a second run on the same folder continues
+    #[command(after_help = "Examples:\n  retort evals run --model embedded --benchmark gym --out scores/teacher\n  \
+                            retort evals run --model embedded --benchmark gsm8k/test.jsonl --limit 100 --out scores/gsm8k")]
+    Run(EvalsRun),
+    /// Set a student's run beside its teacher's, with intervals, as report.html and report.json
+    #[command(after_help = "Example:\n  retort evals compare --teacher scores/teacher --student scores/student --out report")]
+    Compare(Compare),
+}
+
+#[derive(Debug, Args)]
+pub struct EvalsRun {
+    /// Model folder, or `embedded`
+    #[arg(long)]
+    pub model: String,
+    /// `gym` (its held-out side), `gym:FAMILY`, or a JSONL file
+    #[arg(long)]
+    pub benchmark: String,
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub asking: Asking,
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Folder of the teacher's eval run
+    #[arg(long, value_name = "RUN")]
+    pub teacher: PathBuf,
+    /// Folder of the student's eval run
+    #[arg(long, value_name = "RUN")]
+    pub student: PathBuf,
+    /// The student before distillation
+    #[arg(long, value_name = "RUN")]
+    pub base: Option<PathBuf>,
+    /// The student trained on answers alone
+    #[arg(long, value_name = "RUN")]
+    pub control: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print report.json instead of the table
+    #[arg(long)]
+    pub json: bool,
+}

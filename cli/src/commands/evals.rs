@@ -1,0 +1,68 @@
+//! `retort evals ...`: score models, compare their scores.
+
+use super::INTERRUPTED;
+use super::datagen::AskingRecipe;
+use crate::args::{Compare, Evals, EvalsRun};
+use crate::open::{self, Embedded, ModelFiles};
+use crate::progress::Progress;
+use anyhow::Result;
+use retort_datagen::gym::Split;
+use retort_datagen::problem::Problem;
+use retort_datagen::run::{Plan, Summary};
+use retort_datagen::sample::Sample;
+use retort_datagen::store::{Keep, TraceReader};
+use retort_evals::{Context, Runs, Scored, compare, table};
+use retort_model::generate::Generate;
+use std::path::Path;
+use std::process::ExitCode;
+
+pub fn run(command: Evals) -> Result<ExitCode> {
+    match command {
+        Evals::Run(args) => score(&args),
+        Evals::Compare(args) => compare_runs(&args),
+    }
+}
+
+/// An eval run is a datagen run over a benchmark's problems in which nothing is kept for training.
+pub fn evaluate(generator: &dyn Generate, problems: &[Problem], plan: &Plan, out: &Path) -> Result<Summary> {
+    Ok(retort_datagen::run::run(generator, problems, plan, out, &Progress::new())?)
+}
+
+/// The samples of a finished run.
+pub fn samples(run: &Path) -> Result<Vec<Sample>> {
+    Ok(TraceReader::open(run)?.samples()?)
+}
+
+fn score(args: &EvalsRun) -> Result<ExitCode> {
+    let recipe = AskingRecipe::read(&args.asking)?;
+    let problems = open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit)?;
+    let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.engine()?;
+    let summary = evaluate(&engine, &problems, &recipe.plan(&args.benchmark, Keep::Nothing), &args.out)?;
+    if summary.interrupted {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let scored = Scored::from_samples(&engine.name, &samples(&args.out)?)?;
+    let json = serde_json::to_string_pretty(&scored)?;
+    retort_model::checkpoint::write_bytes(&args.out.join("score.json"), json.as_bytes())?;
+    if args.json {
+        println!("{json}");
+    } else {
+        print!("{}", table::score(&scored));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn compare_runs(args: &Compare) -> Result<ExitCode> {
+    let (teacher, student) = (samples(&args.teacher)?, samples(&args.student)?);
+    let base = args.base.as_deref().map(samples).transpose()?;
+    let control = args.control.as_deref().map(samples).transpose()?;
+    let runs = Runs { teacher: &teacher, student: &student, base: base.as_deref(), control: control.as_deref() };
+    let report = compare(&runs, Context::default())?;
+    report.write(&args.out)?;
+    if args.json {
+        print!("{}", report.to_json()?);
+    } else {
+        println!("{}\nreport: {}", table::render(&report), args.out.join("report.html").display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

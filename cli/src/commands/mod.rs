@@ -1,0 +1,58 @@
+//! One module per command; each opens what it is given, calls one library and prints what came of it.
+
+mod datagen;
+mod distill;
+mod evals;
+mod model;
+mod pretrain;
+mod quickstart;
+
+use crate::args::{Arguments, Command, Student, Teacher};
+use crate::progress;
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// The exit code of work that was interrupted and can be continued.
+pub const INTERRUPTED: u8 = 3;
+
+/// Runs the command that was asked for.
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    progress::catch_interrupts();
+    match arguments.command {
+        Command::Quickstart(args) => quickstart::run(&args),
+        Command::Teacher(Teacher::Train(args)) => pretrain::teacher(&args),
+        Command::Student(Student::Train(args)) => pretrain::student(&args),
+        Command::Model(command) => model::run(command),
+        Command::Datagen(command) => datagen::run(command),
+        Command::Distill(command) => distill::run(command),
+        Command::Evals(command) => evals::run(command),
+    }
+}
+
+/// Prints an error with its causes, and what to do about it where something in the chain knows.
+pub fn report(error: &anyhow::Error) {
+    eprintln!("error: {error}");
+    let mut last = error.to_string();
+    for cause in error.chain().skip(1) {
+        let text = cause.to_string();
+        // Transparent wrappers repeat their source's text.
+        if text != last {
+            eprintln!("  caused by: {text}");
+        }
+        last = text;
+    }
+    if let Some(hint) = hint(error) {
+        eprintln!("\nhint: {hint}");
+    }
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let model = cause.downcast_ref::<retort_model::Error>().and_then(retort_model::Error::hint);
+        let gym = || cause.downcast_ref::<retort_datagen::gym::Error>().and_then(retort_datagen::gym::Error::hint);
+        let datagen = || cause.downcast_ref::<retort_datagen::Error>().and_then(retort_datagen::Error::hint);
+        let evals = || cause.downcast_ref::<retort_evals::Error>().and_then(retort_evals::Error::hint);
+        let distill = || cause.downcast_ref::<retort_distill::Error>().and_then(retort_distill::Error::hint);
+        model.or_else(gym).or_else(datagen).or_else(evals).or_else(distill)
+    })
+}

@@ -1,0 +1,147 @@
+//! Opens what a user names: a model folder, `embedded`, `gym:...`, a file of problems.
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use retort_datagen::problem::Problem;
+use retort_datagen::{gym, sources};
+use retort_model::checkpoint::{Checkpoint, fingerprint};
+use retort_model::decoder::Decoder;
+use retort_model::engine::Engine;
+use retort_model::folder::FolderFiles;
+use retort_model::params::{Source, frozen};
+use retort_student::Dense;
+use retort_teacher::DeepSeek;
+use retort_teacher::weights::Published;
+use std::path::Path;
+
+/// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
+const SLOTS: usize = 64;
+
+/// Which of the two embedded models `embedded` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Embedded {
+    Teacher,
+    Student,
+}
+
+/// A model's files before anything is built from them.
+pub struct ModelFiles {
+    pub name: String,
+    pub files: FolderFiles,
+    weights: Weights,
+}
+
+enum Weights {
+    Folder(std::path::PathBuf),
+    Static(&'static [u8]),
+}
+
+impl ModelFiles {
+    /// Opens a folder, or the embedded model that `role` stands for.
+    pub fn open(name: &str, role: Embedded) -> Result<Self> {
+        if name == "embedded" {
+            let (name, files, bytes) = match role {
+                Embedded::Teacher => ("embedded teacher", retort_teacher::embedded::files(), retort_teacher::embedded::WEIGHTS),
+                Embedded::Student => ("embedded student", retort_student::embedded::files(), retort_student::embedded::WEIGHTS),
+            };
+            return Ok(Self { name: name.into(), files, weights: Weights::Static(bytes) });
+        }
+        for (scheme, what) in [("hub:", "hub names"), ("http://", "endpoints"), ("https://", "endpoints")] {
+            if name.starts_with(scheme) {
+                bail!("{what} such as `{name}` are not supported yet; give a folder or `embedded`");
+            }
+        }
+        let folder = Path::new(name);
+        if !folder.is_dir() {
+            bail!("`{name}` is not a model folder");
+        }
+        let files = FolderFiles::open(folder)?;
+        let shown = folder.file_name().map_or(name.into(), |last| last.to_string_lossy().into_owned());
+        Ok(Self { name: shown, files, weights: Weights::Folder(folder.into()) })
+    }
+
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        Ok(match &self.weights {
+            Weights::Folder(folder) => Checkpoint::open(folder)?,
+            Weights::Static(bytes) => Checkpoint::embedded(bytes, &self.name)?,
+        })
+    }
+
+    /// `model_type` of the config.
+    pub fn model_type(&self) -> Result<String> {
+        let config: serde_json::Value = serde_json::from_str(&self.files.config)
+            .with_context(|| format!("`{}/config.json` is not JSON", self.files.origin.display()))?;
+        match config.get("model_type").and_then(serde_json::Value::as_str) {
+            Some(model_type) => Ok(model_type.into()),
+            None => bail!("`{}/config.json` has no `model_type`", self.files.origin.display()),
+        }
+    }
+
+    fn config_path(&self) -> std::path::PathBuf {
+        self.files.origin.join("config.json")
+    }
+
+    /// The model ready to run.
+    pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
+        let checkpoint = self.checkpoint()?;
+        Ok(match self.model_type()?.as_str() {
+            "deepseek_v3" | "kimi_k2" => {
+                let config = retort_teacher::Config::parse(&self.files.config, &self.config_path())?;
+                let source: Source = Box::new(Published(checkpoint));
+                Box::new(frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).map_err(retort_model::Error::from)?)
+            }
+            "llama" | "qwen2" => {
+                let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
+                let source: Source = Box::new(checkpoint);
+                Box::new(frozen(source, &Device::Cpu, |vb| Dense::new(config, vb)).map_err(retort_model::Error::from)?)
+            }
+            other => bail!("models of type `{other}` are not supported"),
+        })
+    }
+
+    /// A student whose weights can be trained.
+    pub fn trainee(&self) -> Result<retort_student::Trainee> {
+        let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
+        let source: Source = Box::new(self.checkpoint()?);
+        Ok(retort_student::Trainee::new(config, source, &Device::Cpu).map_err(retort_model::Error::from)?)
+    }
+
+    /// The model with tokenizer and template, generating.
+    pub fn engine(&self) -> Result<Engine<Box<dyn Decoder>>> {
+        let tokenizer = self.files.tokenizer()?;
+        let template = self.files.template()?;
+        let eos = self.files.eos(&tokenizer, &template)?;
+        Ok(Engine {
+            decoder: self.decoder()?,
+            eos,
+            tokenizer,
+            template,
+            name: self.name.clone(),
+            fingerprint: self.fingerprint()?,
+            slots: SLOTS,
+        })
+    }
+
+    /// A hash over weights, tokenizer, template and config.
+    pub fn fingerprint(&self) -> Result<String> {
+        let FolderFiles { config, tokenizer, tokenizer_config, generation_config, .. } = &self.files;
+        let small = [config, tokenizer, tokenizer_config, generation_config].map(String::as_bytes);
+        Ok(fingerprint(&[&small.concat(), self.checkpoint()?.digest().as_bytes()]))
+    }
+}
+
+/// Problems from the gym (`gym`, `gym:countdown@3`) or from a file; the held-out side of the gym unless `train`.
+pub fn problems(name: &str, split: gym::Split, seed: u64, limit: Option<usize>) -> Result<Vec<Problem>> {
+    if name == "gym" || name.starts_with("gym:") || name.starts_with("gym@") {
+        let selection = gym::parse_spec(name)?.with(split, seed);
+        let cells = selection.families.len() * selection.levels.len();
+        let wanted = limit.unwrap_or(GYM_DEFAULT);
+        let mut problems = gym::problems(&selection, wanted.div_ceil(cells.max(1)))?;
+        problems.truncate(wanted);
+        return Ok(problems);
+    }
+    Ok(sources::read(Path::new(name), limit)?)
+}
+
+/// Gym problems where no limit is given.
+const GYM_DEFAULT: usize = 300;

@@ -1,0 +1,125 @@
+//! `config.json` of dense decoders: Llama and Qwen2, in the published spelling.
+
+use retort_model::Error;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Sizes and switches of a dense decoder. Field names are Hugging Face's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    pub model_type: String,
+    #[serde(default)]
+    pub architectures: Vec<String>,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    #[serde(default)]
+    pub num_key_value_heads: Option<usize>,
+    /// Width of a head; `hidden_size / num_attention_heads` where it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_dim: Option<usize>,
+    pub max_position_embeddings: usize,
+    #[serde(default = "rope_theta")]
+    pub rope_theta: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_scaling: Option<serde_json::Value>,
+    #[serde(default = "rms_norm_eps")]
+    pub rms_norm_eps: f64,
+    #[serde(default)]
+    pub tie_word_embeddings: bool,
+    #[serde(default = "silu")]
+    pub hidden_act: String,
+    #[serde(default)]
+    pub attention_bias: bool,
+    #[serde(default)]
+    pub mlp_bias: bool,
+    #[serde(default)]
+    pub use_sliding_window: bool,
+    #[serde(default = "initializer_range")]
+    pub initializer_range: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos_token_id: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eos_token_id: Option<serde_json::Value>,
+}
+
+fn rope_theta() -> f64 {
+    1e4
+}
+fn rms_norm_eps() -> f64 {
+    1e-6
+}
+fn silu() -> String {
+    "silu".into()
+}
+fn initializer_range() -> f64 {
+    0.02
+}
+
+impl Config {
+    /// Reads and checks a `config.json`.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::parse(&retort_model::files::read_text(path)?, path)
+    }
+
+    /// Parses and checks JSON that came from `path`.
+    pub fn parse(json: &str, path: &Path) -> Result<Self, Error> {
+        let config: Self = retort_model::files::parse_json(json, path)?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    pub fn kv_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    pub fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    /// Qwen2 has biases on q, k and v, whatever `attention_bias` says.
+    pub fn qkv_bias(&self) -> bool {
+        self.model_type == "qwen2"
+    }
+
+    /// Every setting that this runtime does not follow or that contradicts another is refused by name.
+    pub fn check(&self, path: &Path) -> Result<(), Error> {
+        let refuse = |field: &'static str, value: String| Err(Error::Unsupported { field, value, path: path.into() });
+        if !matches!(self.model_type.as_str(), "llama" | "qwen2") {
+            return refuse("model_type", self.model_type.clone());
+        }
+        if self.hidden_act != "silu" {
+            return refuse("hidden_act", self.hidden_act.clone());
+        }
+        if let Some(scaling) = &self.rope_scaling {
+            return refuse("rope_scaling", scaling.to_string());
+        }
+        let switches = [
+            ("attention_bias", self.attention_bias),
+            ("mlp_bias", self.mlp_bias),
+            ("use_sliding_window", self.use_sliding_window),
+        ];
+        if let Some((field, _)) = switches.into_iter().find(|&(_, on)| on) {
+            return refuse(field, "true".into());
+        }
+        let zero = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.kv_heads()),
+        ];
+        if let Some((field, _)) = zero.into_iter().find(|&(_, value)| value == 0) {
+            return refuse(field, "0".into());
+        }
+        if self.num_attention_heads % self.kv_heads() != 0 {
+            return refuse("num_key_value_heads", format!("{} of {}", self.kv_heads(), self.num_attention_heads));
+        }
+        if self.head_dim() % 2 != 0 || self.head_dim() == 0 {
+            return refuse("head_dim", self.head_dim().to_string());
+        }
+        Ok(())
+    }
+}

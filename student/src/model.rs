@@ -1,0 +1,170 @@
+//! Dense decoders: pre-norm blocks of grouped-query attention and SwiGLU, rotary positions in the half-split layout.
+
+use crate::config::Config;
+use candle_core::{Device, Result, Tensor};
+use candle_nn::VarBuilder;
+use retort_kernels as kernels;
+use retort_kernels::RopeLayout;
+use retort_model::batch::{Batch, CacheView};
+use retort_model::cache::{Cache, CacheSpec};
+use retort_model::decoder::Decoder;
+use retort_model::layers::rope::Rope;
+use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
+
+struct Attention {
+    q_proj: Linear,
+    k_proj: Linear,
+    v_proj: Linear,
+    o_proj: Linear,
+    h: usize,
+    g: usize,
+    c: usize,
+}
+
+/// cos and sin of the rows' positions, and the cache where there is one.
+struct Context<'a> {
+    batch: &'a Batch,
+    cos: Tensor,
+    sin: Tensor,
+    cache: Option<CacheView<'a>>,
+}
+
+impl Attention {
+    fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+        let (d, h, g, c) = (config.hidden_size, config.num_attention_heads, config.kv_heads(), config.head_dim());
+        let projection = |o: usize, name: &str| {
+            let build = if config.qkv_bias() { Linear::with_bias } else { Linear::new };
+            build(d, o, config.initializer_range, vb.pp(name))
+        };
+        Ok(Self {
+            q_proj: projection(h * c, "q_proj")?,
+            k_proj: projection(g * c, "k_proj")?,
+            v_proj: projection(g * c, "v_proj")?,
+            o_proj: Linear::new(h * c, d, stdev_out, vb.pp("o_proj"))?,
+            h,
+            g,
+            c,
+        })
+    }
+
+    fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<Tensor> {
+        let n = x_nd.dim(0)?;
+        let rotate = |x: Tensor| kernels::rope(&x, &context.cos, &context.sin, RopeLayout::HalfSplit);
+        let q_nhc = rotate(self.q_proj.forward(x_nd)?.reshape((n, self.h, self.c))?)?;
+        let k_ngc = rotate(self.k_proj.forward(x_nd)?.reshape((n, self.g, self.c))?)?;
+        let v_ngc = self.v_proj.forward(x_nd)?.reshape((n, self.g, self.c))?;
+        let scale = (self.c as f64).powf(-0.5);
+        let offsets = &context.batch.offsets;
+        let heads = match &context.cache {
+            None => kernels::causal_attention(&q_nhc, &k_ngc, &v_ngc, offsets, scale)?,
+            Some(view) => {
+                let keys = view.store(layer, 0, &k_ngc)?;
+                let values = view.store(layer, 1, &v_ngc)?;
+                if view.is_fresh() {
+                    kernels::causal_attention(&q_nhc, &k_ngc, &v_ngc, offsets, scale)?
+                } else {
+                    kernels::cached_attention(&q_nhc, keys, values, self.c, view.rows(), scale)?
+                }
+            }
+        };
+        self.o_proj.forward(&heads.reshape((n, self.h * self.c))?)
+    }
+}
+
+struct Layer {
+    input_layernorm: RmsNorm,
+    self_attn: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: Mlp,
+}
+
+impl Layer {
+    fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+        let (d, f, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
+        let stdev = config.initializer_range;
+        // Projections back into the residual stream start smaller the more layers add to it (GPT-2).
+        let stdev_out = stdev / ((2 * config.num_hidden_layers) as f64).sqrt();
+        Ok(Self {
+            input_layernorm: RmsNorm::new(d, eps, vb.pp("input_layernorm"))?,
+            self_attn: Attention::new(config, stdev_out, vb.pp("self_attn"))?,
+            post_attention_layernorm: RmsNorm::new(d, eps, vb.pp("post_attention_layernorm"))?,
+            mlp: Mlp::new(d, f, stdev, stdev_out, vb.pp("mlp"))?,
+        })
+    }
+
+    fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<Tensor> {
+        let x_nd = (x_nd + self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
+        let inner = self.post_attention_layernorm.forward(&x_nd)?;
+        x_nd + self.mlp.forward(&inner)?
+    }
+}
+
+/// A Llama- or Qwen2-style decoder. Holds weights only.
+pub struct Dense {
+    config: Config,
+    embed_tokens: Tensor,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    lm_head: Tensor,
+    rope: Rope,
+    device: Device,
+}
+
+impl Dense {
+    /// Builds the model from tensors under their published names.
+    pub fn new(config: Config, vb: VarBuilder) -> Result<Self> {
+        let (d, v, stdev) = (config.hidden_size, config.vocab_size, config.initializer_range);
+        let model = vb.pp("model");
+        let embed_tokens = model.get_with_hints((v, d), "embed_tokens.weight", normal(stdev))?;
+        let layers = (0..config.num_hidden_layers)
+            .map(|layer| Layer::new(&config, model.pp("layers").pp(layer)))
+            .collect::<Result<_>>()?;
+        let lm_head = if config.tie_word_embeddings {
+            embed_tokens.clone()
+        } else {
+            vb.get_with_hints((v, d), "lm_head.weight", normal(stdev))?
+        };
+        Ok(Self {
+            embed_tokens,
+            layers,
+            norm: RmsNorm::new(d, config.rms_norm_eps, model.pp("norm"))?,
+            lm_head,
+            rope: Rope::new(config.head_dim(), config.rope_theta, None),
+            device: vb.device().clone(),
+            config,
+        })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl Decoder for Dense {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+        let (cos, sin) = self.rope.tables(&batch.positions, &self.device)?;
+        let context = Context { batch, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) };
+        let mut x_nd = kernels::gather_rows(&self.embed_tokens, &batch.tokens)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x_nd = layer.forward(&x_nd, index, &context)?;
+        }
+        self.norm.forward(&x_nd)
+    }
+
+    fn head(&self) -> &Tensor {
+        &self.lm_head
+    }
+
+    fn cache_spec(&self) -> CacheSpec {
+        let (g, c) = (self.config.kv_heads(), self.config.head_dim());
+        CacheSpec { layers: self.layers.len(), tensors: vec![(g, c), (g, c)] }
+    }
+
+    fn context_length(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    fn device(&self) -> &Device {
+        &self.device
+    }
+}

@@ -1,0 +1,59 @@
+//! A student with variables instead of fixed weights.
+
+use crate::config::Config;
+use crate::model::Dense;
+use candle_core::{Device, Result, Tensor, Var};
+use retort_model::batch::Batch;
+use retort_model::cache::{Cache, CacheSpec};
+use retort_model::decoder::{Decoder, TrainOutput, Trainable};
+use retort_model::params::{Source, trainable};
+
+pub struct Trainee {
+    model: Dense,
+    parameters: Vec<(String, Var)>,
+}
+
+impl Trainee {
+    pub fn new(config: Config, source: Source, device: &Device) -> Result<Self> {
+        let (model, parameters) = trainable(source, device, |vb| Dense::new(config, vb))?;
+        Ok(Self { model, parameters })
+    }
+
+    pub fn config(&self) -> &Config {
+        self.model.config()
+    }
+}
+
+impl Decoder for Trainee {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+        self.model.hidden(batch, cache)
+    }
+    fn head(&self) -> &Tensor {
+        self.model.head()
+    }
+    fn cache_spec(&self) -> CacheSpec {
+        self.model.cache_spec()
+    }
+    fn context_length(&self) -> usize {
+        self.model.context_length()
+    }
+    fn device(&self) -> &Device {
+        self.model.device()
+    }
+}
+
+impl Trainable for Trainee {
+    fn parameters(&self) -> &[(String, Var)] {
+        &self.parameters
+    }
+
+    fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {
+        let hidden_nd = self.model.hidden(batch, None)?;
+        Ok(TrainOutput { hidden_nd, head_vd: self.model.head().clone(), ahead: vec![], regularisers: vec![] })
+    }
+
+    /// Names in the model are the published ones.
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect())
+    }
+}
