@@ -5,6 +5,7 @@ use crate::report::{Fact, FamilyDifference, Report, Reproducibility, Seconds};
 use crate::score::{Questions, Scored, questions};
 use crate::statistics::{Bootstrap, Difference, Estimate, gap_recovered, mcnemar_exact, paired_difference, share_of};
 use crate::transitions::Transitions;
+use crate::wording::percent;
 use crate::{Error, Role};
 use retort_datagen::sample::{Sample, Verdict};
 
@@ -116,11 +117,11 @@ pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
             Ok(FamilyDifference { family: scored.family.clone(), student_minus_teacher: difference })
         })
         .collect();
-    let cautions =
-        [Some(&teacher), base.as_ref(), control.as_ref(), Some(&student)].into_iter().flatten().flat_map(cautions);
+    let present: Vec<&Run<'_>> =
+        [Some(&teacher), base.as_ref(), control.as_ref(), Some(&student)].into_iter().flatten().collect();
     Ok(Report {
         format: Report::FORMAT.into(),
-        cautions: cautions.collect(),
+        cautions: cautions(&present),
         gap_recovered,
         student_minus_teacher: student.minus(&teacher)?,
         student_minus_base: minus(&base)?,
@@ -185,31 +186,33 @@ fn problem_set(questions: &Questions<'_>) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// What a reader should know before trusting the figures of a run.
-fn cautions(run: &Run<'_>) -> Vec<String> {
-    let (role, scored) = (run.role, &run.scored);
+/// What a reader should know before trusting the figures.
+fn cautions(runs: &[&Run<'_>]) -> Vec<String> {
     let mut cautions = Vec::new();
-    let [fewest, most] = scored.samples_per_problem;
-    if fewest != most {
-        cautions
-            .push(format!("The {role} run is uneven: {fewest} to {most} samples per problem. It may be incomplete."));
+    for run in runs {
+        let [fewest, most] = run.scored.samples_per_problem;
+        if fewest != most {
+            let role = run.role;
+            cautions.push(format!(
+                "The {role} run is uneven: {fewest} to {most} samples per problem. It may be incomplete."
+            ));
+        }
     }
-    if run.role == Role::Teacher && scored.score.problems < 100 {
-        let problems = scored.score.problems;
+    let problems = runs.iter().map(|run| run.scored.score.problems).min().unwrap_or(0);
+    if problems < 100 {
         cautions.push(format!("With {problems} problems the intervals are wide: small differences cannot be seen."));
     }
-    let undecided = scored.share(Verdict::Undecided);
-    if undecided > 0.0 {
-        let percent = crate::wording::percent(undecided);
-        cautions
-            .push(format!("The verifier could not decide {percent} of the {role}'s answers; they count as not right."));
+    let listed = |above: f64, verdicts: &[Verdict]| -> Option<String> {
+        let share = |run: &Run<'_>| verdicts.iter().map(|&verdict| run.scored.share(verdict)).sum::<f64>();
+        let shares = runs.iter().map(|run| (run.role, share(run))).filter(|(_, share)| *share > above);
+        let shares: Vec<String> = shares.map(|(role, share)| format!("{role} {}", percent(share))).collect();
+        (!shares.is_empty()).then(|| shares.join(", "))
+    };
+    if let Some(shares) = listed(0.0, &[Verdict::Undecided]) {
+        cautions.push(format!("Answers that the verifier could not decide count as not right: {shares}."));
     }
-    let cut = scored.share(Verdict::Truncated) + scored.share(Verdict::Unterminated);
-    if cut > 0.05 {
-        let percent = crate::wording::percent(cut);
-        cautions.push(format!(
-            "The token limit cut {percent} of the {role}'s answers short (truncated or still thinking); a higher limit may raise its score."
-        ));
+    if let Some(shares) = listed(0.05, &[Verdict::Truncated, Verdict::Unterminated]) {
+        cautions.push(format!("The token limit cut answers short, and a higher one may raise these scores: {shares}."));
     }
     cautions
 }

@@ -20,7 +20,8 @@ pub enum Transition {
 }
 
 impl Transition {
-    pub const ALL: [Self; 4] = [Self::Both, Self::Gained, Self::Lost, Self::Neither];
+    /// What changed comes first: so do the examples.
+    pub const ALL: [Self; 4] = [Self::Gained, Self::Lost, Self::Both, Self::Neither];
 
     pub fn as_str(self) -> &'static str {
         match self {

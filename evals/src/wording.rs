@@ -42,13 +42,13 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// A count with a thin space between thousands.
+/// A count with a comma between thousands.
 pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut grouped = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push('\u{202f}');
+            grouped.push(',');
         }
         grouped.push(digit);
     }
@@ -97,11 +97,12 @@ pub(crate) fn findings(report: &Report) -> Vec<String> {
     )];
     for (name, difference) in [("control", &report.student_minus_control), ("base", &report.student_minus_base)] {
         let Some(difference) = difference else { continue };
-        let by = format!("{} points ({})", points(difference.value), points_range(difference.ci95));
+        let range = points_range(difference.ci95);
+        let by = format!("{:.1} points ({range})", 100.0 * difference.value.abs());
         findings.push(match sign(difference) {
             "above 0" => format!("It beats the {name} by {by}."),
-            "below 0" => format!("It trails the {name}: {by}."),
-            _ => format!("It cannot be told apart from the {name}: {by}."),
+            "below 0" => format!("It trails the {name} by {by}."),
+            _ => format!("It cannot be told apart from the {name}: {} points ({range}).", points(difference.value)),
         });
     }
     findings
@@ -117,9 +118,10 @@ mod tests {
         assert_eq!(points(0.0), "0.0");
         assert_eq!(points(-0.0004), "0.0");
         assert_eq!(percent(0.99996), "100.0%");
-        assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(12), "12");
-        assert_eq!(duration(59.94), "59.9 s");
+        assert_eq!(duration(59.4), "59.4 s");
+        assert_eq!(duration(59.94), "1 min 00 s");
         assert_eq!(duration(200.4), "3 min 20 s");
         assert_eq!(duration(3_900.0), "1 h 05 min");
     }

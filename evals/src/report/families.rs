@@ -25,13 +25,13 @@ pub(super) fn forest(report: &Report) -> Markup {
             p.note { "Pass@1 with 95% intervals, each family by itself: with many families, one in twenty intervals misses by chance." }
             ul.legend { @for (role, _) in &models { li { (key(*role)) (role) } } }
             div.forest {
-                div.head {} div."head plot" {} div."head change" { "student − teacher" }
+                div."head change" { "student − teacher" }
                 (row("All problems", &all, &report.student_minus_teacher))
                 @for difference in &report.student_minus_teacher_by_family {
                     (row(shown(&difference.family), &family(&difference.family), &difference.student_minus_teacher))
                 }
                 div.rule {}
-                div.axis-side {} div.plot { (axis()) } div.axis-side {}
+                div.plot { (axis()) }
             }
         }
     }
@@ -46,6 +46,7 @@ fn row(name: &str, scores: &[(Role, &Score)], difference: &Difference) -> Markup
     html! {
         div.rule {}
         div.name { (name) span { (count(difference.problems as u64)) " problems" } }
+        div.change { b { (points(difference.value)) } span { (points_range(difference.ci95)) } }
         div.plot {
             svg width="100%" height=(height) role="img" aria-label={ (name) ": " (described.join(", ")) } {
                 (gridlines())
@@ -54,7 +55,6 @@ fn row(name: &str, scores: &[(Role, &Score)], difference: &Difference) -> Markup
                 }
             }
         }
-        div.change { b { (points(difference.value)) } span { (points_range(difference.ci95)) } }
     }
 }
 

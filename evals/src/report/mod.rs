@@ -127,7 +127,7 @@ impl Report {
         durable::write(folder, "report.json", self.to_json()?.as_bytes())
     }
 
-    /// Reads a `report.json`.
+    /// Reads a `report.json`; its figures come back to within a unit in the last place.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let json = std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
         let report: Self =

@@ -118,7 +118,7 @@ pub(super) fn outcomes(report: &Report) -> Markup {
                         @for &verdict in &seen {
                             @let share = scored.share(verdict);
                             @if share > 0.0 {
-                                span style={ "flex: " (format!("{share:.4}")) " 1 0; background: var(--" (verdict.as_str()) ")" }
+                                span.slim[share < 0.12] style={ "flex: " (format!("{share:.4}")) " 1 0; background: var(--" (verdict.as_str()) ")" }
                                     title={ (meaning(verdict)) ": " (percent(share)) } {
                                     @if share >= 0.07 { (format!("{:.0}%", 100.0 * share)) }
                                 }

@@ -70,7 +70,7 @@ fn attempt(name: &str, attempt: &Attempt) -> Markup {
 
 /// The beginning of a question, on one line.
 fn opening(question: &str) -> String {
-    const LENGTH: usize = 90;
+    const LENGTH: usize = 76;
     let line = question.split_whitespace().collect::<Vec<_>>().join(" ");
     if line.chars().count() <= LENGTH { line } else { line.chars().take(LENGTH - 1).chain(['…']).collect() }
 }

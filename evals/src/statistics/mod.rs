@@ -14,7 +14,7 @@ pub use bootstrap::{Bootstrap, quantile};
 pub use mcnemar::mcnemar_exact;
 pub use mean::{Mean, Method, Question, mean_score};
 pub use paired::{Difference, DifferenceMethod, paired_difference};
-pub use ratio::{Estimate, gap_recovered, share_of};
+pub use ratio::{Estimate, Triple, gap_recovered, share_of};
 pub use wilson::wilson;
 
 use serde::{Deserialize, Serialize};
