@@ -25,13 +25,12 @@ pub(super) fn forest(report: &Report) -> Markup {
             p.note { "Pass@1 with 95% intervals, each family by itself: with many families, one in twenty intervals misses by chance." }
             ul.legend { @for (role, _) in &models { li { (key(*role)) (role) } } }
             div.forest {
-                div."head change" { "student − teacher" }
+                div.row { div."head change" { "student − teacher" } }
                 (row("All problems", &all, &report.student_minus_teacher))
                 @for difference in &report.student_minus_teacher_by_family {
                     (row(shown(&difference.family), &family(&difference.family), &difference.student_minus_teacher))
                 }
-                div.rule {}
-                div.plot { (axis()) }
+                div.row { div.plot { (axis()) } }
             }
         }
     }
@@ -44,16 +43,17 @@ fn row(name: &str, scores: &[(Role, &Score)], difference: &Difference) -> Markup
         .map(|(role, score)| format!("{role} {} ({})", percent(score.pass_at_1), range(score.ci95)))
         .collect();
     html! {
-        div.rule {}
-        div.name { (name) span { (count(difference.problems as u64)) " problems" } }
-        div.change { b { (points(difference.value)) } span { (points_range(difference.ci95)) } }
-        div.plot {
-            svg width="100%" height=(height) role="img" aria-label={ (name) ": " (described.join(", ")) } {
-                (gridlines())
-                @for (line, (role, score)) in scores.iter().enumerate() {
-                    (whisker(*role, score.pass_at_1, score.ci95, LINE * line + LINE / 2 + 2))
+        div.row {
+            div.name { (name) span { (count(difference.problems as u64)) " problems" } }
+            div.plot {
+                svg width="100%" height=(height) role="img" aria-label={ (name) ": " (described.join(", ")) } {
+                    (gridlines())
+                    @for (line, (role, score)) in scores.iter().enumerate() {
+                        (whisker(*role, score.pass_at_1, score.ci95, LINE * line + LINE / 2 + 2))
+                    }
                 }
             }
+            div.change { b { (points(difference.value)) } span { (points_range(difference.ci95)) } }
         }
     }
 }

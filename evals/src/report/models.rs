@@ -45,7 +45,7 @@ pub(super) fn scores(report: &Report) -> Markup {
             }
             h3 { "Differences, paired by problem" }
             table {
-                thead { tr { th { "Percentage points" } th.number { "Difference" } th.number { "95% interval" } th.number { "Interval" } } }
+                thead { tr { th { "Difference" } th.number { "Points" } th.number { "95% interval" } th {} } }
                 tbody {
                     (difference("student − teacher", Some(&report.student_minus_teacher)))
                     (difference("student − base", report.student_minus_base.as_ref()))

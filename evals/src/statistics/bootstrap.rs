@@ -48,12 +48,20 @@ impl Bootstrap {
 fn resampled_means<const COLUMNS: usize>(rows: &[[f64; COLUMNS]], stream: &mut ChaCha8Rng) -> [f64; COLUMNS] {
     let n = rows.len() as u64;
     let mut sums = [0.0; COLUMNS];
-    for _ in 0..n {
-        // The high half of a 32 x 32 bit product maps a draw to an index; its bias is below n / 2^32.
-        let index = (u64::from(stream.next_u32()) * n) >> 32;
-        for (sum, value) in sums.iter_mut().zip(&rows[index as usize]) {
-            *sum += value;
+    let mut left = rows.len();
+    // Random words are fetched by the block: word by word, the generator's bookkeeping costs more than its cipher.
+    let mut block = [0u8; 1024];
+    while left > 0 {
+        let bytes = &mut block[..left.min(256) * 4];
+        stream.fill_bytes(bytes);
+        for word in bytes.as_chunks::<4>().0 {
+            // The high half of a 32 x 32 bit product maps a draw to an index; its bias is below n / 2^32.
+            let index = (u64::from(u32::from_le_bytes(*word)) * n) >> 32;
+            for (sum, value) in sums.iter_mut().zip(&rows[index as usize]) {
+                *sum += value;
+            }
         }
+        left -= bytes.len() / 4;
     }
     sums.map(|sum| sum / n as f64)
 }
