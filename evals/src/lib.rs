@@ -1,1 +1,25 @@
-//! x
+//! Scores, paired statistics and the report that sets a student beside its teacher.
+//!
+//! An eval run is a datagen run over a benchmark's problems, read back as samples. From there:
+//!
+//! - [`score`] turns one run's samples into pass@1 with its interval, by family and level, outcomes and tokens;
+//! - [`compare`] pairs the runs of teacher, base, control and student question by question into a [`report::Report`];
+//! - [`report`] writes it as `report.json` and a self-contained `report.html`, [`table`] as text for a terminal;
+//! - [`statistics`] holds the estimators, one idea a file.
+
+pub mod benchmark;
+pub mod compare;
+pub mod report;
+pub mod score;
+pub mod statistics;
+pub mod table;
+pub mod transitions;
+
+mod durable;
+mod error;
+mod wording;
+
+pub use compare::{Context, Runs, compare};
+pub use error::{Error, Role};
+pub use report::Report;
+pub use score::Scored;

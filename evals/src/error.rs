@@ -1,0 +1,110 @@
+//! Why runs could not be scored, compared or written.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The part that a run plays in a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The model that wrote the traces.
+    Teacher,
+    /// The student before distillation.
+    Base,
+    /// The same start, problems and steps, trained on final answers without the reasoning.
+    Control,
+    /// The student after distillation.
+    Student,
+}
+
+impl Role {
+    /// Every role, in the order in which reports list them.
+    pub const ALL: [Self; 4] = [Self::Teacher, Self::Base, Self::Control, Self::Student];
+
+    /// The name as it stands in `report.json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Teacher => "teacher",
+            Self::Base => "base",
+            Self::Control => "control",
+            Self::Student => "student",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("the {run} run holds no samples")]
+    EmptyRun { run: String },
+    #[error("the {run} run holds sample {sample} of problem `{uuid}` twice (run id `{run_id}`)")]
+    DuplicateSample { run: String, run_id: String, uuid: String, sample: u32 },
+    #[error("the {run} run mixes samples of two models, `{first}` and `{second}`")]
+    MixedGenerators { run: String, first: String, second: String },
+    #[error(
+        "the problem sets differ: {left} has {left_problems} problems and {right} has {right_problems}, {only_left} only in {left} and \
+         {only_right} only in {right} (first: `{example}`)"
+    )]
+    ProblemSetsDiffer {
+        left: Role,
+        right: Role,
+        left_problems: usize,
+        right_problems: usize,
+        only_left: usize,
+        only_right: usize,
+        example: String,
+    },
+    #[error("problem `{uuid}` is filed under `{left_label}` by {left} and under `{right_label}` by {right}")]
+    LabelsDiffer { uuid: String, left: Role, left_label: String, right: Role, right_label: String },
+    #[error("the benchmark `{name}` has no problems")]
+    EmptyBenchmark { name: String },
+    #[error("the benchmark `{name}` holds problem `{uuid}` twice")]
+    DuplicateProblem { name: String, uuid: String },
+    #[error("the benchmark `{name}` sets {setting} to {found}, and it must be {expected}")]
+    BadSetting { name: String, setting: &'static str, found: String, expected: &'static str },
+    #[error("`{path}` could not be {action}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{path}` is not a report")]
+    BadReport {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("`{path}` has the format `{found}`, expected `{expected}`")]
+    OtherFormat { path: PathBuf, expected: &'static str, found: String },
+    #[error("the report could not be turned into JSON")]
+    Unserialisable(#[source] serde_json::Error),
+}
+
+impl Error {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::EmptyRun { .. } => Some("run the benchmark first, or name the folder of a run that has finished".into()),
+            Self::DuplicateSample { .. } => Some("give each run its own folder, or verify the folder that was merged".into()),
+            Self::MixedGenerators { .. } => Some("compare runs of one model each".into()),
+            Self::ProblemSetsDiffer { .. } => {
+                Some("run both models on the same benchmark with the same limit and seed; an interrupted run continues when started again".into())
+            }
+            Self::LabelsDiffer { .. } => Some("run both models on the same problem file".into()),
+            Self::EmptyBenchmark { .. } => Some("check the problem file and the limit".into()),
+            Self::DuplicateProblem { .. } => Some("remove the repeated line from the problem file".into()),
+            Self::BadSetting { .. } => None,
+            Self::Io { .. } => Some("check that the folder exists, can be written to and has space left".into()),
+            Self::BadReport { .. } | Self::OtherFormat { .. } => Some("compare the runs again to write a new `report.json`".into()),
+            Self::Unserialisable(_) => None,
+        }
+    }
+}

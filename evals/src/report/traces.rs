@@ -1,0 +1,76 @@
+//! Gained, lost, both, neither: the counts, and a few problems with both models' traces side by side.
+
+use super::Report;
+use crate::transitions::{Attempt, Example, Transition};
+use maud::{Markup, html};
+
+pub(super) fn section(report: &Report) -> Markup {
+    let transitions = &report.transitions;
+    let single = [&report.teacher, &report.student].iter().all(|scored| scored.samples_per_problem == [1, 1]);
+    let cell = |transition: Transition, meaning: &str| {
+        let problems = transitions.problems(transition);
+        html! {
+            div class={ "cell " (transition.as_str()) } {
+                b { @if single { (format!("{problems:.0}")) } @else { (format!("{problems:.1}")) } }
+                (transition.as_str()) span.muted { ": " (meaning) }
+            }
+        }
+    };
+    html! {
+        section {
+            h2 { "Gained and lost" }
+            p.note {
+                "Problems by who gets them right."
+                @if !single { " With several samples per problem these are the counts that one sample of each would give on average." }
+            }
+            div.transitions {
+                span {} span.top { "student right" } span.top { "student wrong" }
+                span.side { "teacher" br; "right" }
+                (cell(Transition::Both, "kept")) (cell(Transition::Lost, "the teacher alone"))
+                span.side { "teacher" br; "wrong" }
+                (cell(Transition::Gained, "the student alone")) (cell(Transition::Neither, "still open"))
+            }
+            @for example in &transitions.examples { (comparison(example)) }
+        }
+    }
+}
+
+fn comparison(example: &Example) -> Markup {
+    html! {
+        details {
+            summary {
+                span class={ "tag " (example.transition.as_str()) } { (example.transition.as_str()) }
+                span."muted small" {
+                    (example.family) @if !example.level.is_empty() { " · level " (example.level) } " · "
+                }
+                (opening(&example.question))
+            }
+            div.question { (example.question) }
+            p.small { span.muted { "Gold answer: " } code { (example.gold) } }
+            div.sides { (attempt("Teacher", &example.teacher)) (attempt("Student", &example.student)) }
+        }
+    }
+}
+
+fn attempt(name: &str, attempt: &Attempt) -> Markup {
+    let right = attempt.verdict == retort_datagen::sample::Verdict::Right;
+    html! {
+        div {
+            h4 {
+                (name) " · "
+                span class=(if right { "good" } else { "bad" }) { (attempt.verdict.as_str().replace('_', " ")) }
+                span."muted small" { " · sample " (attempt.sample) " · " (attempt.completion_tokens) " tokens" }
+            }
+            @if !attempt.verdict_reason.is_empty() { p."small muted" style="margin: 0 0 .5rem" { (attempt.verdict_reason) } }
+            @if !attempt.reasoning.is_empty() { pre.thinking { (attempt.reasoning) } }
+            pre { (attempt.response) }
+        }
+    }
+}
+
+/// The beginning of a question, on one line.
+fn opening(question: &str) -> String {
+    const LENGTH: usize = 76;
+    let line = question.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= LENGTH { line } else { line.chars().take(LENGTH - 1).chain(['…']).collect() }
+}

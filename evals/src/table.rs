@@ -1,0 +1,129 @@
+//! The result of a comparison as a table for a terminal, at most 80 columns wide.
+
+use crate::report::Report;
+use crate::score::Scored;
+use crate::statistics::{Difference, Estimate};
+use crate::wording::{count, duration, findings, percent, points, points_range, range, sign, verdict};
+use retort_datagen::sample::Verdict;
+
+/// The widest line, in characters.
+const WIDTH: usize = 80;
+
+/// The report as text, with a final newline.
+pub fn render(report: &Report) -> String {
+    let mut lines = wrapped(&verdict(report), "");
+    for finding in findings(report) {
+        lines.extend(wrapped(&finding, ""));
+    }
+    lines.push(String::new());
+    models(report, &mut lines);
+    lines.push(String::new());
+    estimates(report, &mut lines);
+    lines.push(String::new());
+    families(report, &mut lines);
+    if !report.seconds.0.is_empty() {
+        let stages: Vec<String> =
+            report.seconds.0.iter().map(|(stage, seconds)| format!("{stage} {}", duration(*seconds))).collect();
+        lines.push(String::new());
+        lines.extend(wrapped(&format!("time: {}", stages.join(", ")), "      "));
+    }
+    if !report.cautions.is_empty() {
+        lines.push(String::new());
+        for caution in &report.cautions {
+            lines.extend(wrapped(&format!("note: {caution}"), "      "));
+        }
+    }
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn models(report: &Report, lines: &mut Vec<String>) {
+    let widths = [7, 16, 9, 8, 10, 7];
+    lines.push(row("", &["pass@1", "95% interval", "problems", "samples", "cut short", "tokens"], &widths));
+    for (role, scored) in report.models() {
+        let Scored { score, completion_tokens, .. } = scored;
+        let cut = scored.share(Verdict::Truncated) + scored.share(Verdict::Unterminated) + scored.share(Verdict::Loop);
+        let cells = [
+            percent(score.pass_at_1),
+            range(score.ci95),
+            count(score.problems as u64),
+            count(score.samples),
+            percent(cut),
+            format!("{:.0}", completion_tokens.mean),
+        ];
+        lines.push(row(role.as_str(), &cells.each_ref().map(String::as_str), &widths));
+    }
+}
+
+fn estimates(report: &Report, lines: &mut Vec<String>) {
+    let mut ratio = |name: &str, estimate: &Estimate| match estimate.defined() {
+        Some((value, interval)) => lines.push(row(name, &[&percent(value), &range(interval), ""], &[9, 17, 10])),
+        None => {
+            let reason = estimate.reason.as_deref().unwrap_or("no reason is stated");
+            lines.extend(wrapped(&format!("{name:<26}undefined: {reason}"), "                          "));
+        }
+    };
+    ratio("gap recovered", &report.gap_recovered);
+    ratio("share of teacher's score", &report.student_share_of_teacher);
+    let mut paired = |name: &str, difference: Option<&Difference>| {
+        if let Some(difference) = difference {
+            let cells = [points(difference.value), points_range(difference.ci95), sign(difference).into()];
+            lines.push(row(name, &cells.each_ref().map(String::as_str), &[9, 17, 10]));
+        }
+    };
+    paired("student - teacher, points", Some(&report.student_minus_teacher));
+    paired("student - base", report.student_minus_base.as_ref());
+    paired("student - control", report.student_minus_control.as_ref());
+}
+
+fn families(report: &Report, lines: &mut Vec<String>) {
+    let models = report.models();
+    let widths: Vec<usize> = models.iter().map(|_| 9).chain([9, 18]).collect();
+    let names: Vec<&str> = models.iter().map(|(role, _)| role.as_str()).chain(["st.-te.", "95% interval"]).collect();
+    lines.push(row("family", &names, &widths));
+    for difference in &report.student_minus_teacher_by_family {
+        let score = |scored: &Scored| {
+            let family = scored.families.iter().find(|family| family.family == difference.family);
+            family.map_or("–".into(), |family| percent(family.score.pass_at_1))
+        };
+        let difference = (difference.family.as_str(), &difference.student_minus_teacher);
+        let cells: Vec<String> = models
+            .iter()
+            .map(|(_, scored)| score(scored))
+            .chain([points(difference.1.value), points_range(difference.1.ci95)])
+            .collect();
+        lines.push(row(difference.0, &cells.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
+    }
+}
+
+/// A name and right-aligned cells; the name takes the width that is left and is cut to it.
+fn row(name: &str, cells: &[&str], widths: &[usize]) -> String {
+    let taken: usize = widths.iter().sum();
+    let room = WIDTH.saturating_sub(taken).min(26);
+    // Names come from data: a control character would break the line or command the terminal.
+    let clean: Vec<char> = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let name: String = if clean.len() < room {
+        clean.into_iter().collect()
+    } else {
+        clean.into_iter().take(room.saturating_sub(2)).chain(['…']).collect()
+    };
+    let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:>width$}"));
+    format!("{name:<room$}{}", cells.collect::<String>())
+}
+
+/// Words in lines of at most [`WIDTH`]; lines after the first begin with `indent`.
+fn wrapped(text: &str, indent: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let last = lines.len() - 1;
+        let length = lines[last].chars().count();
+        if length > 0 && length + 1 + word.chars().count() > WIDTH {
+            lines.push(format!("{indent}{word}"));
+        } else {
+            if length > 0 {
+                lines[last].push(' ');
+            }
+            lines[last].push_str(word);
+        }
+    }
+    lines
+}
