@@ -12,6 +12,7 @@ use retort_model::params::{Source, frozen};
 use retort_student::Dense;
 use retort_teacher::DeepSeek;
 use retort_teacher::weights::Published;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
@@ -34,6 +35,17 @@ pub struct ModelFiles {
 enum Weights {
     Folder(std::path::PathBuf),
     Static(&'static [u8]),
+}
+
+/// Sizes of a model's weights.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    pub total: u64,
+    /// Parameters that one token goes through; a multi-token-prediction module counts in full.
+    pub active: u64,
+    pub bytes: u64,
+    /// Parameters by the type they are stored in.
+    pub dtypes: BTreeMap<String, u64>,
 }
 
 impl ModelFiles {
@@ -122,6 +134,28 @@ impl ModelFiles {
         })
     }
 
+    /// How many parameters the weights hold, and how many of them a token uses.
+    pub fn parameters(&self) -> Result<Parameters> {
+        let checkpoint = self.checkpoint()?;
+        let mut found = Parameters::default();
+        // A token goes through `num_experts_per_tok` of `n_routed_experts` experts of each layer.
+        let config: serde_json::Value = serde_json::from_str(&self.files.config)?;
+        let number = |field: &str| config.get(field).and_then(serde_json::Value::as_u64);
+        let (used, experts) = (number("num_experts_per_tok").unwrap_or(1), number("n_routed_experts").unwrap_or(1));
+        let mut routed = 0;
+        for name in checkpoint.names().filter(|name| !name.ends_with("_scale_inv")) {
+            let count = checkpoint.shape(name).unwrap_or_default().iter().product::<usize>() as u64;
+            found.total += count;
+            if name.contains(".mlp.experts.") {
+                routed += count;
+            }
+            *found.dtypes.entry(checkpoint.dtype(name).unwrap_or_default()).or_default() += count;
+        }
+        found.active = found.total - routed + routed * used / experts.max(1);
+        found.bytes = checkpoint.bytes() as u64;
+        Ok(found)
+    }
+
     /// A hash over weights, tokenizer, template and config.
     pub fn fingerprint(&self) -> Result<String> {
         let FolderFiles { config, tokenizer, tokenizer_config, generation_config, .. } = &self.files;
@@ -130,9 +164,14 @@ impl ModelFiles {
     }
 }
 
+/// Whether `name` means generated problems.
+pub fn is_gym(name: &str) -> bool {
+    name == "gym" || name.starts_with("gym:") || name.starts_with("gym@")
+}
+
 /// Problems from the gym (`gym`, `gym:countdown@3`) or from a file; the held-out side of the gym unless `train`.
 pub fn problems(name: &str, split: gym::Split, seed: u64, limit: Option<usize>) -> Result<Vec<Problem>> {
-    if name == "gym" || name.starts_with("gym:") || name.starts_with("gym@") {
+    if is_gym(name) {
         let selection = gym::parse_spec(name)?.with(split, seed);
         let cells = selection.families.len() * selection.levels.len();
         let wanted = limit.unwrap_or(GYM_DEFAULT);

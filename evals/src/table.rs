@@ -36,6 +36,29 @@ pub fn render(report: &Report) -> String {
     lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// One model's score as text: overall, then by family and level.
+pub fn score(scored: &Scored) -> String {
+    let Scored { score, completion_tokens, .. } = scored;
+    let mut lines = vec![format!(
+        "pass@1 {} (95% interval {}), {} problems, {} samples, {:.0} tokens per answer",
+        percent(score.pass_at_1),
+        range(score.ci95),
+        count(score.problems as u64),
+        count(score.samples),
+        completion_tokens.mean
+    )];
+    for family in &scored.families {
+        let levels = family.levels.iter().map(|level| format!("{} {}", level.level, percent(level.score.pass_at_1)));
+        let levels = levels.collect::<Vec<_>>().join(", ");
+        lines.push(format!("  {:<14}{:>7}   {levels}", family.family, percent(family.score.pass_at_1)));
+    }
+    let outcomes = scored.outcomes.iter().filter(|outcome| outcome.samples > 0);
+    let outcomes: Vec<String> =
+        outcomes.map(|outcome| format!("{} {}", outcome.verdict.as_str(), percent(outcome.share))).collect();
+    lines.push(format!("  {}", outcomes.join(", ")));
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
 fn models(report: &Report, lines: &mut Vec<String>) {
     let widths = [7, 16, 9, 8, 10, 7];
     lines.push(row("", &["pass@1", "95% interval", "problems", "samples", "cut short", "tokens"], &widths));

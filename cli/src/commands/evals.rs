@@ -10,7 +10,7 @@ use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::{Plan, Summary};
 use retort_datagen::sample::Sample;
-use retort_datagen::store::{Keep, TraceReader};
+use retort_datagen::store::TraceReader;
 use retort_evals::{Context, Runs, Scored, compare, table};
 use retort_model::generate::Generate;
 use std::path::Path;
@@ -23,21 +23,21 @@ pub fn run(command: Evals) -> Result<ExitCode> {
     }
 }
 
-/// An eval run is a datagen run over a benchmark's problems in which nothing is kept for training.
+/// An eval run is a datagen run over a benchmark's problems.
 pub fn evaluate(generator: &dyn Generate, problems: &[Problem], plan: &Plan, out: &Path) -> Result<Summary> {
     Ok(retort_datagen::run::run(generator, problems, plan, out, &Progress::new())?)
 }
 
 /// The samples of a finished run.
 pub fn samples(run: &Path) -> Result<Vec<Sample>> {
-    Ok(TraceReader::open(run)?.samples()?)
+    Ok(TraceReader::open(run)?.read_all()?)
 }
 
 fn score(args: &EvalsRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
     let problems = open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit)?;
     let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.engine()?;
-    let summary = evaluate(&engine, &problems, &recipe.plan(&args.benchmark, Keep::Nothing), &args.out)?;
+    let summary = evaluate(&engine, &problems, &recipe.plan(&args.benchmark), &args.out)?;
     if summary.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }

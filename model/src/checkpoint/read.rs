@@ -93,6 +93,17 @@ impl Checkpoint {
         shard.header.info(name).map(|info| info.shape.as_slice())
     }
 
+    /// The type a tensor is stored in, as safetensors writes it.
+    pub fn dtype(&self, name: &str) -> Option<String> {
+        let shard = &self.shards[*self.names.get(name)?];
+        shard.header.info(name).map(|info| format!("{:?}", info.dtype))
+    }
+
+    /// Bytes of all files together.
+    pub fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.bytes.get().len()).sum()
+    }
+
     /// A tensor as f32, FP8 blocks multiplied out.
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
         let (shape, values) = self.values(name)?;

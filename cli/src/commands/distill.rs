@@ -1,0 +1,181 @@
+//! `retort distill run`: traces to a fine-tuned student, scored at the end.
+
+use super::INTERRUPTED;
+use super::datagen::AskingRecipe;
+use super::evals;
+use crate::args::{Distill, DistillRun};
+use crate::open::{self, Embedded, ModelFiles};
+use crate::progress::Progress;
+use crate::recipe;
+use anyhow::{Context, Result};
+use retort_datagen::gym::Split;
+use retort_datagen::sample::Sample;
+use retort_datagen::store::TraceReader;
+use retort_distill::data::Epochs;
+use retort_distill::pretrain::Chat;
+use retort_distill::schedule::{Decay, Schedule};
+use retort_distill::sft::{self, Audit, Target};
+use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
+use retort_evals::{Scored, table};
+use retort_model::checkpoint::{Stored, write_bytes};
+use retort_model::decoder::{Decoder, Trainable};
+use retort_model::observe::Observer;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// The recipe of the quickstart, and of `distill run` where none is given.
+pub const DEFAULT: &str = include_str!("../../../distill/recipes/sft.toml");
+
+/// Settings of a fine-tuning run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DistillRecipe {
+    pub seed: u64,
+    pub target: Target,
+    pub epochs: f64,
+    /// Traces per optimiser step.
+    pub per_step: usize,
+    pub micro_batch_tokens: usize,
+    pub learning_rate: f64,
+    /// Share of the steps that the warm-up takes.
+    pub warmup_share: f64,
+    pub decay: Decay,
+    /// Share of the problems that is scored instead of trained on.
+    pub validation_share: f64,
+    /// Ends with the weights that did best on those, instead of the last.
+    #[serde(default)]
+    pub keep_best: bool,
+    pub checkpoint_every: u64,
+    #[serde(default)]
+    pub optimiser: OptimiserSettings,
+    pub benchmark: Benchmark,
+}
+
+/// What a student is scored on when its training ends.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Benchmark {
+    pub problems: String,
+    pub limit: usize,
+    pub asking: AskingRecipe,
+}
+
+/// Looks at the validation examples this many times in a run.
+const LOOKS: u64 = 10;
+
+pub fn run(command: Distill) -> Result<ExitCode> {
+    let Distill::Run(args) = command;
+    let recipe: DistillRecipe = match &args.recipe {
+        Some(path) => recipe::read(path, &args.set)?,
+        None => recipe::parse(DEFAULT, &args.set).context("`--set` does not fit the recipe")?,
+    };
+    let student = ModelFiles::open(&args.student, Embedded::Student)?;
+    let samples = TraceReader::open(&args.traces)?.read_all()?;
+    if args.dry_run {
+        return dry_run(&args, &recipe, &student, samples);
+    }
+    recipe::write(&args.out, &recipe)?;
+    let Some(outcome) = finetune(&recipe, &student, samples, &args.traces, &args.out)? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    println!("student written to `{}` after {} steps", args.out.display(), outcome.steps);
+    if args.no_eval { Ok(ExitCode::SUCCESS) } else { score(&args, &recipe) }
+}
+
+/// Trains on the kept traces and writes the model folder; `None` when interrupted.
+pub fn finetune(
+    recipe: &DistillRecipe,
+    student: &ModelFiles,
+    samples: Vec<Sample>,
+    traces: &Path,
+    out: &Path,
+) -> Result<Option<Outcome>> {
+    let observer = Progress::new();
+    let tokenizer = student.files.tokenizer()?;
+    let template = student.files.template()?;
+    let eos = *student.files.eos(&tokenizer, &template)?.first().context("the student has no end-of-turn token")?;
+    let chat = Chat { tokenizer: &tokenizer, template: &template, eos };
+    let model = student.trainee()?;
+    let (training, validation) = sft::split(samples, recipe.validation_share);
+    let context = model.context_length();
+    let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, traces)?;
+    observer.remark(&describe(&audit));
+    let held_out = if validation.iter().any(|sample| sample.kept) {
+        sft::examples(&validation, recipe.target, &chat, context, traces)?.0
+    } else {
+        Vec::new()
+    };
+    let stream = Epochs::new(examples, recipe.per_step, recipe.seed);
+    let settings = settings(recipe, stream.steps(recipe.epochs).max(1));
+    let looks = Validation {
+        examples: &held_out,
+        every: (settings.steps / LOOKS).max(1),
+        keep_best: recipe.keep_best,
+    };
+    let looks = (!held_out.is_empty()).then_some(looks);
+    let outcome = train(&model, &stream, &settings, looks, out, &observer)?;
+    if outcome.interrupted {
+        observer.remark("interrupted; run the same command again to continue");
+        return Ok(None);
+    }
+    student.files.write(out, &model.state()?, |_| Stored::F32)?;
+    Ok(Some(outcome))
+}
+
+fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
+    TrainSettings {
+        steps,
+        micro_batch_tokens: recipe.micro_batch_tokens,
+        schedule: Schedule {
+            learning_rate: recipe.learning_rate,
+            warmup_steps: (steps as f64 * recipe.warmup_share) as u64,
+            decay: recipe.decay,
+            final_share: 0.0,
+        },
+        optimiser: recipe.optimiser,
+        checkpoint_every: recipe.checkpoint_every,
+        report_every: 10,
+    }
+}
+
+fn describe(audit: &Audit) -> String {
+    format!(
+        "{} rows: {} to learn from ({} tokens, {} of them predicted), {} not kept, {} longer than the context",
+        audit.rows, audit.examples, audit.tokens, audit.target_tokens, audit.not_kept, audit.too_long
+    )
+}
+
+fn dry_run(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles, samples: Vec<Sample>) -> Result<ExitCode> {
+    let tokenizer = student.files.tokenizer()?;
+    let template = student.files.template()?;
+    let eos = *student.files.eos(&tokenizer, &template)?.first().context("the student has no end-of-turn token")?;
+    let chat = Chat { tokenizer: &tokenizer, template: &template, eos };
+    let (training, _) = sft::split(samples, recipe.validation_share);
+    let context = student.decoder()?.context_length();
+    let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, &args.traces)?;
+    println!("{}", describe(&audit));
+    let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs);
+    println!("{steps} steps of {} traces", recipe.per_step);
+    if let Some(example) = examples.first() {
+        let (given, predicted) = example.tokens.split_at(example.loss_from);
+        let given = console::style(tokenizer.decode(given)?).dim();
+        println!("\n{given}{}", console::style(tokenizer.decode(predicted)?).green());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn score(args: &DistillRun, recipe: &DistillRecipe) -> Result<ExitCode> {
+    let Benchmark { problems: source, limit, asking } = &recipe.benchmark;
+    let problems = open::problems(source, Split::HeldOut, asking.seed, Some(*limit))?;
+    let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.engine()?;
+    let run = args.out.join("eval");
+    let summary = evals::evaluate(&engine, &problems, &asking.plan(source), &run)?;
+    if summary.interrupted {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    let scored = Scored::from_samples(&engine.name, &evals::samples(&run)?)?;
+    write_bytes(&run.join("score.json"), serde_json::to_string_pretty(&scored)?.as_bytes())?;
+    print!("{}", table::score(&scored));
+    Ok(ExitCode::SUCCESS)
+}

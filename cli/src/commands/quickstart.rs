@@ -1,0 +1,165 @@
+//! `retort quickstart`: the pipeline, read from top to bottom.
+
+use super::datagen::AskingRecipe;
+use super::distill::{self, DistillRecipe};
+use super::{INTERRUPTED, evals};
+use crate::args::Quickstart;
+use crate::open::{self, Embedded, ModelFiles};
+use crate::progress::Progress;
+use crate::recipe;
+use anyhow::{Context as _, Result};
+use retort_datagen::gym::Split;
+use retort_datagen::store::TraceReader;
+use retort_distill::sft::Target;
+use retort_evals::benchmark::Benchmark;
+use retort_evals::{Context, Runs, compare, table};
+use retort_model::checkpoint::write_bytes;
+use retort_model::files::{parse_json, read_text};
+use retort_model::observe::Observer;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+const RECIPE: &str = include_str!("../../recipes/quickstart.toml");
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct QuickstartRecipe {
+    traces: Traces,
+    control: Control,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Traces {
+    problems: String,
+    limit: usize,
+    asking: AskingRecipe,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Control {
+    learning_rates: Vec<f64>,
+}
+
+/// Wall-clock seconds of each stage; kept on disk, so that a continued run reports all of them.
+struct Stopwatch {
+    path: PathBuf,
+    seconds: BTreeMap<String, f64>,
+}
+
+impl Stopwatch {
+    fn open(out: &Path) -> Result<Self> {
+        let path = out.join("seconds.json");
+        let seconds = if path.is_file() { parse_json(&read_text(&path)?, &path)? } else { BTreeMap::new() };
+        Ok(Self { path, seconds })
+    }
+
+    /// Runs a stage and adds its time.
+    fn time<R>(&mut self, stage: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let begin = Instant::now();
+        let result = work()?;
+        *self.seconds.entry(stage.into()).or_default() += begin.elapsed().as_secs_f64();
+        write_bytes(&self.path, serde_json::to_string_pretty(&self.seconds)?.as_bytes())?;
+        Ok(result)
+    }
+}
+
+pub fn run(args: &Quickstart) -> Result<ExitCode> {
+    let mut recipe: QuickstartRecipe =
+        recipe::parse(RECIPE, &args.set).context("`--set` does not fit the quickstart's recipe")?;
+    recipe.traces.asking.seed = args.seed;
+    let mut student_recipe: DistillRecipe = recipe::parse(distill::DEFAULT, &[])?;
+    student_recipe.seed = args.seed;
+    student_recipe.benchmark.asking.seed = args.seed + 1;
+    let out = |name: &str| args.out.join(name);
+    recipe::write(&args.out, &recipe)?;
+    let mut watch = Stopwatch::open(&args.out)?;
+    let observer = Progress::new();
+    let interrupted = || Ok(ExitCode::from(INTERRUPTED));
+
+    // 1. The teacher works through problems; every answer is verified.
+    let teacher = ModelFiles::open("embedded", Embedded::Teacher)?.engine()?;
+    let traces = out("traces");
+    let Traces { problems: source, limit, asking } = &recipe.traces;
+    let summary = watch.time("traces", || {
+        let problems = open::problems(source, Split::Train, args.seed, Some(*limit))?;
+        Ok(retort_datagen::run::run(&teacher, &problems, &asking.plan(source), &traces, &observer)?)
+    })?;
+    if summary.interrupted {
+        return interrupted();
+    }
+
+    // 2. The student learns from the kept traces.
+    let base = ModelFiles::open("embedded", Embedded::Student)?;
+    let samples = TraceReader::open(&traces)?.read_all()?;
+    let student = out("student");
+    if !finished(&student) {
+        let trained = watch.time("student", || distill::finetune(&student_recipe, &base, samples.clone(), &traces, &student))?;
+        if trained.is_none() {
+            return interrupted();
+        }
+    }
+
+    // 3. The control: the same start, problems and steps, answers alone, the best of several learning rates.
+    let mut best: Option<(f64, PathBuf)> = None;
+    for rate in &recipe.control.learning_rates {
+        let folder = out("control").join(format!("rate-{rate:e}"));
+        let look = folder.join("validation.json");
+        if !look.is_file() {
+            let control = DistillRecipe {
+                target: Target::Answer,
+                learning_rate: *rate,
+                keep_best: true,
+                checkpoint_every: 0,
+                ..student_recipe.clone()
+            };
+            let trained = watch.time("control", || distill::finetune(&control, &base, samples.clone(), &traces, &folder))?;
+            let Some(outcome) = trained else { return interrupted() };
+            write_bytes(&look, serde_json::to_string(&outcome)?.as_bytes())?;
+        }
+        let outcome: serde_json::Value = parse_json(&read_text(&look)?, &look)?;
+        let loss = outcome["validation"]["loss"].as_f64().context("the control has no validation loss")?;
+        if best.as_ref().is_none_or(|(lowest, _)| loss < *lowest) {
+            best = Some((loss, folder));
+        }
+    }
+    let (_, control) = best.context("the recipe names no learning rate for the control")?;
+
+    // 4. All four are scored on the same held-out problems.
+    let distill::Benchmark { problems: source, limit, asking } = &student_recipe.benchmark;
+    let problems = open::problems(source, Split::HeldOut, asking.seed, Some(*limit))?;
+    let plan = asking.plan(source);
+    let student = ModelFiles::open(&student.to_string_lossy(), Embedded::Student)?.engine()?;
+    let control = ModelFiles::open(&control.to_string_lossy(), Embedded::Student)?.engine()?;
+    let models = [("teacher", &teacher), ("base", &base.engine()?), ("control", &control), ("student", &student)];
+    for (role, engine) in models {
+        let summary = watch.time("scores", || evals::evaluate(engine, &problems, &plan, &out("scores").join(role)))?;
+        if summary.interrupted {
+            return interrupted();
+        }
+    }
+
+    // 5. The report.
+    let scores = |role: &str| evals::samples(&out("scores").join(role));
+    let (teacher, base, control, student) = (scores("teacher")?, scores("base")?, scores("control")?, scores("student")?);
+    let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control) };
+    let context = Context {
+        benchmark: Some(Benchmark::new(source.as_str(), problems, plan.n, plan.sampling)?.card()),
+        seconds: watch.seconds.into_iter().collect(),
+        commands: vec![format!("retort quickstart --out {} --seed {}", args.out.display(), args.seed)],
+        ..Context::default()
+    };
+    let report = compare(&runs, context)?;
+    report.write(&args.out)?;
+    println!("{}\nreport: {}", table::render(&report), out("report.html").display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A folder with weights is complete: they are written last.
+fn finished(folder: &Path) -> bool {
+    folder.join("model.safetensors").is_file()
+}
