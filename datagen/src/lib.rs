@@ -1,4 +1,15 @@
 //! Problems in, verified reasoning traces out: sources, the gym, verifiers and the durable trace store.
 
 pub mod problem;
+pub mod run;
 pub mod sample;
+pub mod show;
+pub mod sources;
+pub mod stats;
+pub mod store;
+pub mod tally;
+pub mod verify;
+
+mod error;
+
+pub use error::Error;
