@@ -1,13 +1,13 @@
 //! Writing a trace dataset: every sample into the journal at once, full shards sealed as soon as they are full.
 
 use super::journal::{self, Journal};
-use super::manifest::{Manifest, RunHeader, ShardEntry};
+use super::manifest::{Manifest, ProblemSet, RunHeader, ShardEntry};
 use super::{card, durable, reader};
 use crate::Error;
 use crate::problem::Problem;
 use crate::sample::Sample;
 use crate::tally::Tally;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,8 @@ pub struct TraceStore {
     manifest: Manifest,
     /// The place of each problem in the run.
     problems: HashMap<String, u64>,
-    sealed: Vec<bool>,
+    /// The numbers of the sealed shards.
+    sealed: BTreeSet<u64>,
     /// By shard, then position: what the journal holds.
     unsealed: BTreeMap<u64, BTreeMap<u64, Sample>>,
     journal: Option<Journal>,
@@ -51,6 +52,11 @@ impl TraceStore {
         if rows_per_shard == 0 {
             return Err(Error::Setting { setting: "rows_per_shard", found: "0".into(), expected: "at least 1" });
         }
+        let found = ProblemSet::of(problems.iter().copied());
+        if found != run.problem_set {
+            let found = found.fingerprint;
+            return Err(Error::Setting { setting: "problem_set", found, expected: "made of the problems given" });
+        }
         std::fs::create_dir_all(dir).map_err(durable::io("created", dir))?;
         let lock = durable::lock(dir)?;
         let manifest = match Manifest::read(dir)? {
@@ -64,11 +70,10 @@ impl TraceStore {
         };
         manifest.expect_run(run, dir)?;
         let places = problems.iter().enumerate();
-        let shards = manifest.samples().div_ceil(u64::from(manifest.rows_per_shard));
         let mut store = Self {
             dir: dir.into(),
             problems: places.map(|(place, problem)| (problem.uuid.clone(), place as u64)).collect(),
-            sealed: vec![false; shards as usize],
+            sealed: BTreeSet::new(),
             unsealed: BTreeMap::new(),
             journal: None,
             tally: Tally::default(),
@@ -98,7 +103,7 @@ impl TraceStore {
                 let expected = self.positions(index).count().to_string();
                 return Err(Error::Damaged { path: self.dir.join(&entry.file), part, expected, found });
             }
-            self.sealed[index as usize] = true;
+            self.sealed.insert(index);
             self.resumed.sealed += entry.rows;
         }
         Ok(())
@@ -192,7 +197,7 @@ impl TraceStore {
             durable::write(&self.dir.join("README.md"), card::render(&self.manifest, &self.tally).as_bytes())?;
             self.manifest.write(&self.dir)?;
             for index in full {
-                self.sealed[index as usize] = true;
+                self.sealed.insert(index);
                 self.unsealed.remove(&index);
             }
         }
@@ -232,7 +237,7 @@ impl TraceStore {
 
     fn has(&self, position: u64) -> bool {
         let index = self.shard_of(position);
-        self.sealed.get(index as usize).is_some_and(|&sealed| sealed)
+        self.sealed.contains(&index)
             || self.unsealed.get(&index).is_some_and(|rows| rows.contains_key(&position))
     }
 
