@@ -22,6 +22,8 @@ mod shard;
 mod writer;
 
 #[cfg(test)]
+pub(crate) mod example;
+#[cfg(test)]
 mod tests;
 
 pub use manifest::{FORMAT_VERSION, GeneratorId, Keep, Manifest, ProblemSet, RunHeader, ShardEntry};

@@ -33,6 +33,9 @@ fn boxed(response: &str) -> Option<&str> {
 
 /// Splits `{content}rest`, minding nested braces and escapes; `None` where the braces do not close.
 pub(super) fn braced(text: &str) -> Option<(&str, &str)> {
+    if !text.starts_with('{') {
+        return None;
+    }
     let mut depth = 0usize;
     let mut escaped = false;
     for (at, &byte) in text.as_bytes().iter().enumerate().take(MAX_ANSWER) {
@@ -46,7 +49,6 @@ pub(super) fn braced(text: &str) -> Option<(&str, &str)> {
                     return Some((&text[1..at], &text[at + 1..]));
                 }
             }
-            _ if depth == 0 => return None,
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use crate::sample::Verdict;
 const MAX_NUMBER: usize = 256;
 const MAX_DIGITS: u32 = 36;
 /// Commands that hold text and change nothing about a value.
-const TEXT_COMMANDS: [&str; 6] = ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\mbox", "\\displaystyle"];
+const TEXT_COMMANDS: [&str; 5] = ["\\text", "\\textbf", "\\mathrm", "\\mathbf", "\\mbox"];
 /// Thin spaces stand for grouping commas in some notations; a plain space does not.
 const THIN_SPACE: char = '\u{2009}';
 
@@ -44,7 +44,7 @@ pub(super) fn is_number(text: &str) -> bool {
 
 fn compare_text(gold: &str, answer: &str) -> Judgement {
     let (plain_gold, plain_answer) = (plain(gold), plain(answer));
-    if plain_gold == plain_answer {
+    if plain_gold == plain_answer && !plain_gold.is_empty() {
         return Judgement::new(Verdict::Right, "the same text");
     }
     let word = |text: &str| !text.is_empty() && text.chars().all(char::is_alphabetic);
@@ -117,7 +117,7 @@ fn number(text: &str) -> Option<Number> {
     }
     let mut text = text.replace("\\!", "").replace("{,}", ",").replace("\\%", "%").replace("\\$", "$");
     for space in ["\\,", "\\;", "\\:", "\\ ", "\u{202f}"] {
-        text = text.replace(space, "\u{2009}");
+        text = text.replace(space, THIN_SPACE.encode_utf8(&mut [0; 4]));
     }
     let rest = text.trim();
     let (negative, rest) = sign(rest);
