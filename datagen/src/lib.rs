@@ -2,4 +2,15 @@
 
 pub mod gym;
 pub mod problem;
+pub mod run;
 pub mod sample;
+pub mod show;
+pub mod sources;
+pub mod stats;
+pub mod store;
+pub mod tally;
+pub mod verify;
+
+mod error;
+
+pub use error::Error;

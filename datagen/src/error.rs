@@ -1,0 +1,118 @@
+//! Why problems could not be read, or traces not be made, stored or read back, and what to do about it.
+
+use retort_model::generate::GenerateError;
+use std::path::PathBuf;
+
+/// A cause that belongs to a library of this crate's innards.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("`{path}` could not be {action}")]
+    Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+
+    // Sources of problems.
+    #[error("`{path}` has the ending `{found}`, and problems are read from {expected}")]
+    UnknownFormat { path: PathBuf, expected: &'static str, found: String },
+    #[error("line {line} of `{path}` is not valid UTF-8")]
+    NotUtf8 { path: PathBuf, line: u64 },
+    #[error("line {line} of `{path}` is longer than {limit} bytes")]
+    LineTooLong { path: PathBuf, line: u64, limit: usize },
+    #[error("line {line} of `{path}` is not valid JSON")]
+    MalformedLine { path: PathBuf, line: u64, #[source] source: serde_json::Error },
+    #[error("line {line} of `{path}` holds {found} where a JSON object is expected")]
+    NotAnObject { path: PathBuf, line: u64, found: &'static str },
+    #[error("line {line} of `{path}` has no column {expected}; it has {found}")]
+    MissingColumn { path: PathBuf, line: u64, expected: &'static str, found: String },
+    #[error("line {line} of `{path}` holds {found} in the column `{column}` where {expected} is expected")]
+    WrongType { path: PathBuf, line: u64, column: String, expected: &'static str, found: &'static str },
+    #[error("line {line} of `{path}` has an empty {part} in the column `{column}`")]
+    EmptyText { path: PathBuf, line: u64, column: String, part: &'static str },
+    #[error("`{path}` holds no problems")]
+    NoProblems { path: PathBuf },
+
+    // Runs.
+    #[error("`{setting}` is `{found}` and must be {expected}")]
+    Setting { setting: &'static str, found: String, expected: &'static str },
+    #[error("`{generator}` stopped early")]
+    Generation { generator: String, #[source] source: GenerateError },
+    #[error("`{generator}` returned with {missing} of the requests it took unanswered")]
+    Unanswered { generator: String, missing: u64 },
+    #[error("`{generator}` answered request {id}, which is not open")]
+    UnknownRequest { generator: String, id: u64 },
+
+    // The trace store.
+    #[error("`{path}` is being written by {owner}")]
+    Locked { path: PathBuf, owner: String },
+    #[error("`{path}` holds `{found}` but no `manifest.json`, so it is not a trace dataset")]
+    NotADataset { path: PathBuf, found: String },
+    #[error("`{path}` is damaged: {part} should be {expected} and is {found}")]
+    Damaged { path: PathBuf, part: &'static str, expected: String, found: String },
+    #[error("`{path}` is not a manifest of this format")]
+    MalformedManifest { path: PathBuf, #[source] source: serde_json::Error },
+    #[error("`{path}` has format version {found} and this program reads up to {expected}")]
+    NewerFormat { path: PathBuf, expected: u32, found: u32 },
+    #[error("`{path}` holds the traces of another run: {differences}")]
+    OtherRun { path: PathBuf, differences: String },
+    #[error("`{path}` is damaged at byte {offset}, before records that were acknowledged")]
+    JournalDamaged { path: PathBuf, offset: u64 },
+    #[error("`{path}` holds a record at byte {offset} that this version cannot read")]
+    JournalRecord { path: PathBuf, offset: u64, #[source] source: serde_json::Error },
+    #[error("sample {sample} of problem `{uuid}` does not belong to run `{run_id}` in `{path}`")]
+    ForeignSample { path: PathBuf, uuid: String, sample: u32, run_id: String },
+    #[error("sample {sample} of problem `{uuid}` takes {found} bytes and a record holds at most {limit}")]
+    SampleTooLong { uuid: String, sample: u32, found: usize, limit: usize },
+    #[error("`{path}` could not be {action}")]
+    Shard { action: &'static str, path: PathBuf, #[source] source: Cause },
+    #[error("the statistics of `{path}` could not be computed")]
+    Statistics { path: PathBuf, #[source] source: Cause },
+}
+
+impl Error {
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<String> {
+        use Error::*;
+        Some(match self {
+            Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::NotFound => "check the path".into(),
+                std::io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
+                std::io::ErrorKind::StorageFull => {
+                    "free some space and run the command again; everything stored so far is kept".into()
+                }
+                _ => return None,
+            },
+            UnknownFormat { .. } => "rename the file, or convert it to one JSON object per line".into(),
+            NotUtf8 { .. } => "convert the file to UTF-8, for example with `iconv`".into(),
+            LineTooLong { .. } => "put one JSON object on each line".into(),
+            MalformedLine { line, .. } => {
+                format!("correct line {line}; every line must be one complete JSON object")
+            }
+            NotAnObject { .. } => "write each problem as `{\"problem\": \"...\", \"answer\": \"...\"}`".into(),
+            MissingColumn { .. } => {
+                "a problem needs `problem`, `question` or `prompt`, and `answer`; rename the columns".into()
+            }
+            WrongType { expected, column, .. } => format!("write `{column}` as {expected}"),
+            EmptyText { column, .. } => format!("fill in `{column}`, or take the line out"),
+            NoProblems { .. } => "the file must hold at least one line with a problem and its answer".into(),
+            Setting { setting, .. } => format!("change `{setting}`"),
+            Generation { .. } => "what was finished is stored; the same command continues from there".into(),
+            Unanswered { .. } | UnknownRequest { .. } => return None,
+            Locked { .. } => "wait for it to end, or write to another folder".into(),
+            NotADataset { .. } => "name an empty or new folder".into(),
+            Damaged { .. } => {
+                "restore the file from a copy; what it held cannot be trusted, so nothing of it was read".into()
+            }
+            MalformedManifest { .. } => "restore the file from a copy".into(),
+            NewerFormat { .. } => "read it with a newer version of this program".into(),
+            OtherRun { .. } => "repeat the settings of the first run to continue it, or write to another folder".into(),
+            JournalDamaged { .. } | JournalRecord { .. } => {
+                "keep a copy of the folder; the sealed shards are not affected".into()
+            }
+            ForeignSample { .. } => "write to another folder".into(),
+            SampleTooLong { .. } => "lower `max_tokens`".into(),
+            Shard { .. } | Statistics { .. } => return None,
+        })
+    }
+}

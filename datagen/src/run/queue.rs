@@ -1,0 +1,145 @@
+//! The run's side of a generation: hands out what is not stored yet, judges and stores what comes back.
+
+use super::Plan;
+use crate::Error;
+use crate::problem::Problem;
+use crate::sample::{Sample, Verdict};
+use crate::store::{Keep, TraceStore};
+use crate::tally::Tally;
+use crate::verify::{self, Judgement};
+use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
+use retort_model::observe::Observer;
+use retort_model::sampling::NoiseKey;
+use std::collections::HashSet;
+
+pub(super) struct Queue<'a> {
+    generator: &'a dyn Generate,
+    problems: &'a [&'a Problem],
+    plan: &'a Plan,
+    store: &'a mut TraceStore,
+    observer: &'a dyn Observer,
+    /// Where to look for the next request: `problem * n + sample`, which is also the request's id.
+    next: u64,
+    open: HashSet<u64>,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(
+        generator: &'a dyn Generate,
+        problems: &'a [&'a Problem],
+        plan: &'a Plan,
+        store: &'a mut TraceStore,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let queue = Self { generator, problems, plan, store, observer, next: 0, open: HashSet::new() };
+        queue.report();
+        queue
+    }
+
+    /// Requests that were handed out and not answered.
+    pub(super) fn unanswered(&self) -> u64 {
+        self.open.len() as u64
+    }
+
+    /// The problem and the sample's number behind a request; `None` past the end.
+    fn key(&self, id: u64) -> Option<(&'a Problem, u32)> {
+        let n = u64::from(self.plan.n);
+        let problem = self.problems.get(usize::try_from(id / n).ok()?)?;
+        // Below `n`, which is a u32.
+        Some((problem, (id % n) as u32))
+    }
+
+    fn report(&self) {
+        self.observer.advanced(self.store.acknowledged(), &progress_note(self.store.tally()));
+    }
+
+    fn sample(&self, problem: &Problem, sample: u32, completion: Completion) -> Sample {
+        let Judgement { verdict, reason } = verify::classify(problem, &completion);
+        let kept = match self.plan.keep {
+            Keep::Right => verdict == Verdict::Right,
+            Keep::All => true,
+        };
+        let tokens = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Sample {
+            run_id: self.store.manifest().run_id.clone(),
+            uuid: problem.uuid.clone(),
+            sample,
+            problem: problem.problem.clone(),
+            answer: problem.answer.clone(),
+            source: problem.source.clone(),
+            domain: problem.domain.clone(),
+            difficulty: problem.difficulty.clone(),
+            messages: vec![
+                ("user".into(), self.plan.prompt(problem)),
+                ("assistant".into(), assistant_turn(&completion)),
+            ],
+            finish_reason: completion.finish_reason.as_str().into(),
+            verdict,
+            drop_reason: if kept { String::new() } else { reason.clone() },
+            verdict_reason: reason,
+            kept,
+            prompt_tokens: tokens(completion.prompt_tokens),
+            completion_tokens: tokens(completion.completion_tokens),
+            generator: format!("{}@{}", self.generator.name(), self.generator.fingerprint()),
+            seed: self.plan.seed,
+            reasoning: completion.reasoning,
+            response: completion.response,
+            prompt_token_ids: completion.prompt_token_ids,
+            token_ids: completion.token_ids,
+        }
+    }
+}
+
+/// The turn as the model wrote it.
+fn assistant_turn(completion: &Completion) -> String {
+    let Completion { reasoning, response, unterminated, .. } = completion;
+    match (unterminated, reasoning.is_empty()) {
+        (true, _) => format!("<think>{reasoning}"),
+        (false, true) => response.clone(),
+        (false, false) => format!("<think>{reasoning}</think>{response}"),
+    }
+}
+
+impl Jobs for Queue<'_> {
+    fn next(&mut self) -> Option<Request> {
+        if self.cancelled() {
+            return None;
+        }
+        loop {
+            let id = self.next;
+            let (problem, sample) = self.key(id)?;
+            self.next += 1;
+            if !self.store.contains(&problem.uuid, sample) {
+                self.open.insert(id);
+                return Some(Request {
+                    id,
+                    messages: vec![Message::user(self.plan.prompt(problem))],
+                    sampling: self.plan.sampling,
+                    noise: NoiseKey::new(self.plan.seed, &problem.uuid, sample),
+                });
+            }
+        }
+    }
+
+    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
+        let asked = if self.open.remove(&id) { self.key(id) } else { None };
+        let Some((problem, sample)) = asked else {
+            return Err(Error::UnknownRequest { generator: self.generator.name().into(), id }.into());
+        };
+        self.store.append(self.sample(problem, sample, completion))?;
+        self.report();
+        Ok(())
+    }
+
+    fn cancelled(&self) -> bool {
+        self.observer.cancelled()
+    }
+}
+
+/// `62.5% right, 1234 tokens`.
+pub(super) fn progress_note(tally: &Tally) -> String {
+    match tally.share_right() {
+        Some(share) => format!("{:.1}% right, {} tokens", 100.0 * share, tally.completion_tokens),
+        None => String::new(),
+    }
+}

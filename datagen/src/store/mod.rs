@@ -1,0 +1,31 @@
+//! The trace dataset on disk: what a run writes sample by sample and everything later reads.
+//!
+//! A folder holds
+//! - `manifest.json`: what the run is and which shards are sealed, under a checksum of its own;
+//! - `data-NNNNN.arrow`: sealed, immutable shards (Arrow IPC file, zstd); shard `i` holds the samples at positions
+//!   `i * rows_per_shard ..`, where the position of a sample is `problem * n + sample`. Which rows share a shard
+//!   depends on their keys alone, so an interrupted run ends with the bytes of an uninterrupted one;
+//! - `journal.bin`: samples that are stored and whose shard is not full yet; absent when there are none;
+//! - `README.md`: a dataset card;
+//! - `.lock`: held by the one writer.
+//!
+//! Every file but the journal is replaced whole: temporary file, fsync, rename, fsync of the folder, the manifest last.
+//! A reader takes the manifest's word only: it checks a file's length and blake3 before a parser sees its bytes.
+//! This folder is the only owner of the `arrow` crate.
+
+mod card;
+mod durable;
+mod journal;
+mod manifest;
+mod reader;
+mod shard;
+mod writer;
+
+#[cfg(test)]
+pub(crate) mod example;
+#[cfg(test)]
+mod tests;
+
+pub use manifest::{FORMAT_VERSION, GeneratorId, Keep, Manifest, ProblemSet, RunHeader, ShardEntry};
+pub use reader::TraceReader;
+pub use writer::{DEFAULT_ROWS_PER_SHARD, Resumed, TraceStore};

@@ -1,0 +1,129 @@
+//! Reading a trace dataset: sealed shards and, while a run is under way or interrupted, the journal.
+
+use super::manifest::{Manifest, ShardEntry};
+use super::{durable, journal, shard};
+use crate::Error;
+use crate::sample::Sample;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A dataset as it stood when it was opened. It takes no lock: a run may go on writing.
+#[derive(Debug)]
+pub struct TraceReader {
+    dir: PathBuf,
+    manifest: Manifest,
+    /// By the number of the shard that they belong to: sealed ones and rows still in the journal.
+    parts: BTreeMap<u64, Part>,
+    torn_bytes: u64,
+}
+
+#[derive(Debug)]
+enum Part {
+    Sealed(ShardEntry),
+    /// By position.
+    Unsealed(BTreeMap<u64, Sample>),
+}
+
+impl TraceReader {
+    /// Opens the dataset in `dir`. Shards are verified when they are read.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        let no_manifest = || Error::NotADataset { path: dir.into(), found: "no traces".into() };
+        let mut manifest = Manifest::read(dir)?.ok_or_else(no_manifest)?;
+        let journal = loop {
+            let journal = journal::read(dir)?.unwrap_or_default();
+            // A writer that seals moves rows out of the journal after it wrote the manifest.
+            let after = Manifest::read(dir)?.ok_or_else(no_manifest)?;
+            if after == manifest {
+                break journal;
+            }
+            manifest = after;
+        };
+        let mut parts = BTreeMap::new();
+        for entry in &manifest.shards {
+            // The manifest was refused if it had a name without a number.
+            parts.insert(entry.index().unwrap_or_default(), Part::Sealed(entry.clone()));
+        }
+        for record in journal.records {
+            let index = record.position / u64::from(manifest.rows_per_shard);
+            let part = parts.entry(index).or_insert_with(|| Part::Unsealed(BTreeMap::new()));
+            if let Part::Unsealed(rows) = part {
+                rows.entry(record.position).or_insert(record.sample);
+            }
+        }
+        Ok(Self { dir: dir.into(), manifest, parts, torn_bytes: journal.torn })
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All samples, sealed or not.
+    pub fn rows(&self) -> u64 {
+        let rows = |part: &Part| match part {
+            Part::Sealed(entry) => entry.rows,
+            Part::Unsealed(rows) => rows.len() as u64,
+        };
+        self.parts.values().map(rows).sum()
+    }
+
+    /// Bytes of an unfinished write at the end of the journal; the next run cuts them off.
+    pub fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
+    }
+
+    /// Every sample, in the order of the problems, then of `sample`; one shard is held at a time.
+    pub fn samples(&self) -> impl Iterator<Item = Result<Sample, Error>> + '_ {
+        self.parts.values().flat_map(|part| {
+            let rows = match part {
+                Part::Sealed(entry) => read_shard(&self.dir, entry),
+                Part::Unsealed(rows) => Ok(rows.values().cloned().collect()),
+            };
+            let (rows, error) = match rows {
+                Ok(rows) => (rows, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            rows.into_iter().map(Ok).chain(error)
+        })
+    }
+
+    /// Every sample at once.
+    pub fn read_all(&self) -> Result<Vec<Sample>, Error> {
+        self.samples().collect()
+    }
+
+    /// The dataset as Arrow IPC files in memory, verified, for an engine that reads columns.
+    pub(crate) fn ipc_files(&self) -> impl Iterator<Item = Result<Vec<u8>, Error>> + '_ {
+        self.parts.values().map(|part| match part {
+            Part::Sealed(entry) => durable::read_verified(&self.dir.join(&entry.file), entry.bytes, &entry.blake3),
+            Part::Unsealed(rows) => encode_shard(&journal::path(&self.dir), &self.manifest, rows.values()),
+        })
+    }
+}
+
+/// The rows of a sealed shard, verified first.
+pub(super) fn read_shard(dir: &Path, entry: &ShardEntry) -> Result<Vec<Sample>, Error> {
+    let path = dir.join(&entry.file);
+    let bytes = durable::read_verified(&path, entry.bytes, &entry.blake3)?;
+    let rows = shard::decode(bytes)
+        .map_err(|source| Error::Shard { action: "read", path: path.clone(), source: source.into() })?;
+    if rows.len() as u64 != entry.rows {
+        let (expected, found) = (entry.rows.to_string(), rows.len().to_string());
+        return Err(Error::Damaged { path, part: "its number of rows", expected, found });
+    }
+    Ok(rows)
+}
+
+/// The bytes of a shard that holds `rows`.
+pub(super) fn encode_shard<'a>(
+    path: &Path,
+    manifest: &Manifest,
+    rows: impl Iterator<Item = &'a Sample>,
+) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Shard { action: "encoded", path: path.into(), source };
+    let run = serde_json::to_string(&manifest.run).map_err(|source| failed(source.into()))?;
+    shard::encode(&rows.collect::<Vec<_>>(), &run).map_err(|source| failed(source.into()))
+}
