@@ -44,7 +44,7 @@ pub struct Quickstart {
     /// Seed of problems, sampling and training
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Change one key of the recipe, such as `traces.problems=300`
+    /// Change one key of the recipe, such as `traces.limit=300` or `student.epochs=1`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
 }

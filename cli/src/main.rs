@@ -1,7 +1,10 @@
 //! The `retort` program: arguments in, exit code out. Everything else is in the modules.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the crate that talks to a person")]
+
 mod args;
 mod commands;
+mod open;
 mod progress;
 mod recipe;
 

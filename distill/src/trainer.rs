@@ -95,7 +95,7 @@ pub fn train(
 ) -> Result<Outcome, Error> {
     check(settings, validation)?;
     std::fs::create_dir_all(out).map_err(|source| Error::Io { action: "created", path: out.into(), source })?;
-    let run = fingerprint(stream, settings);
+    let run = fingerprint(model, stream, settings);
     let mut optimiser = Optimiser::new(model.parameters(), settings.optimiser);
     let first = state::resume(out, model, &mut optimiser, &run)?.unwrap_or(0);
     let mut metrics = MetricsFile::open(out)?;
@@ -203,10 +203,12 @@ fn check(settings: &TrainSettings, validation: Option<Validation>) -> Result<(),
     Ok(())
 }
 
-/// What makes a run the same run: its data and its settings.
-fn fingerprint(stream: &dyn Stream, settings: &TrainSettings) -> String {
+/// What makes a run the same run: its model's shape, its data and its settings.
+fn fingerprint(model: &dyn Trainable, stream: &dyn Stream, settings: &TrainSettings) -> String {
+    let hash = |text: String| blake3::hash(text.as_bytes()).to_hex()[..16].to_string();
+    let shapes: Vec<String> = model.parameters().iter().map(|(name, var)| format!("{name} {:?}", var.dims())).collect();
     let settings = serde_json::to_string(settings).unwrap_or_default();
-    format!("data {}, settings {}", stream.fingerprint(), &blake3::hash(settings.as_bytes()).to_hex()[..16])
+    format!("model {}, data {}, settings {}", hash(shapes.join("\n")), stream.fingerprint(), hash(settings))
 }
 
 /// The result of a step's forward and backward passes.

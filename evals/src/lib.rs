@@ -15,7 +15,6 @@ pub mod statistics;
 pub mod table;
 pub mod transitions;
 
-mod durable;
 mod error;
 mod wording;
 

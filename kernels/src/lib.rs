@@ -15,6 +15,7 @@ mod attention;
 mod cached_attention;
 mod cpu;
 mod grouped_linear;
+mod heads;
 mod linear;
 mod linear_cross_entropy;
 mod matmul;
@@ -29,13 +30,14 @@ pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;
 pub use cached_attention::{CacheRow, cached_attention, write_cache};
 pub use grouped_linear::grouped_linear;
+pub use heads::{join_keys, last_columns};
 pub use linear::linear;
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use rms_norm::rms_norm;
 pub use rope::{RopeLayout, rope};
 pub use rows::{gather_rows, scatter_rows_weighted};
 pub use softmax::softmax;
-pub use swiglu::swiglu;
+pub use swiglu::{swiglu, swiglu_halves};
 
 #[cfg(test)]
 mod testing;

@@ -87,6 +87,7 @@ pub(crate) fn matmul(out: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, accumulate: bool, 
     // Below this size waking the other threads costs more than they save.
     let parallel = threads == Threads::All && m * n * k > 64 * 64 * 64;
     let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
+    #[expect(unsafe_code, reason = "the product takes raw pointers")]
     // SAFETY: the asserts above keep every access of the three views inside its slice, `out` is borrowed mutably
     // and so overlaps neither operand, and its rows do not overlap each other.
     unsafe {

@@ -2,6 +2,7 @@
 //!
 //! Pair i of a head is rotated by the angle of its position: (a, b) -> (a cos - b sin, a sin + b cos). The pair is
 //! (x_i, x_{i + p/2}) in the half-split layout (Llama, Qwen) and (x_{2i}, x_{2i+1}) in the interleaved one (DeepSeek).
+//! Heads may be wider than what is rotated: the numbers before the last p pass through (DeepSeek's `nope` part).
 //! Backward is the rotation by the negative angle.
 
 use crate::{cpu, simd};
@@ -28,22 +29,26 @@ impl RopeLayout {
     }
 }
 
-/// Rotates `x` [n, h, p]; `cos` and `sin` are [n, p/2], one row for each of the n tokens.
+/// Rotates the last p numbers of each head of `x` [n, h, c]; `cos` and `sin` are [n, p/2], a row for each token.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
-    let (n, _, p) = x.dims3()?;
-    if p % 2 != 0 || cos.dims2()? != (n, p / 2) || sin.dims2()? != (n, p / 2) {
+    let ((n, _, c), (rows, half)) = (x.dims3()?, cos.dims2()?);
+    if rows != n || 2 * half > c || half == 0 || sin.dims2()? != (n, half) {
         bail!("rope: input {:?} does not fit tables {:?} and {:?}", x.shape(), cos.shape(), sin.shape());
     }
     if !cpu::fast(&[x, cos, sin]) {
         return reference(x, cos, sin, layout);
     }
     let table = |t: &Tensor| -> Result<Arc<[f32]>> { cpu::with(t, |values| Ok(values.into())) };
-    x.contiguous()?.apply_op1(Rope { cos: table(cos)?, sin: table(sin)?, layout })
+    x.contiguous()?.apply_op1(Rope { cos: table(cos)?, sin: table(sin)?, p: 2 * half, layout })
 }
 
 /// The same in candle's own ops.
 pub(crate) fn reference(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
-    let (n, h, p) = x.dims3()?;
+    let ((n, h, c), p) = (x.dims3()?, 2 * cos.dim(1)?);
+    if c > p {
+        let rotated = reference(&x.narrow(2, c - p, p)?, cos, sin, layout)?;
+        return Tensor::cat(&[&x.narrow(2, 0, c - p)?, &rotated], 2);
+    }
     let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
     let (a, b) = match layout {
         RopeLayout::HalfSplit => (x.narrow(2, 0, p / 2)?, x.narrow(2, p / 2, p / 2)?),
@@ -63,24 +68,28 @@ pub(crate) fn reference(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayo
 struct Rope {
     cos: Arc<[f32]>,
     sin: Arc<[f32]>,
+    /// Rotated numbers per head.
+    p: usize,
     layout: RopeLayout,
 }
 
 impl Rope {
-    /// Rotates by the table's angles, or back with `direction` -1.
-    fn rotate(&self, x: &[f32], h: usize, p: usize, direction: f32) -> Vec<f32> {
-        let mut y = vec![0f32; x.len()];
+    /// Rotates heads of width `c` by the table's angles, or back with `direction` -1.
+    fn rotate(&self, x: &[f32], h: usize, c: usize, direction: f32) -> Vec<f32> {
+        let p = self.p;
+        let mut y = x.to_vec();
         let tokens = self.cos.par_chunks(p / 2).zip(self.sin.par_chunks(p / 2));
-        y.par_chunks_mut(h * p).zip(x.par_chunks(h * p)).zip(tokens).with_min_len(64).for_each(|((y, x), (cos, sin))| {
+        y.par_chunks_mut(h * c).zip(tokens).with_min_len(64).for_each(|(y, (cos, sin))| {
             simd::dispatch(
                 #[inline(always)]
                 || {
-                    for (y, x) in y.chunks_exact_mut(p).zip(x.chunks_exact(p)) {
+                    for head in y.chunks_exact_mut(c) {
+                        let head = &mut head[c - p..];
                         for i in 0..p / 2 {
                             let (first, second) = self.layout.pair(i, p);
-                            let (a, b, s) = (x[first], x[second], sin[i] * direction);
-                            y[first] = a * cos[i] - b * s;
-                            y[second] = a * s + b * cos[i];
+                            let (a, b, s) = (head[first], head[second], sin[i] * direction);
+                            head[first] = a * cos[i] - b * s;
+                            head[second] = a * s + b * cos[i];
                         }
                     }
                 },
@@ -96,14 +105,14 @@ impl CustomOp1 for Rope {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, h, p) = layout.shape().dims3()?;
-        let y = self.rotate(cpu::slice(x, layout)?, h, p, 1.0);
+        let (_, h, c) = layout.shape().dims3()?;
+        let y = self.rotate(cpu::slice(x, layout)?, h, c, 1.0);
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let (_, h, p) = x.dims3()?;
-        Ok(Some(cpu::with(dy, |dy| cpu::tensor(self.rotate(dy, h, p, -1.0), x))?))
+        let (_, h, c) = x.dims3()?;
+        Ok(Some(cpu::with(dy, |dy| cpu::tensor(self.rotate(dy, h, c, -1.0), x))?))
     }
 }
 
@@ -117,10 +126,12 @@ mod tests {
     fn agrees_with_the_reference_and_finite_differences() -> Result<()> {
         for layout in [RopeLayout::HalfSplit, RopeLayout::Interleaved] {
             let (cos, sin) = (random(&[5, 4], 8), random(&[5, 4], 9));
-            Case::new(vec![random(&[5, 3, 8], 1)]).agrees(
-                |a| rope(&a[0], &cos, &sin, layout),
-                |a| reference(&a[0], &cos.to_dtype(DType::F64)?, &sin.to_dtype(DType::F64)?, layout),
-            )?;
+            for c in [8, 13] {
+                Case::new(vec![random(&[5, 3, c], 1)]).agrees(
+                    |a| rope(&a[0], &cos, &sin, layout),
+                    |a| reference(&a[0], &cos.to_dtype(DType::F64)?, &sin.to_dtype(DType::F64)?, layout),
+                )?;
+            }
         }
         Ok(())
     }

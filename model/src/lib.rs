@@ -5,6 +5,7 @@ pub mod cache;
 pub mod chat;
 pub mod checkpoint;
 pub mod decoder;
+pub mod durable;
 pub mod engine;
 pub mod files;
 pub mod folder;

@@ -1,6 +1,7 @@
 //! Students: dense decoders, run and trained.
 
 pub mod config;
+pub mod embedded;
 mod model;
 mod train;
 

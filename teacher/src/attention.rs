@@ -85,23 +85,21 @@ impl Attention {
             Query::Full(q_proj) => q_proj.forward(x_nd)?,
             Query::LowRank { a, norm, b } => b.forward(&norm.forward(&a.forward(x_nd)?)?)?,
         };
-        let q_nhc = q.reshape((n, self.h, self.nope + self.p))?;
-        let q_nope = q_nhc.narrow(2, 0, self.nope)?;
-        let q_pe = rotate(&q_nhc.narrow(2, self.nope, self.p)?)?;
+        let q_nhc = rotate(&q.reshape((n, self.h, self.nope + self.p))?)?;
 
         let kv = self.kv_a_proj_with_mqa.forward(x_nd)?;
         let latent_nr = self.kv_a_layernorm.forward(&kv.narrow(1, 0, self.r)?)?;
         let k_pe = rotate(&kv.narrow(1, self.r, self.p)?.reshape((n, 1, self.p))?)?;
 
         let heads_nhv = match &context.cache {
-            None => self.expanded(&q_nope, &q_pe, &latent_nr, &k_pe, context)?,
+            None => self.expanded(&q_nhc, &latent_nr, &k_pe, context)?,
             Some(view) => {
                 let kept = Tensor::cat(&[latent_nr.unsqueeze(1)?, k_pe.clone()], 2)?;
                 let cache = view.store(layer, 0, &kept)?;
                 if view.is_fresh() {
-                    self.expanded(&q_nope, &q_pe, &latent_nr, &k_pe, context)?
+                    self.expanded(&q_nhc, &latent_nr, &k_pe, context)?
                 } else {
-                    self.absorbed(&q_nope, &q_pe, cache, view)?
+                    self.absorbed(&q_nhc, cache, view)?
                 }
             }
         };
@@ -109,30 +107,22 @@ impl Attention {
     }
 
     /// Keys and values multiplied out of the batch's own latents.
-    fn expanded(
-        &self,
-        q_nope: &Tensor,
-        q_pe: &Tensor,
-        latent_nr: &Tensor,
-        k_pe: &Tensor,
-        context: &Context,
-    ) -> Result<Tensor> {
+    fn expanded(&self, q_nhc: &Tensor, latent_nr: &Tensor, k_pe: &Tensor, context: &Context) -> Result<Tensor> {
         let n = latent_nr.dim(0)?;
         let kv = kernels::linear(latent_nr, &self.kv_b_proj)?.reshape((n, self.h, self.nope + self.cv))?;
-        let k_pe = k_pe.broadcast_as((n, self.h, self.p))?;
-        let q_nhc = Tensor::cat(&[q_nope, q_pe], 2)?;
-        let k_nhc = Tensor::cat(&[&kv.narrow(2, 0, self.nope)?, &k_pe], 2)?;
-        let v_nhv = kv.narrow(2, self.nope, self.cv)?;
-        kernels::causal_attention(&q_nhc, &k_nhc, &v_nhv, context.offsets, self.scale)
+        let k_nhc = kernels::join_keys(&kv, k_pe, self.nope)?;
+        let v_nhv = kernels::last_columns(&kv, self.nope)?;
+        kernels::causal_attention(q_nhc, &k_nhc, &v_nhv, context.offsets, self.scale)
     }
 
     /// Attention over cached latents.
-    fn absorbed(&self, q_nope: &Tensor, q_pe: &Tensor, cache: &Tensor, view: &CacheView) -> Result<Tensor> {
+    fn absorbed(&self, q_nhc: &Tensor, cache: &Tensor, view: &CacheView) -> Result<Tensor> {
+        let (q_nope, q_pe) = (q_nhc.narrow(2, 0, self.nope)?, q_nhc.narrow(2, self.nope, self.p)?);
         let per_head = self.kv_b_proj.reshape((self.h, self.nope + self.cv, self.r))?;
         let (w_uk, w_uv) = (per_head.narrow(1, 0, self.nope)?, per_head.narrow(1, self.nope, self.cv)?);
         // [h, n, nope] x [h, nope, r] -> [h, n, r]
         let q_latent = q_nope.transpose(0, 1)?.contiguous()?.matmul(&w_uk)?.transpose(0, 1)?;
-        let q_nhr = Tensor::cat(&[&q_latent.contiguous()?, q_pe], 2)?;
+        let q_nhr = Tensor::cat(&[&q_latent.contiguous()?, &q_pe], 2)?;
         let sums_nhr = kernels::cached_attention(&q_nhr, cache, cache, self.r, view.rows(), self.scale)?;
         // [h, n, r] x [h, r, cv] -> [h, n, cv]
         let heads = sums_nhr.transpose(0, 1)?.contiguous()?.matmul(&w_uv.transpose(1, 2)?)?;

@@ -2,6 +2,7 @@
 
 mod attention;
 pub mod config;
+pub mod embedded;
 mod model;
 mod moe;
 mod router;

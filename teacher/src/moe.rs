@@ -44,7 +44,7 @@ impl Moe {
         let routing = self.gate.route(x_nd)?;
         self.load.count(&routing.offsets);
         let rows = kernels::gather_rows(x_nd, &routing.rows)?;
-        let hidden = kernels::swiglu(&kernels::grouped_linear(&rows, &self.gate_up_proj, &routing.offsets)?)?;
+        let hidden = kernels::swiglu_halves(&kernels::grouped_linear(&rows, &self.gate_up_proj, &routing.offsets)?)?;
         let out = kernels::grouped_linear(&hidden, &self.down_proj, &routing.offsets)?;
         let routed = kernels::scatter_rows_weighted(&out, &routing.weights, &routing.rows, x_nd.dim(0)?)?;
         let y = match &self.shared_experts {

@@ -69,10 +69,14 @@ impl Stopwatch {
 }
 
 pub fn run(args: &Quickstart) -> Result<ExitCode> {
+    // `student.` leads into the recipe of `distill run`, which stands in a file of its own.
+    let (own, student): (Vec<_>, Vec<_>) = args.set.iter().cloned().partition(|set| !set.starts_with("student."));
+    let student: Vec<String> = student.iter().map(|set| set["student.".len()..].into()).collect();
     let mut recipe: QuickstartRecipe =
-        recipe::parse(RECIPE, &args.set).context("`--set` does not fit the quickstart's recipe")?;
+        recipe::parse(RECIPE, &own).context("`--set` does not fit the quickstart's recipe")?;
     recipe.traces.asking.seed = args.seed;
-    let mut student_recipe: DistillRecipe = recipe::parse(distill::DEFAULT, &[])?;
+    let mut student_recipe: DistillRecipe =
+        recipe::parse(distill::DEFAULT, &student).context("`--set student.` does not fit the student's recipe")?;
     student_recipe.seed = args.seed;
     student_recipe.benchmark.asking.seed = args.seed + 1;
     let out = |name: &str| args.out.join(name);

@@ -18,7 +18,6 @@ mod arithmetic;
 mod countdown;
 mod draw;
 mod equations;
-mod expression;
 mod modular;
 mod selection;
 mod solution;
@@ -28,7 +27,6 @@ mod word_problems;
 #[cfg(test)]
 mod tests;
 
-pub use expression::{CountdownFault, check_countdown};
 pub use selection::{Error, Selection, exercises, parse_spec, problems};
 pub use solution::Style;
 

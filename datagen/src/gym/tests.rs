@@ -113,7 +113,6 @@ fn gold_answers_follow_from_the_text() {
                     assert_eq!((used, value(answer)), (given, Some(target)), "{prompt} {answer}");
                     assert_eq!(answer.contains('*'), prompt.contains('*'), "{prompt} {answer}");
                     assert!(!answer.contains('/'));
-                    assert_eq!(check_countdown(answer, answer), Ok(()));
                 }
                 Family::WordProblems => {
                     let tree = exercise.instance.strip_prefix("word_problems:").unwrap();
@@ -295,27 +294,4 @@ fn names_are_read_and_refused_with_a_remedy() {
     }
     let products = Selection { families: vec![Family::Equations], levels: vec![Level::One], ..Selection::default() };
     assert!(matches!(problems(&products.with(Split::HeldOut, 0), 2000), Err(Error::TooFew { found: 100.., .. })));
-}
-
-#[test]
-fn countdown_answers_are_checked_exactly() {
-    let gold = "((3*5)*2)-4";
-    for right in ["3*5*2-4", "2*(5*3) - 4", "5 \\times 3 \\cdot 2 − 4", "$3*5*2-4=26$"] {
-        assert_eq!(check_countdown(gold, right), Ok(()), "{right}");
-    }
-    let fault = |answer: &str| check_countdown(gold, answer).unwrap_err();
-    assert!(matches!(fault("3*5*2+4"), CountdownFault::Value { .. }));
-    assert!(matches!(fault("26"), CountdownFault::Numbers { .. }));
-    assert!(matches!(fault("3*5*2-4+4-4"), CountdownFault::Numbers { .. }));
-    assert!(matches!(fault("2*3*5/4"), CountdownFault::Operation { sign: '/' }));
-    let deep = format!("{}3{}", "(".repeat(120), ")".repeat(120));
-    let huge = ["9".repeat(40), format!("{0}*{0}*{0}", i64::MAX), "1".repeat(300)];
-    for bad in ["", "x", "3*", "(3*5", "3**5", "3*5*2-4=25", "-3", "3/0", &deep, &huge[0], &huge[1], &huge[2]] {
-        assert!(matches!(fault(bad), CountdownFault::Unreadable { .. }), "{bad}");
-    }
-    // Addition does not allow a product; fractions on the way are exact.
-    assert!(matches!(check_countdown("(2+2)+3", "2*2+3"), Err(CountdownFault::Operation { sign: '*' })));
-    assert_eq!(check_countdown("(1+5)/2*4", "4*(5+1)/2"), Ok(()));
-    assert_eq!(check_countdown("6/(1-3/4)", "6/(1-3/4)"), Ok(()));
-    assert!(check_countdown("6/(1-3/4)", "6/(1-4/3)").is_err());
 }

@@ -1,8 +1,9 @@
 //! Files that are there whole or not at all, and the lock that keeps writers apart.
 
 use crate::Error;
+use retort_model::durable;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Error + 'a {
@@ -11,31 +12,15 @@ pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::i
 
 /// Replaces `path` by `bytes`: after this returns they survive a power cut, and at no time is a part of them seen.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io("written", path)(ErrorKind::InvalidInput.into()));
-    };
-    // One writer holds the lock, so a fixed name cannot collide; what a killed writer left is overwritten here.
-    let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.map_err(io("written", &temporary))?;
-    std::fs::rename(&temporary, path).map_err(io("put in place", path))?;
-    sync_folder(folder)
+    durable::replace(path, bytes).map_err(io("written", path))
 }
 
 /// Removes `path` for good; a file that is not there is fine.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(io("removed", path)(error)),
-        _ => path.parent().map_or(Ok(()), sync_folder),
+        _ => path.parent().map_or(Ok(()), durable::sync_folder).map_err(io("removed", path)),
     }
-}
-
-/// Makes renames and removals inside `folder` durable.
-pub(super) fn sync_folder(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("synchronised", folder))
 }
 
 /// The whole file, or `None` where there is none.

@@ -1,4 +1,5 @@
-//! Judges an arithmetic expression, as in the countdown game: the gold's numbers, each used once, and the gold's value.
+//! Judges an arithmetic expression, as in the countdown game: the gold's numbers, each used once, the gold's value, and
+//! `*` and `/` only where the gold uses them (in the gym it does exactly where the problem allows them).
 
 use super::rational::Rational;
 use super::{Judgement, quote};
@@ -29,6 +30,9 @@ pub(super) fn compare(gold: &str, answer: &str) -> Judgement {
     if answer.numbers != gold.numbers {
         return wrong(format!("other numbers: {} uses {:?}, not {:?}", quote(answer_text), answer.numbers, gold.numbers));
     }
+    if let Some(sign) = answer.signs.iter().find(|sign| !gold.signs.contains(sign)) {
+        return wrong(format!("uses `{sign}`, which the problem does not allow: {}", quote(answer_text)));
+    }
     if answer.value != gold.value {
         return wrong(format!("another value: {} is {}, not {}", quote(answer_text), answer.value, gold.value));
     }
@@ -52,6 +56,8 @@ struct Parsed {
     value: Rational,
     /// The integers it uses, ascending.
     numbers: Vec<i128>,
+    /// `*` and `/`, as often as they occur.
+    signs: Vec<char>,
     /// What follows `=`.
     stated: Option<Rational>,
 }
@@ -83,10 +89,10 @@ impl Parsed {
             Some((expression, stated)) => (expression, Some(stated)),
             None => (text.as_str(), None),
         };
-        let (value, mut numbers) = evaluate(expression)?;
+        let (value, Parser { mut numbers, signs, .. }) = evaluate(expression)?;
         numbers.sort_unstable();
         let stated = stated.map(signed_value).transpose()?;
-        Ok(Self { value, numbers, stated })
+        Ok(Self { value, numbers, signs, stated })
     }
 }
 
@@ -98,11 +104,12 @@ fn signed_value(text: &str) -> Result<Rational, Fault> {
     }
 }
 
-fn evaluate(text: &str) -> Result<(Rational, Vec<i128>), Fault> {
-    let mut parser = Parser { rest: text.as_bytes(), depth: 0, numbers: Vec::new() };
+/// The value, and the parser with what it met on the way.
+fn evaluate(text: &str) -> Result<(Rational, Parser<'_>), Fault> {
+    let mut parser = Parser { rest: text.as_bytes(), depth: 0, numbers: Vec::new(), signs: Vec::new() };
     let value = parser.sum()?;
     match parser.peek() {
-        None => Ok((value, parser.numbers)),
+        None => Ok((value, parser)),
         Some(_) => Err(Fault::Syntax),
     }
 }
@@ -112,6 +119,7 @@ struct Parser<'a> {
     rest: &'a [u8],
     depth: usize,
     numbers: Vec<i128>,
+    signs: Vec<char>,
 }
 
 impl Parser<'_> {
@@ -146,8 +154,10 @@ impl Parser<'_> {
         let mut value = self.atom()?;
         loop {
             value = if self.take(b'*') {
+                self.signs.push('*');
                 value.multiply(self.atom()?).ok_or(Fault::OutOfRange)?
             } else if self.take(b'/') {
+                self.signs.push('/');
                 let divisor = self.atom()?;
                 if divisor.is_zero() {
                     return Err(Fault::DivisionByZero);

@@ -146,6 +146,9 @@ fn an_expression_needs_the_golds_numbers_and_value() {
     assert_eq!(expression::compare("8 / (3 - 8 / 3)", "24").verdict, Wrong);
     assert_eq!(expression::compare("8 / (3 - 8 / 3)", "8 / (3 - 8 / 3) = 24").verdict, Right);
     assert_eq!(expression::compare("what", "1 + 1").verdict, Undecided);
+    // Same numbers and value, by an operation that the gold does not use.
+    assert_eq!(expression::compare("(2+2)+3", "2*2+3").verdict, Wrong);
+    assert_eq!(expression::compare("(1+5)/2*4", "4*(5+1)/2").verdict, Right);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::benchmark::BenchmarkCard;
 use crate::score::Scored;
 use crate::statistics::{Bootstrap, Difference, Estimate};
 use crate::transitions::Transitions;
-use crate::{Role, durable};
+use crate::Role;
+use retort_model::durable;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -123,8 +124,12 @@ impl Report {
 
     /// Writes `report.html`, then `report.json`, each whole or not at all.
     pub fn write(&self, folder: &Path) -> Result<(), Error> {
-        durable::write(folder, "report.html", self.to_html().as_bytes())?;
-        durable::write(folder, "report.json", self.to_json()?.as_bytes())
+        std::fs::create_dir_all(folder).map_err(|source| Error::Io { action: "made", path: folder.into(), source })?;
+        for (name, text) in [("report.html", self.to_html()), ("report.json", self.to_json()?)] {
+            let path = folder.join(name);
+            durable::replace(&path, text.as_bytes()).map_err(|source| Error::Io { action: "written", path, source })?;
+        }
+        Ok(())
     }
 
     /// Reads a `report.json`; its figures come back to within a unit in the last place.

@@ -1,4 +1,4 @@
-//! Writing: everything goes to a temporary file, is synced, renamed into place, and the folder synced.
+//! Writing: tensors to one safetensors file, in the format asked for, durably.
 
 use super::fp8::Fp8Block;
 use crate::Error;
@@ -6,8 +6,6 @@ use candle_core::{DType, Tensor};
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 
 /// How a tensor is stored.
@@ -80,28 +78,10 @@ fn le_bytes(values: &[f32]) -> Vec<u8> {
 
 /// Puts `bytes` at `path` so that a crash leaves either the old file or the new one.
 pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let io = |source| Error::Io { action: "written", path: path.into(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder).map_err(io)?;
-    temporary.write_all(bytes).map_err(io)?;
-    temporary.as_file().sync_all().map_err(io)?;
-    widen_permissions(temporary.as_file()).map_err(io)?;
-    temporary.persist(path).map_err(|error| io(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    crate::durable::replace(path, bytes).map_err(|source| Error::Io { action: "written", path: path.into(), source })
 }
 
-/// Temporary files are private to their owner; what we write is as readable as any other file.
-fn widen_permissions(file: &File) -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    let _ = file;
-    Ok(())
-}
-
-/// A hash over the weights of a checkpoint file, as 16 hexadecimal digits.
+/// A hash over byte strings, as 16 hexadecimal digits.
 pub fn fingerprint(parts: &[&[u8]]) -> String {
     let mut hasher = blake3::Hasher::new();
     for part in parts {

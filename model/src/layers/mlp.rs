@@ -22,7 +22,7 @@ impl Mlp {
 
     /// [n, d] to [n, d].
     pub fn forward(&self, x_nd: &Tensor) -> Result<Tensor> {
-        let gate_up = Tensor::cat(&[self.gate_proj.forward(x_nd)?, self.up_proj.forward(x_nd)?], 1)?;
-        self.down_proj.forward(&retort_kernels::swiglu(&gate_up)?)
+        let inner = retort_kernels::swiglu(&self.gate_proj.forward(x_nd)?, &self.up_proj.forward(x_nd)?)?;
+        self.down_proj.forward(&inner)
     }
 }

@@ -1,0 +1,212 @@
+//! The trainer on a tiny real model: it learns, resumes to the bit, does not depend on micro-batches, and every
+//! parameter gets a gradient.
+
+use candle_core::{Device, Result as TensorResult};
+use retort_distill::Error;
+use retort_distill::data::{Epochs, Example};
+use retort_distill::schedule::{Decay, Schedule};
+use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
+use retort_model::decoder::Trainable;
+use retort_model::observe::{Observer, Silent};
+use retort_model::params::Fresh;
+use std::cell::Cell;
+use std::path::Path;
+
+fn teacher() -> retort_teacher::train::Trainee {
+    let config = serde_json::json!({
+        "model_type": "deepseek_v3", "vocab_size": 24, "hidden_size": 16, "intermediate_size": 24,
+        "moe_intermediate_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "q_lora_rank": 8,
+        "kv_lora_rank": 8, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 6, "n_routed_experts": 8,
+        "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 2, "topk_group": 1, "norm_topk_prob": true,
+        "routed_scaling_factor": 2.0, "first_k_dense_replace": 1, "num_nextn_predict_layers": 1,
+        "max_position_embeddings": 64, "initializer_range": 0.2
+    });
+    let config = retort_teacher::Config::parse(&config.to_string(), Path::new("test")).expect("valid");
+    let settings = retort_teacher::train::Pretraining {
+        mtp_weight: 0.3,
+        balance_weight: 1e-3,
+        bias_step: 1e-2,
+        bias_until: 0.9,
+    };
+    retort_teacher::train::Trainee::new(config, Box::new(Fresh { seed: 5 }), settings, &Device::Cpu).expect("builds")
+}
+
+/// Sequences that count upwards from different starts.
+fn counting() -> Vec<Example> {
+    (0..24u32)
+        .map(|start| Example { tokens: (0..10).map(|i| (start + i) % 24).collect(), loss_from: 2 })
+        .collect()
+}
+
+fn settings(steps: u64, micro_batch_tokens: usize, checkpoint_every: u64) -> TrainSettings {
+    TrainSettings {
+        steps,
+        micro_batch_tokens,
+        schedule: Schedule { learning_rate: 1e-2, warmup_steps: 3, decay: Decay::Cosine, final_share: 0.1 },
+        optimiser: OptimiserSettings::default(),
+        checkpoint_every,
+        report_every: 1,
+    }
+}
+
+fn run(
+    model: &dyn Trainable,
+    settings: &TrainSettings,
+    validation: Option<Validation>,
+    out: &Path,
+    observer: &dyn Observer,
+) -> Result<Outcome, Error> {
+    train(model, &Epochs::new(counting(), 8, 1), settings, validation, out, observer)
+}
+
+fn weights(model: &dyn Trainable) -> Vec<(String, Vec<f32>)> {
+    let all = model.parameters().iter().cloned().chain(model.buffers());
+    all.map(|(name, var)| (name, var.flatten_all().and_then(|t| t.to_vec1()).expect("f32"))).collect()
+}
+
+#[test]
+fn a_mixture_of_experts_learns_to_count() -> Result<(), Error> {
+    let out = tempfile::tempdir().expect("temporary folder");
+    let model = teacher();
+    let outcome = run(&model, &settings(120, 1000, 0), None, out.path(), &Silent)?;
+    assert!(outcome.loss < 0.3, "loss {}", outcome.loss);
+    let metrics = std::fs::read_to_string(out.path().join("metrics.jsonl")).expect("metrics");
+    assert_eq!(metrics.lines().count(), 120);
+    Ok(())
+}
+
+#[test]
+fn micro_batches_change_rounding_only() -> Result<(), Error> {
+    let losses: Vec<f64> = [1000, 25]
+        .into_iter()
+        .map(|budget| {
+            let out = tempfile::tempdir().expect("temporary folder");
+            Ok(run(&retort_student_tiny(), &settings(12, budget, 0), None, out.path(), &Silent)?.loss)
+        })
+        .collect::<Result<_, Error>>()?;
+    assert!((losses[0] - losses[1]).abs() < 1e-4, "{losses:?}");
+    Ok(())
+}
+
+fn retort_student_tiny() -> retort_student::Trainee {
+    let config = serde_json::json!({
+        "model_type": "qwen2", "vocab_size": 24, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+        "tie_word_embeddings": true, "initializer_range": 0.2
+    });
+    let config = retort_student::Config::parse(&config.to_string(), Path::new("test")).expect("valid");
+    retort_student::Trainee::new(config, Box::new(Fresh { seed: 6 }), &Device::Cpu).expect("builds")
+}
+
+/// Asks to stop after a number of steps.
+struct StopAfter {
+    left: Cell<u32>,
+}
+
+impl Observer for StopAfter {
+    fn cancelled(&self) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        left == 0
+    }
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bits() -> Result<(), Error> {
+    let (whole, parts) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let uninterrupted = teacher();
+    run(&uninterrupted, &settings(20, 1000, 5), None, whole.path(), &Silent)?;
+
+    let stopped = run(&teacher(), &settings(20, 1000, 5), None, parts.path(), &StopAfter { left: Cell::new(7) })?;
+    assert!(stopped.interrupted && stopped.steps == 7);
+    let resumed = teacher();
+    run(&resumed, &settings(20, 1000, 5), None, parts.path(), &Silent)?;
+    assert_eq!(weights(&uninterrupted), weights(&resumed));
+    Ok(())
+}
+
+#[test]
+fn a_checkpoint_of_another_run_or_with_a_flipped_bit_is_refused() -> Result<(), Error> {
+    let out = tempfile::tempdir().expect("folder");
+    run(&teacher(), &settings(4, 1000, 4), None, out.path(), &Silent)?;
+    let other = run(&teacher(), &settings(5, 1000, 4), None, out.path(), &Silent);
+    assert!(matches!(other, Err(Error::OtherRun { .. })), "{other:?}");
+    let other = run(&retort_student_tiny(), &settings(4, 1000, 4), None, out.path(), &Silent);
+    assert!(matches!(other, Err(Error::OtherRun { .. })), "{other:?}");
+
+    let file = out.path().join("checkpoints/step-00000004/model.safetensors");
+    let mut bytes = std::fs::read(&file).expect("checkpoint");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).expect("writable");
+    let damaged = run(&teacher(), &settings(4, 1000, 4), None, out.path(), &Silent);
+    assert!(matches!(damaged, Err(Error::Damaged { .. })), "{damaged:?}");
+    Ok(())
+}
+
+#[test]
+fn early_stopping_ends_with_the_best_weights() -> Result<(), Error> {
+    let out = tempfile::tempdir().expect("folder");
+    let held_out = counting();
+    // A rate far too high: the loss falls, then blows up, so the best look is not the last one.
+    let mut wild = settings(60, 1000, 0);
+    wild.schedule = Schedule { learning_rate: 0.3, warmup_steps: 50, decay: Decay::Constant, final_share: 1.0 };
+    let look = Validation { examples: &held_out, every: 1, keep_best: true };
+    let model = teacher();
+    let outcome = run(&model, &wild, Some(look), out.path(), &Silent)?;
+    let best = outcome.validation.expect("there were looks");
+    assert!(best.step < 60, "best at step {}", best.step);
+    // One more step with a vanishing rate looks at the weights that were kept.
+    let mut still = settings(1, 1000, 0);
+    still.schedule.learning_rate = 1e-30;
+    let again = run(&model, &still, Some(look), out.path(), &Silent)?.validation.expect("a look");
+    assert!((again.loss - best.loss).abs() < 1e-5, "{} against {}", again.loss, best.loss);
+    Ok(())
+}
+
+#[test]
+fn every_parameter_gets_a_finite_gradient_that_is_not_zero() -> TensorResult<()> {
+    let models: [Box<dyn Trainable>; 2] = [Box::new(teacher()), Box::new(retort_student_tiny())];
+    for model in models {
+        let batch = retort_model::batch::Batch::packed(counting().iter().map(|example| &example.tokens));
+        let output = model.forward_train(&batch)?;
+        let mut loss = output.hidden_nd.matmul(&output.head_vd.t()?)?.sqr()?.mean_all()?;
+        for ahead in &output.ahead {
+            loss = (loss + ahead.hidden_nd.matmul(&output.head_vd.t()?)?.sqr()?.mean_all()?)?;
+        }
+        for (_, term) in output.regularisers {
+            loss = (loss + term)?;
+        }
+        let store = loss.backward()?;
+        for (name, var) in model.parameters() {
+            let gradient = store.get(var).unwrap_or_else(|| panic!("`{name}` has no gradient"));
+            let squares = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
+            assert!(squares.is_finite() && squares > 0.0, "`{name}`: sum of squares {squares}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_bias_update_balances_a_skewed_router() -> TensorResult<()> {
+    let model = teacher();
+    // Push one expert of every layer far ahead.
+    for (_, bias) in model.buffers() {
+        let mut values = vec![0f32; 8];
+        values[3] = 0.5;
+        bias.set(&candle_core::Tensor::new(values, &Device::Cpu)?)?;
+    }
+    let batch = retort_model::batch::Batch::packed(counting().iter().map(|example| &example.tokens));
+    let step = || -> TensorResult<f64> {
+        model.forward_train(&batch)?;
+        let loads = model.after_step(0.0)?;
+        Ok(loads.iter().map(|(_, load)| load).sum::<f64>() / loads.len() as f64)
+    };
+    let before = step()?;
+    for _ in 0..150 {
+        step()?;
+    }
+    let after = step()?;
+    assert!(before > 2.5 && after < 1.6, "max/mean load {before} before, {after} after");
+    Ok(())
+}

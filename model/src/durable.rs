@@ -1,0 +1,38 @@
+//! Files that a crash leaves either as they were or as they should be, never in part.
+
+use std::fs::File;
+use std::io::{ErrorKind, Result, Write};
+use std::path::Path;
+
+/// Replaces `path` by `bytes`: temporary file in the same folder, fsync, rename, fsync of the folder.
+///
+/// A folder has one writer of a given name, so the temporary name is fixed; what a killed writer left is overwritten.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let Some(name) = path.file_name() else { return Err(ErrorKind::InvalidInput.into()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    sync_folder(folder)
+}
+
+/// Makes renames and removals inside `folder` survive a power cut.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn replaces_and_leaves_nothing_beside() -> std::io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("a.json");
+        super::replace(&path, b"one")?;
+        super::replace(&path, b"two")?;
+        assert_eq!(std::fs::read(&path)?, b"two");
+        assert_eq!(std::fs::read_dir(folder.path())?.count(), 1);
+        Ok(())
+    }
+}
