@@ -52,7 +52,9 @@ pub struct Quickstart {
 #[derive(Debug, Subcommand)]
 pub enum Teacher {
     /// Pretrain a small DeepSeek-style teacher (MLA, MoE, MTP) on the gym
-    #[command(after_help = "Example:\n  retort teacher train --recipe teacher/recipes/embedded.toml --out runs/teacher")]
+    #[command(
+        after_help = "Example:\n  retort teacher train --recipe teacher/recipes/embedded.toml --out runs/teacher"
+    )]
     Train(Pretrain),
 }
 
@@ -125,8 +127,10 @@ pub struct Generate {
 #[derive(Debug, Subcommand)]
 pub enum Datagen {
     /// Generate, verify and store traces; a second run on the same folder continues
-    #[command(after_help = "Examples:\n  retort datagen run --teacher embedded --problems gym --limit 300 -n 4 --out traces\n  \
-                            retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces")]
+    #[command(
+        after_help = "Examples:\n  retort datagen run --teacher embedded --problems gym --limit 300 -n 4 --out traces\n  \
+                            retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces"
+    )]
     Run(DatagenRun),
     /// Counts, verdicts, pass rates and lengths of a dataset
     #[command(after_help = "Example:\n  retort datagen stats traces")]
@@ -222,7 +226,9 @@ pub enum Evals {
                             retort evals run --model embedded --benchmark gsm8k/test.jsonl --limit 100 --out scores/gsm8k")]
     Run(EvalsRun),
     /// Set a student's run beside its teacher's, with intervals, as report.html and report.json
-    #[command(after_help = "Example:\n  retort evals compare --teacher scores/teacher --student scores/student --out report")]
+    #[command(
+        after_help = "Example:\n  retort evals compare --teacher scores/teacher --student scores/student --out report"
+    )]
     Compare(Compare),
 }
 

@@ -1,6 +1,11 @@
 //! The `retort` program: arguments in, exit code out. Everything else is in the modules.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the crate that talks to a person")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::exit,
+    reason = "this is the crate that talks to a person"
+)]
 
 mod args;
 mod commands;

@@ -53,8 +53,12 @@ impl ModelFiles {
     pub fn open(name: &str, role: Embedded) -> Result<Self> {
         if name == "embedded" {
             let (name, files, bytes) = match role {
-                Embedded::Teacher => ("embedded teacher", retort_teacher::embedded::files(), retort_teacher::embedded::WEIGHTS),
-                Embedded::Student => ("embedded student", retort_student::embedded::files(), retort_student::embedded::WEIGHTS),
+                Embedded::Teacher => {
+                    ("embedded teacher", retort_teacher::embedded::files(), retort_teacher::embedded::WEIGHTS)
+                }
+                Embedded::Student => {
+                    ("embedded student", retort_student::embedded::files(), retort_student::embedded::WEIGHTS)
+                }
             };
             return Ok(Self { name: name.into(), files, weights: Weights::Static(bytes) });
         }
@@ -100,7 +104,9 @@ impl ModelFiles {
             "deepseek_v3" | "kimi_k2" => {
                 let config = retort_teacher::Config::parse(&self.files.config, &self.config_path())?;
                 let source: Source = Box::new(Published(checkpoint));
-                Box::new(frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).map_err(retort_model::Error::from)?)
+                Box::new(
+                    frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).map_err(retort_model::Error::from)?,
+                )
             }
             "llama" | "qwen2" => {
                 let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;

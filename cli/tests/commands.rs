@@ -54,8 +54,11 @@ fn every_command_has_help_with_an_example() {
 #[test]
 fn errors_name_the_place_and_the_remedy() {
     let here = tempfile::tempdir().expect("folder");
-    std::fs::write(here.path().join("bad.jsonl"), "{\"question\": \"1+1?\", \"answer\": \"#### 2\"}\n{\"question\": 3\n")
-        .expect("writable");
+    std::fs::write(
+        here.path().join("bad.jsonl"),
+        "{\"question\": \"1+1?\", \"answer\": \"#### 2\"}\n{\"question\": 3\n",
+    )
+    .expect("writable");
     let run = |problems: &str| {
         fails(&["datagen", "run", "--teacher", "embedded", "--problems", problems, "--out", "x"], here.path())
     };
@@ -71,7 +74,9 @@ fn errors_name_the_place_and_the_remedy() {
 #[test]
 fn logits_are_refused_outside_the_vocabulary_and_written_inside() {
     let here = tempfile::tempdir().expect("folder");
-    let run = |tokens: &str| retort(&["model", "logits", "embedded", "--tokens", tokens, "--out", "l.safetensors"], here.path());
+    let run = |tokens: &str| {
+        retort(&["model", "logits", "embedded", "--tokens", tokens, "--out", "l.safetensors"], here.path())
+    };
     assert!(!run("999999").status.success());
     assert!(run("1,2,3").status.success());
     let read = candle_core::safetensors::load(here.path().join("l.safetensors"), &candle_core::Device::Cpu);

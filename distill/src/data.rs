@@ -83,7 +83,9 @@ impl Stream for Epochs {
     fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for example in &self.examples {
-            hasher.update(&(example.loss_from as u64).to_le_bytes()).update(&(example.tokens.len() as u64).to_le_bytes());
+            hasher
+                .update(&(example.loss_from as u64).to_le_bytes())
+                .update(&(example.tokens.len() as u64).to_le_bytes());
             example.tokens.iter().for_each(|token| {
                 hasher.update(&token.to_le_bytes());
             });

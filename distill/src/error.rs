@@ -19,7 +19,12 @@ pub enum Error {
     #[error("no trace in `{path}` can be trained on: {reason}")]
     NoTraces { path: PathBuf, reason: String },
     #[error("`{path}` could not be {action}")]
-    Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Model(#[from] retort_model::Error),
     #[error("a tensor operation failed")]
@@ -31,10 +36,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFinite { .. } => Some(
-                "the weights of the last checkpoint are intact; lower `learning_rate` or look at the data of this step".into(),
+                "the weights of the last checkpoint are intact; lower `learning_rate` or look at the data of this step"
+                    .into(),
             ),
             Self::OtherRun { .. } => Some("choose another `--out`, or delete the folder to start anew".into()),
-            Self::Damaged { .. } => Some("delete that checkpoint folder; the run continues from the one before it".into()),
+            Self::Damaged { .. } => {
+                Some("delete that checkpoint folder; the run continues from the one before it".into())
+            }
             Self::NoTraces { .. } => Some("see `retort datagen stats` for what was dropped and why".into()),
             Self::Model(error) => error.hint(),
             _ => None,

@@ -9,8 +9,8 @@ mod objective;
 mod optimiser;
 pub mod pretrain;
 pub mod schedule;
-mod state;
 pub mod sft;
+mod state;
 pub mod trainer;
 
 pub use error::Error;

@@ -70,7 +70,11 @@ impl<'a> GymStream<'a> {
             }
         }
         if cells.is_empty() || mixture.per_step == 0 {
-            return Err(Error::Setting { field: "gym", value: "nothing".into(), allowed: "some weight and `per_step` above 0" });
+            return Err(Error::Setting {
+                field: "gym",
+                value: "nothing".into(),
+                allowed: "some weight and `per_step` above 0",
+            });
         }
         Ok(Self { mixture, seed, tokenizer, template, eos, cells })
     }

@@ -53,9 +53,8 @@ mod tests {
 
     #[test]
     fn rates_by_hand() {
-        let rate = |decay, step| {
-            Schedule { learning_rate: 1.0, warmup_steps: 10, decay, final_share: 0.1 }.rate(step, 110)
-        };
+        let rate =
+            |decay, step| Schedule { learning_rate: 1.0, warmup_steps: 10, decay, final_share: 0.1 }.rate(step, 110);
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-12, "{a} against {b}");
         close(rate(Decay::Cosine, 0), 0.1);
         close(rate(Decay::Cosine, 9), 1.0);

@@ -63,7 +63,8 @@ pub fn examples(
     }
     audit.examples = examples.len();
     if examples.is_empty() {
-        let reason = format!("{} rows, {} not kept, {} longer than the context", audit.rows, audit.not_kept, audit.too_long);
+        let reason =
+            format!("{} rows, {} not kept, {} longer than the context", audit.rows, audit.not_kept, audit.too_long);
         return Err(Error::NoTraces { path: dataset.into(), reason });
     }
     Ok((examples, audit))

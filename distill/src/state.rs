@@ -47,7 +47,8 @@ pub(crate) fn save(
     let weights = folder.join(WEIGHTS);
     write_tensors(&weights, &tensors, |_| Stored::F32)?;
     let manifest = Manifest { step, run: run.into(), blake3: hash(&weights)? };
-    let json = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Damaged { path: weights, reason: e.to_string() })?;
+    let json =
+        serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Damaged { path: weights, reason: e.to_string() })?;
     write_bytes(&folder.join(MANIFEST), &json)?;
     for old in finished(out)?.into_iter().rev().skip(KEPT) {
         std::fs::remove_dir_all(&old).map_err(io("tidied"))?;
@@ -87,7 +88,10 @@ pub(crate) fn resume(
         return Err(Error::OtherRun { path: out.into(), found: manifest.run, expected: run.into() });
     }
     if hash(&folder.join(WEIGHTS))? != manifest.blake3 {
-        return Err(Error::Damaged { path: folder, reason: "its weights do not have the checksum written with them".into() });
+        return Err(Error::Damaged {
+            path: folder,
+            reason: "its weights do not have the checksum written with them".into(),
+        });
     }
     let checkpoint = Checkpoint::open(&folder)?;
     let tensor = |name: &str| checkpoint.tensor(name, model.device());

@@ -105,7 +105,8 @@ pub fn train(
     }
 
     let begin = Instant::now();
-    let mut outcome = Outcome { steps: first, tokens: 0, seconds: 0.0, loss: f64::NAN, validation: None, interrupted: false };
+    let mut outcome =
+        Outcome { steps: first, tokens: 0, seconds: 0.0, loss: f64::NAN, validation: None, interrupted: false };
     let mut best_weights = Vec::new();
     let mut window = Window::default();
     for step in first..settings.steps {

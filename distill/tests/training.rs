@@ -22,20 +22,14 @@ fn teacher() -> retort_teacher::train::Trainee {
         "max_position_embeddings": 64, "initializer_range": 0.2
     });
     let config = retort_teacher::Config::parse(&config.to_string(), Path::new("test")).expect("valid");
-    let settings = retort_teacher::train::Pretraining {
-        mtp_weight: 0.3,
-        balance_weight: 1e-3,
-        bias_step: 1e-2,
-        bias_until: 0.9,
-    };
+    let settings =
+        retort_teacher::train::Pretraining { mtp_weight: 0.3, balance_weight: 1e-3, bias_step: 1e-2, bias_until: 0.9 };
     retort_teacher::train::Trainee::new(config, Box::new(Fresh { seed: 5 }), settings, &Device::Cpu).expect("builds")
 }
 
 /// Sequences that count upwards from different starts.
 fn counting() -> Vec<Example> {
-    (0..24u32)
-        .map(|start| Example { tokens: (0..10).map(|i| (start + i) % 24).collect(), loss_from: 2 })
-        .collect()
+    (0..24u32).map(|start| Example { tokens: (0..10).map(|i| (start + i) % 24).collect(), loss_from: 2 }).collect()
 }
 
 fn settings(steps: u64, micro_batch_tokens: usize, checkpoint_every: u64) -> TrainSettings {

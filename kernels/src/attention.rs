@@ -154,7 +154,8 @@ impl CustomOp3 for CausalAttention {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let ((_, h, c), (_, g, cv)) = (q.dims3()?, v.dims3()?);
         let sizes = Sizes { h, g, c, cv };
-        let (mut dq, mut dk, mut dv) = (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
+        let (mut dq, mut dk, mut dv) =
+            (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
         let mut read = |q: &[f32], k: &[f32], v: &[f32], y: &[f32], dy: &[f32]| {
             // One unit per (sequence, kv head): all query heads of the group add into the same dk and dv.
             let units = self.units(g);

@@ -106,7 +106,13 @@ impl CustomOp3 for CachedAttention {
                     );
                 }
                 let out = &mut y[hk * group * self.v_width..][..group * self.v_width];
-                matmul(MatMut::new(out, group, self.v_width), Mat::new(&p, group, row.len), values, false, Threads::One);
+                matmul(
+                    MatMut::new(out, group, self.v_width),
+                    Mat::new(&p, group, row.len),
+                    values,
+                    false,
+                    Threads::One,
+                );
             }
         });
         Ok((CpuStorage::F32(y), Shape::from((n, h, self.v_width))))
@@ -161,8 +167,7 @@ mod tests {
 
     #[test]
     fn agrees_with_the_reference() -> Result<()> {
-        let rows: Arc<[CacheRow]> =
-            [(0, 5), (2, 1), (2, 7), (1, 3)].map(|(slot, len)| CacheRow { slot, len }).into();
+        let rows: Arc<[CacheRow]> = [(0, 5), (2, 1), (2, 7), (1, 3)].map(|(slot, len)| CacheRow { slot, len }).into();
         for (h, g, c, vw, v_width) in [(4, 2, 6, 5, 5), (3, 1, 8, 8, 6)] {
             let (q, k, v) = (random(&[4, h, c], 1), random(&[3, 7, g, c], 2), random(&[3, 7, g, vw], 3));
             let fast = cached_attention(&q, &k, &v, v_width, &rows, 0.4)?;
@@ -175,7 +180,8 @@ mod tests {
     fn written_rows_are_read_back() -> Result<()> {
         let cache = Tensor::zeros((2, 3, 1, 2), candle_core::DType::F32, &candle_core::Device::Cpu)?;
         write_cache(&cache, &random(&[2, 1, 2], 5), &[(1, 2), (0, 0)])?;
-        let (rows, flat) = (random(&[2, 1, 2], 5).flatten_all()?.to_vec1::<f32>()?, cache.flatten_all()?.to_vec1::<f32>()?);
+        let (rows, flat) =
+            (random(&[2, 1, 2], 5).flatten_all()?.to_vec1::<f32>()?, cache.flatten_all()?.to_vec1::<f32>()?);
         assert_eq!((&flat[10..12], &flat[0..2]), (&rows[0..2], &rows[2..4]));
         assert!(flat[2..10].iter().all(|&x| x == 0.0));
         assert!(write_cache(&cache, &rows_of(1), &[(2, 0)]).is_err());

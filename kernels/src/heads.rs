@@ -98,9 +98,10 @@ impl CustomOp1 for LastColumns {
         let (_, _, width) = x.dims3()?;
         let mut dx = vec![0f32; x.elem_count()];
         cpu::with(dy, |dy| {
-            dx.par_chunks_mut(width).zip(dy.par_chunks((width - self.start).max(1))).with_min_len(512).for_each(
-                |(dx, dy)| dx[self.start..].copy_from_slice(dy),
-            );
+            dx.par_chunks_mut(width)
+                .zip(dy.par_chunks((width - self.start).max(1)))
+                .with_min_len(512)
+                .for_each(|(dx, dy)| dx[self.start..].copy_from_slice(dy));
             Ok(())
         })?;
         Ok(Some(cpu::tensor(dx, x)?))

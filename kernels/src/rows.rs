@@ -15,11 +15,7 @@ pub fn gather_rows(x: &Tensor, index: &[u32]) -> Result<Tensor> {
     if let Some(bad) = index.iter().find(|&&row| row as usize >= n) {
         bail!("gather_rows: row {bad} of a table with {n} rows");
     }
-    if cpu::fast(&[x]) {
-        x.contiguous()?.apply_op1(Gather { index: index.into() })
-    } else {
-        reference_gather(x, index)
-    }
+    if cpu::fast(&[x]) { x.contiguous()?.apply_op1(Gather { index: index.into() }) } else { reference_gather(x, index) }
 }
 
 /// Adds the rows of `x` [m, d], each times its entry of `weight` [m], into `n` rows chosen by `token`.
@@ -138,17 +134,14 @@ mod tests {
     #[test]
     fn gathering_agrees_with_the_reference() -> Result<()> {
         let index = [3, 0, 3, 1, 1, 1];
-        Case::new(vec![random(&[5, 7], 1)])
-            .agrees(|a| gather_rows(&a[0], &index), |a| reference_gather(&a[0], &index))
+        Case::new(vec![random(&[5, 7], 1)]).agrees(|a| gather_rows(&a[0], &index), |a| reference_gather(&a[0], &index))
     }
 
     #[test]
     fn scattering_agrees_with_the_reference() -> Result<()> {
         let token = [2, 0, 2, 3, 0, 2];
-        Case::new(vec![random(&[6, 5], 1), random(&[6], 2)]).agrees(
-            |a| scatter_rows_weighted(&a[0], &a[1], &token, 4),
-            |a| reference_scatter(&a[0], &a[1], &token, 4),
-        )
+        Case::new(vec![random(&[6, 5], 1), random(&[6], 2)])
+            .agrees(|a| scatter_rows_weighted(&a[0], &a[1], &token, 4), |a| reference_scatter(&a[0], &a[1], &token, 4))
     }
 
     #[test]

@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn agrees_with_the_reference_and_finite_differences() -> candle_core::Result<()> {
         for dims in [vec![1, 1], vec![5, 9], vec![2, 3, 40]] {
-            Case::new(vec![(random(&dims, 4) * 5.0)?]).agrees(|a| super::softmax(&a[0]), |a| super::reference(&a[0]))?;
+            Case::new(vec![(random(&dims, 4) * 5.0)?])
+                .agrees(|a| super::softmax(&a[0]), |a| super::reference(&a[0]))?;
         }
         Ok(())
     }

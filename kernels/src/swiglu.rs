@@ -70,7 +70,10 @@ impl CustomOp2 for Pair {
     fn cpu_fwd(&self, gate: &CpuStorage, lg: &Layout, up: &CpuStorage, lu: &Layout) -> Result<(CpuStorage, Shape)> {
         let (gate, up) = (cpu::slice(gate, lg)?, cpu::slice(up, lu)?);
         let mut y = vec![0f32; gate.len()];
-        y.par_chunks_mut(SPAN).zip(gate.par_chunks(SPAN)).zip(up.par_chunks(SPAN)).for_each(|((y, g), u)| forward(y, g, u));
+        y.par_chunks_mut(SPAN)
+            .zip(gate.par_chunks(SPAN))
+            .zip(up.par_chunks(SPAN))
+            .for_each(|((y, g), u)| forward(y, g, u));
         Ok((CpuStorage::F32(y), lg.shape().clone()))
     }
 

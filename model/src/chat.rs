@@ -117,11 +117,9 @@ pub fn split_thinking(text: &str, prefilled: bool) -> Thought {
     let opened = prefilled || body.is_some();
     let body = body.unwrap_or(text);
     match body.split_once(THINK.1) {
-        Some((reasoning, response)) => Thought {
-            reasoning: reasoning.trim().into(),
-            response: response.trim().into(),
-            unterminated: false,
-        },
+        Some((reasoning, response)) => {
+            Thought { reasoning: reasoning.trim().into(), response: response.trim().into(), unterminated: false }
+        }
         None if opened => Thought { reasoning: body.trim().into(), response: String::new(), unterminated: true },
         None => Thought { reasoning: String::new(), response: text.trim().into(), unterminated: false },
     }

@@ -123,8 +123,8 @@ impl<D: Decoder> Generate for Engine<D> {
 
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
         let capacity = self.decoder.context_length();
-        let cache = Cache::new(&self.decoder.cache_spec(), self.slots, capacity, self.decoder.device())
-            .map_err(Error::from)?;
+        let cache =
+            Cache::new(&self.decoder.cache_spec(), self.slots, capacity, self.decoder.device()).map_err(Error::from)?;
         let mut free: Vec<usize> = (0..self.slots).rev().collect();
         let mut active: Vec<Sequence> = Vec::new();
         while !jobs.cancelled() {

@@ -7,9 +7,18 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     #[error("`{path}` could not be {action}")]
-    Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("`{path}` is not the JSON expected here")]
-    Json { path: PathBuf, #[source] source: serde_json::Error },
+    Json {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("`{folder}` holds neither `model.safetensors` nor `model.safetensors.index.json`")]
     NoWeights { folder: PathBuf },
     #[error("`{path}` is not a valid safetensors file: {reason}")]

@@ -84,8 +84,11 @@ impl FolderFiles {
         tensors: &[(String, Tensor)],
         stored: impl Fn(&str) -> Stored,
     ) -> Result<(), Error> {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| Error::Io { action: "created", path: folder.into(), source })?;
+        std::fs::create_dir_all(folder).map_err(|source| Error::Io {
+            action: "created",
+            path: folder.into(),
+            source,
+        })?;
         for (name, text) in [
             ("config.json", &self.config),
             ("tokenizer.json", &self.tokenizer),

@@ -42,7 +42,9 @@ impl SimpleBackend for Fresh {
                     (mean + stdev * radius * (std::f64::consts::TAU * uniform()).cos()) as f32
                 })
                 .collect(),
-            Init::Kaiming { .. } => return Err(Error::msg(format!("`{name}`: Kaiming initialisation is not used here"))),
+            Init::Kaiming { .. } => {
+                return Err(Error::msg(format!("`{name}`: Kaiming initialisation is not used here")));
+            }
         };
         Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
     }

@@ -6,7 +6,9 @@ use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerBuilder};
+use tokenizers::{
+    AddedToken, DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerBuilder,
+};
 
 /// A tokenizer and where it came from.
 pub struct Tokenizer {
@@ -41,12 +43,13 @@ impl Tokenizer {
             PreTokenizerWrapper::ByteLevel(byte_level()),
         ]));
         let mut tokenizer =
-            TokenizerBuilder::<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>::new()
-                .with_model(BPE::default())
-                .with_pre_tokenizer(Some(split))
-                .with_decoder(Some(DecoderWrapper::ByteLevel(byte_level())))
-                .build()
-                .map_err(failed)?;
+            TokenizerBuilder::<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>::new(
+            )
+            .with_model(BPE::default())
+            .with_pre_tokenizer(Some(split))
+            .with_decoder(Some(DecoderWrapper::ByteLevel(byte_level())))
+            .build()
+            .map_err(failed)?;
         let mut trainer = BpeTrainerBuilder::new()
             .show_progress(false)
             .vocab_size(size)

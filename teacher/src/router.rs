@@ -87,7 +87,8 @@ impl Router {
         let mut biased: Vec<f32> = scores.iter().zip(bias).map(|(score, bias)| score + bias).collect();
         if self.groups > 1 {
             let size = self.experts / self.groups;
-            let strength: Vec<f32> = biased.chunks(size).map(|group| best(group, 2).iter().map(|&e| group[e]).sum()).collect();
+            let strength: Vec<f32> =
+                biased.chunks(size).map(|group| best(group, 2).iter().map(|&e| group[e]).sum()).collect();
             let kept = best(&strength, self.top_groups);
             for (group, values) in biased.chunks_mut(size).enumerate() {
                 if !kept.contains(&group) {

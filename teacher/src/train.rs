@@ -85,7 +85,9 @@ impl Trainee {
             for span in &spans {
                 let t = (span[1] - span[0]) as f32;
                 let mut count = vec![0f32; e];
-                taken[span[0] * e..span[1] * e].chunks(e).for_each(|row| count.iter_mut().zip(row).for_each(|(c, x)| *c += x));
+                taken[span[0] * e..span[1] * e]
+                    .chunks(e)
+                    .for_each(|row| count.iter_mut().zip(row).for_each(|(c, x)| *c += x));
                 for row in factor_ne[span[0] * e..span[1] * e].chunks_mut(e) {
                     row.iter_mut().zip(&count).for_each(|(f, c)| *f = e as f32 / (k as f32 * t) * c / t);
                 }

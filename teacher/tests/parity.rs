@@ -28,7 +28,8 @@ impl Fixture {
         let config = Config::open(&folder.join("config.json")).expect("config");
         let source = Box::new(Published(Checkpoint::open(&folder).expect("weights")));
         let model = frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).expect("model");
-        let expected = candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).expect("expected");
+        let expected =
+            candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).expect("expected");
         Self { model, expected }
     }
 

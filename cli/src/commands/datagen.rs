@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use retort_datagen::gym::Split;
 use retort_datagen::run::{BOXED_SUFFIX, Plan};
 use retort_datagen::sample::Verdict;
-use retort_datagen::store::TraceReader;
 use retort_datagen::show;
 use retort_datagen::stats::{Quantiles, TraceStats, trace_stats};
+use retort_datagen::store::TraceReader;
 use retort_model::sampling::Sampling;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -117,19 +117,30 @@ fn verify(dir: &Path) -> Result<ExitCode> {
 /// Counts, pass rates and lengths as text for a terminal.
 fn stats_text(stats: &TraceStats) -> String {
     let share = |part: u64| 100.0 * part as f64 / stats.samples.max(1) as f64;
-    let mut lines = vec![format!("{} of {} samples, {} kept ({:.1}%)", stats.samples, stats.planned, stats.kept, share(stats.kept))];
+    let mut lines = vec![format!(
+        "{} of {} samples, {} kept ({:.1}%)",
+        stats.samples,
+        stats.planned,
+        stats.kept,
+        share(stats.kept)
+    )];
     lines.push("\nverdict".into());
-    lines.extend(stats.verdicts.iter().map(|&(v, count)| format!("  {:<14}{count:>8}{:>8.1}%", v.as_str(), share(count))));
+    lines.extend(
+        stats.verdicts.iter().map(|&(v, count)| format!("  {:<14}{count:>8}{:>8.1}%", v.as_str(), share(count))),
+    );
     lines.push("\ndomain         level samples   right".into());
-    lines.extend(stats.groups.iter().map(|g| {
-        format!("  {:<14}{:>4}{:>8}{:>7.1}%", g.domain, g.difficulty, g.samples, 100.0 * g.pass_rate())
-    }));
+    lines.extend(
+        stats
+            .groups
+            .iter()
+            .map(|g| format!("  {:<14}{:>4}{:>8}{:>7.1}%", g.domain, g.difficulty, g.samples, 100.0 * g.pass_rate())),
+    );
     if !stats.drop_causes.is_empty() {
         lines.push("\ndropped because".into());
         lines.extend(stats.drop_causes.iter().map(|(cause, count)| format!("  {count:>8}  {cause}")));
     }
     lines.push("\ntokens          mean     min     p10     p50     p90     p99     max".into());
-    for (name, q) in [("prompt", stats.prompt_tokens), ("completion", stats.completion_tokens)] {
+    for (name, q) in [("prompt", &stats.prompt_tokens), ("completion", &stats.completion_tokens)] {
         let cells = [q.mean, q.min, q.p10, q.p50, q.p90, q.p99, q.max].map(|value| format!("{value:>8.0}"));
         lines.push(format!("  {name:<10}{}", cells.concat()));
     }
@@ -137,7 +148,7 @@ fn stats_text(stats: &TraceStats) -> String {
 }
 
 fn stats_json(stats: &TraceStats) -> serde_json::Value {
-    let lengths = |q: Quantiles| {
+    let lengths = |q: &Quantiles| {
         serde_json::json!({
             "mean": q.mean, "min": q.min, "p10": q.p10, "p50": q.p50, "p90": q.p90, "p99": q.p99, "max": q.max
         })
@@ -145,7 +156,8 @@ fn stats_json(stats: &TraceStats) -> serde_json::Value {
     let groups = stats.groups.iter().map(|g| {
         serde_json::json!({ "domain": g.domain, "difficulty": g.difficulty, "samples": g.samples, "right": g.right })
     });
-    let named = |pairs: Vec<(String, u64)>| pairs.into_iter().map(|(k, v)| (k, v.into())).collect::<serde_json::Map<_, _>>();
+    let named =
+        |pairs: Vec<(String, u64)>| pairs.into_iter().map(|(k, v)| (k, v.into())).collect::<serde_json::Map<_, _>>();
     serde_json::json!({
         "samples": stats.samples,
         "planned": stats.planned,
@@ -153,7 +165,7 @@ fn stats_json(stats: &TraceStats) -> serde_json::Value {
         "verdicts": named(stats.verdicts.iter().map(|(v, n)| (v.as_str().to_string(), *n)).collect()),
         "drop_causes": named(stats.drop_causes.clone()),
         "groups": groups.collect::<Vec<_>>(),
-        "prompt_tokens": lengths(stats.prompt_tokens),
-        "completion_tokens": lengths(stats.completion_tokens),
+        "prompt_tokens": lengths(&stats.prompt_tokens),
+        "completion_tokens": lengths(&stats.completion_tokens),
     })
 }

@@ -108,11 +108,7 @@ pub fn finetune(
     };
     let stream = Epochs::new(examples, recipe.per_step, recipe.seed);
     let settings = settings(recipe, stream.steps(recipe.epochs).max(1));
-    let looks = Validation {
-        examples: &held_out,
-        every: (settings.steps / LOOKS).max(1),
-        keep_best: recipe.keep_best,
-    };
+    let looks = Validation { examples: &held_out, every: (settings.steps / LOOKS).max(1), keep_best: recipe.keep_best };
     let looks = (!held_out.is_empty()).then_some(looks);
     let outcome = train(&model, &stream, &settings, looks, out, &observer)?;
     if outcome.interrupted {

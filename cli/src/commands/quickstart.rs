@@ -15,7 +15,6 @@ use retort_evals::benchmark::Benchmark;
 use retort_evals::{Context, Runs, compare, table};
 use retort_model::checkpoint::write_bytes;
 use retort_model::files::{parse_json, read_text};
-use retort_model::observe::Observer;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -102,7 +101,8 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let samples = TraceReader::open(&traces)?.read_all()?;
     let student = out("student");
     if !finished(&student) {
-        let trained = watch.time("student", || distill::finetune(&student_recipe, &base, samples.clone(), &traces, &student))?;
+        let trained =
+            watch.time("student", || distill::finetune(&student_recipe, &base, samples.clone(), &traces, &student))?;
         if trained.is_none() {
             return interrupted();
         }
@@ -121,7 +121,8 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
                 checkpoint_every: 0,
                 ..student_recipe.clone()
             };
-            let trained = watch.time("control", || distill::finetune(&control, &base, samples.clone(), &traces, &folder))?;
+            let trained =
+                watch.time("control", || distill::finetune(&control, &base, samples.clone(), &traces, &folder))?;
             let Some(outcome) = trained else { return interrupted() };
             write_bytes(&look, serde_json::to_string(&outcome)?.as_bytes())?;
         }
@@ -149,7 +150,8 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
 
     // 5. The report.
     let scores = |role: &str| evals::samples(&out("scores").join(role));
-    let (teacher, base, control, student) = (scores("teacher")?, scores("base")?, scores("control")?, scores("student")?);
+    let (teacher, base, control, student) =
+        (scores("teacher")?, scores("base")?, scores("control")?, scores("student")?);
     let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control) };
     let context = Context {
         benchmark: Some(Benchmark::new(source.as_str(), problems, plan.n, plan.sampling)?.card()),

@@ -9,11 +9,11 @@ mod record;
 mod traces;
 
 use crate::Error;
+use crate::Role;
 use crate::benchmark::BenchmarkCard;
 use crate::score::Scored;
 use crate::statistics::{Bootstrap, Difference, Estimate};
 use crate::transitions::Transitions;
-use crate::Role;
 use retort_model::durable;
 use serde::{Deserialize, Serialize};
 use std::path::Path;

@@ -166,7 +166,11 @@ fn shard_paths(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
         .map(|file| {
             // The index is input: it may not lead out of its folder.
             let inside = Path::new(file).components().eq([std::path::Component::Normal(file.as_ref())]);
-            if inside { Ok(folder.join(file)) } else { Err(Error::ShardPath { folder: folder.into(), file: file.clone() }) }
+            if inside {
+                Ok(folder.join(file))
+            } else {
+                Err(Error::ShardPath { folder: folder.into(), file: file.clone() })
+            }
         })
         .collect()
 }
