@@ -11,7 +11,12 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     #[error("`{path}` could not be {action}")]
-    Io { action: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 
     // Sources of problems.
     #[error("`{path}` has the ending `{found}`, and problems are read from {expected}")]
@@ -21,7 +26,12 @@ pub enum Error {
     #[error("line {line} of `{path}` is longer than {limit} bytes")]
     LineTooLong { path: PathBuf, line: u64, limit: usize },
     #[error("line {line} of `{path}` is not valid JSON")]
-    MalformedLine { path: PathBuf, line: u64, #[source] source: serde_json::Error },
+    MalformedLine {
+        path: PathBuf,
+        line: u64,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("line {line} of `{path}` holds {found} where a JSON object is expected")]
     NotAnObject { path: PathBuf, line: u64, found: &'static str },
     #[error("line {line} of `{path}` has no column {expected}; it has {found}")]
@@ -37,7 +47,11 @@ pub enum Error {
     #[error("`{setting}` is `{found}` and must be {expected}")]
     Setting { setting: &'static str, found: String, expected: &'static str },
     #[error("`{generator}` stopped early")]
-    Generation { generator: String, #[source] source: GenerateError },
+    Generation {
+        generator: String,
+        #[source]
+        source: GenerateError,
+    },
     #[error("`{generator}` returned with {missing} of the requests it took unanswered")]
     Unanswered { generator: String, missing: u64 },
     #[error("`{generator}` answered request {id}, which is not open")]
@@ -51,7 +65,11 @@ pub enum Error {
     #[error("`{path}` is damaged: {part} should be {expected} and is {found}")]
     Damaged { path: PathBuf, part: &'static str, expected: String, found: String },
     #[error("`{path}` is not a manifest of this format")]
-    MalformedManifest { path: PathBuf, #[source] source: serde_json::Error },
+    MalformedManifest {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("`{path}` has format version {found} and this program reads up to {expected}")]
     NewerFormat { path: PathBuf, expected: u32, found: u32 },
     #[error("`{path}` holds the traces of another run: {differences}")]
@@ -59,15 +77,29 @@ pub enum Error {
     #[error("`{path}` is damaged at byte {offset}, before records that were acknowledged")]
     JournalDamaged { path: PathBuf, offset: u64 },
     #[error("`{path}` holds a record at byte {offset} that this version cannot read")]
-    JournalRecord { path: PathBuf, offset: u64, #[source] source: serde_json::Error },
+    JournalRecord {
+        path: PathBuf,
+        offset: u64,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("sample {sample} of problem `{uuid}` does not belong to run `{run_id}` in `{path}`")]
     ForeignSample { path: PathBuf, uuid: String, sample: u32, run_id: String },
     #[error("sample {sample} of problem `{uuid}` takes {found} bytes and a record holds at most {limit}")]
     SampleTooLong { uuid: String, sample: u32, found: usize, limit: usize },
     #[error("`{path}` could not be {action}")]
-    Shard { action: &'static str, path: PathBuf, #[source] source: Cause },
+    Shard {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: Cause,
+    },
     #[error("the statistics of `{path}` could not be computed")]
-    Statistics { path: PathBuf, #[source] source: Cause },
+    Statistics {
+        path: PathBuf,
+        #[source]
+        source: Cause,
+    },
 }
 
 impl Error {

@@ -20,7 +20,7 @@ fn every_shape_gives_question_gold_and_labels() {
         "\u{feff}{\"question\": \"How many?\", \"answer\": \"2 + 1,000 = 1,002 #### no\\n#### 1,002\\n\"}",
         r#"{"problem": "Add.", "solution": "s", "answer": "\\frac{1}{2}", "subject": "Algebra", "level": 3, "unique_id": "a/1"}"#,
         "",
-        r##"{"problem": "Count the # in ####.", "answer": "#### 4", "level": "Level 5"}"##,
+        r#####"{"problem": "Count the # in ####.", "answer": "#### 4", "level": "Level 5"}"#####,
         r#"{"prompt": "Say 7.", "answer": " 7 ", "subject": null}"#,
         r#"{"question": "Plain?", "answer": "yes"}"#,
     ];
@@ -47,7 +47,10 @@ fn a_bad_line_is_named_with_its_number_and_a_remedy() {
         (b"{\"problem\": \"p\"} {\"answer\": \"1\"}", "not valid JSON"),
         (b"[1, 2]", "holds a list where a JSON object"),
         (b"{\"problem\": \"p\", \"gold\": \"1\"}", "no column `answer`; it has `problem`, `gold`"),
-        (b"{\"text\": \"p\", \"answer\": \"1\"}", "no column `problem`, `question` or `prompt`; it has `text`, `answer`"),
+        (
+            b"{\"text\": \"p\", \"answer\": \"1\"}",
+            "no column `problem`, `question` or `prompt`; it has `text`, `answer`",
+        ),
         (b"{}", "it has none"),
         (b"{\"problem\": \"p\", \"answer\": 1}", "holds a number in the column `answer` where a string"),
         (b"{\"problem\": [\"p\"], \"answer\": \"1\"}", "holds a list in the column `problem`"),

@@ -71,8 +71,11 @@ fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
     let mut contents = Contents::default();
     let mut at = TITLE.len();
     while let Some((_, payload)) = frame(bytes, at) {
-        let record = serde_json::from_slice(payload)
-            .map_err(|source| Error::JournalRecord { path: path.into(), offset: at as u64, source })?;
+        let record = serde_json::from_slice(payload).map_err(|source| Error::JournalRecord {
+            path: path.into(),
+            offset: at as u64,
+            source,
+        })?;
         contents.records.push(record);
         at += FRAME_HEAD + payload.len();
     }
@@ -98,8 +101,11 @@ fn frame(bytes: &[u8], at: usize) -> Option<(u64, &[u8])> {
 
 /// Appends a frame to `bytes`.
 fn push_frame(bytes: &mut Vec<u8>, group: u64, position: u64, sample: &Sample, path: &Path) -> Result<(), Error> {
-    let payload = serde_json::to_vec(&RecordRef { position, sample })
-        .map_err(|source| Error::JournalRecord { path: path.into(), offset: group, source })?;
+    let payload = serde_json::to_vec(&RecordRef { position, sample }).map_err(|source| Error::JournalRecord {
+        path: path.into(),
+        offset: group,
+        source,
+    })?;
     if payload.len() > MAX_PAYLOAD {
         let (uuid, sample) = (sample.uuid.clone(), sample.sample);
         return Err(Error::SampleTooLong { uuid, sample, found: payload.len(), limit: MAX_PAYLOAD });

@@ -229,12 +229,8 @@ impl Manifest {
 
 /// The document without its checksum field, once that was found to be right.
 fn checked_body(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, Error> {
-    let damaged = |expected: String, found: String| Error::Damaged {
-        path: path.into(),
-        part: "its `checksum`",
-        expected,
-        found,
-    };
+    let damaged =
+        |expected: String, found: String| Error::Damaged { path: path.into(), part: "its `checksum`", expected, found };
     let parts = bytes.strip_suffix(AFTER_CHECKSUM).and_then(|rest| {
         let (before, found) = rest.split_at_checked(rest.len().checked_sub(CHECKSUM_DIGITS)?)?;
         before.ends_with(BEFORE_CHECKSUM).then_some((before, found))

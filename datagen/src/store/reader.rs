@@ -108,8 +108,11 @@ impl TraceReader {
 pub(super) fn read_shard(dir: &Path, entry: &ShardEntry) -> Result<Vec<Sample>, Error> {
     let path = dir.join(&entry.file);
     let bytes = durable::read_verified(&path, entry.bytes, &entry.blake3)?;
-    let rows = shard::decode(bytes)
-        .map_err(|source| Error::Shard { action: "read", path: path.clone(), source: source.into() })?;
+    let rows = shard::decode(bytes).map_err(|source| Error::Shard {
+        action: "read",
+        path: path.clone(),
+        source: source.into(),
+    })?;
     if rows.len() as u64 != entry.rows {
         let (expected, found) = (entry.rows.to_string(), rows.len().to_string());
         return Err(Error::Damaged { path, part: "its number of rows", expected, found });

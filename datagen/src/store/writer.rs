@@ -237,8 +237,7 @@ impl TraceStore {
 
     fn has(&self, position: u64) -> bool {
         let index = self.shard_of(position);
-        self.sealed.contains(&index)
-            || self.unsealed.get(&index).is_some_and(|rows| rows.contains_key(&position))
+        self.sealed.contains(&index) || self.unsealed.get(&index).is_some_and(|rows| rows.contains_key(&position))
     }
 
     /// Keeps a sample until its shard is sealed; `true` when that can be done.

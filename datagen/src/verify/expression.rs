@@ -28,7 +28,12 @@ pub(super) fn compare(gold: &str, answer: &str) -> Judgement {
     };
     let wrong = |reason: String| Judgement::new(Verdict::Wrong, reason);
     if answer.numbers != gold.numbers {
-        return wrong(format!("other numbers: {} uses {:?}, not {:?}", quote(answer_text), answer.numbers, gold.numbers));
+        return wrong(format!(
+            "other numbers: {} uses {:?}, not {:?}",
+            quote(answer_text),
+            answer.numbers,
+            gold.numbers
+        ));
     }
     if let Some(sign) = answer.signs.iter().find(|sign| !gold.signs.contains(sign)) {
         return wrong(format!("uses `{sign}`, which the problem does not allow: {}", quote(answer_text)));
