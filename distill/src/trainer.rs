@@ -10,7 +10,7 @@ pub use crate::optimiser::OptimiserSettings;
 use crate::optimiser::{Optimiser, global_norm};
 use crate::schedule::Schedule;
 use crate::state;
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
 use serde::{Deserialize, Serialize};
@@ -150,7 +150,7 @@ pub fn train(
             if outcome.validation.is_none_or(|best| loss < best.loss) {
                 outcome.validation = Some(Best { step: outcome.steps, loss });
                 if validation.keep_best {
-                    best_weights = model.parameters().iter().map(|(_, var)| var.copy()).collect::<Result<_, _>>()?;
+                    best_weights = state(model).iter().map(|var| var.copy()).collect::<Result<_, _>>()?;
                 }
             }
         }
@@ -161,12 +161,18 @@ pub fn train(
     if outcome.interrupted && outcome.steps > first && settings.checkpoint_every > 0 {
         state::save(out, model, &optimiser, outcome.steps, &run)?;
     }
-    for ((_, var), best) in model.parameters().iter().zip(&best_weights) {
+    for (var, best) in state(model).iter().zip(&best_weights) {
         var.set(best)?;
     }
     outcome.seconds = begin.elapsed().as_secs_f64();
     observer.finished(&format!("{} steps, loss {:.4}", outcome.steps, outcome.loss));
     Ok(outcome)
+}
+
+/// Everything that training changes in a model.
+fn state(model: &dyn Trainable) -> Vec<Var> {
+    let parameters = model.parameters().iter().map(|(_, var)| var.clone());
+    parameters.chain(model.buffers().into_iter().map(|(_, var)| var)).collect()
 }
 
 /// Mean next-token loss over all targets of `examples`.

@@ -146,7 +146,7 @@ fn early_stopping_ends_with_the_best_weights() -> Result<(), Error> {
     let mut wild = settings(60, 1000, 0);
     wild.schedule = Schedule { learning_rate: 0.3, warmup_steps: 50, decay: Decay::Constant, final_share: 1.0 };
     let look = Validation { examples: &held_out, every: 1, keep_best: true };
-    let model = teacher();
+    let model = retort_student_tiny();
     let outcome = run(&model, &wild, Some(look), out.path(), &Silent)?;
     let best = outcome.validation.expect("there were looks");
     assert!(best.step < 60, "best at step {}", best.step);

@@ -117,7 +117,7 @@ mod tests {
         let tokenizer = small();
         assert_eq!(tokenizer.encode("4827")?.len(), 4);
         assert_eq!(tokenizer.encode("<s>")?, [tokenizer.id("<s>").expect("special")]);
-        assert!(tokenizer.encode(" apples")?.len() <= 2);
+        assert!(tokenizer.encode(" red apples and ")?.len() <= 4);
         Ok(())
     }
 

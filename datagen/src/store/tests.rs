@@ -3,6 +3,7 @@
 use super::example::{header, open, problems, samples};
 use super::*;
 use crate::Error;
+use crate::sample::Sample;
 use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
@@ -171,11 +172,9 @@ fn damage_before_an_acknowledged_record_is_refused_and_not_cut_off() {
             other => panic!("byte {at}: {other:?}"),
         }
     }
-    let damaged = fs::read(&journal).map(|mut bytes| {
-        bytes[20] ^= 1;
-        bytes
-    });
-    fs::write(&journal, damaged.unwrap()).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[20] ^= 1;
+    fs::write(&journal, damaged).unwrap();
     let before = contents(dir.path());
     assert!(open(dir.path(), 6).is_err());
     assert_eq!(contents(dir.path()), before, "a refused journal stays as it was");
@@ -240,11 +239,12 @@ fn folders_of_others_and_of_newer_versions_are_left_alone() {
 fn a_sample_of_another_run_is_refused() {
     let dir = tempdir().unwrap();
     let mut store = open(dir.path(), 4).unwrap();
-    for change in [
-        |sample: &mut crate::sample::Sample| sample.run_id = "another".into(),
+    let changes: [fn(&mut Sample); 3] = [
+        |sample| sample.run_id = "another".into(),
         |sample| sample.uuid = "unknown".into(),
         |sample| sample.sample = 2,
-    ] {
+    ];
+    for change in changes {
         let mut sample = samples().remove(0);
         change(&mut sample);
         assert!(matches!(store.append(sample), Err(Error::ForeignSample { .. })));

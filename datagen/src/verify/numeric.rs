@@ -61,8 +61,16 @@ fn plain(text: &str) -> String {
     for noise in ["\\left", "\\right", "\\,", "\\!", "\\;", "\\:", "\\ ", "\\$", "$"] {
         plain = plain.replace(noise, "");
     }
-    plain.retain(|character| !character.is_whitespace());
-    plain
+    // Space separates words and numbers; elsewhere it is layout.
+    let mut spaced = String::with_capacity(plain.len());
+    for part in plain.split_whitespace() {
+        let joins = |side: Option<char>| side.is_some_and(char::is_alphanumeric);
+        if joins(spaced.chars().last()) && joins(part.chars().next()) {
+            spaced.push(' ');
+        }
+        spaced.push_str(part);
+    }
+    spaced
 }
 
 /// Takes off what surrounds a value without changing it: spaces, math delimiters, emphasis, text commands, a full stop.
