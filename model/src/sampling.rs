@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a completion is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Sampling {
     /// 0 is greedy.
     pub temperature: f64,
