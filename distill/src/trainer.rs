@@ -130,7 +130,7 @@ pub fn train(
         outcome.tokens += done.tokens;
         window.add(&done, remarks);
         let last = outcome.steps == settings.steps;
-        if last || outcome.steps % settings.report_every == 0 {
+        if last || outcome.steps.is_multiple_of(settings.report_every) {
             outcome.loss = window.mean_loss();
             let line = Metrics {
                 step: outcome.steps,
@@ -145,7 +145,7 @@ pub fn train(
             observer.advanced(outcome.steps, &format!("loss {:.4}, {:.0} tokens/s", line.loss, line.tokens_per_second));
             window = Window::default();
         }
-        if let Some(validation) = validation.filter(|v| last || outcome.steps % v.every == 0) {
+        if let Some(validation) = validation.filter(|v| last || outcome.steps.is_multiple_of(v.every)) {
             let loss = mean_loss(model, validation.examples, settings.micro_batch_tokens)?;
             if outcome.validation.is_none_or(|best| loss < best.loss) {
                 outcome.validation = Some(Best { step: outcome.steps, loss });
@@ -154,7 +154,7 @@ pub fn train(
                 }
             }
         }
-        if settings.checkpoint_every > 0 && (last || outcome.steps % settings.checkpoint_every == 0) {
+        if settings.checkpoint_every > 0 && (last || outcome.steps.is_multiple_of(settings.checkpoint_every)) {
             state::save(out, model, &optimiser, outcome.steps, &run)?;
         }
     }

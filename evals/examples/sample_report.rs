@@ -1,6 +1,8 @@
 //! Writes a report over made-up runs, to look at the page without running a model:
 //! `cargo run --release -p retort-evals --example sample_report -- FOLDER`.
 
+#![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
+
 #[path = "../tests/synthetic/mod.rs"]
 mod synthetic;
 

@@ -68,9 +68,9 @@ impl Batch {
     pub fn following(&self, ahead: usize) -> Vec<Option<u32>> {
         let mut following = vec![None; self.len()];
         for span in self.offsets.windows(2) {
-            for row in span[0]..span[1].saturating_sub(ahead) {
-                following[row] = Some(self.tokens[row + ahead]);
-            }
+            let tokens = &self.tokens[span[0]..span[1]];
+            let later = tokens.iter().skip(ahead);
+            following[span[0]..span[1]].iter_mut().zip(later).for_each(|(place, &token)| *place = Some(token));
         }
         following
     }

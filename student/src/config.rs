@@ -114,10 +114,10 @@ impl Config {
         if let Some((field, _)) = zero.into_iter().find(|&(_, value)| value == 0) {
             return refuse(field, "0".into());
         }
-        if self.num_attention_heads % self.kv_heads() != 0 {
+        if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
             return refuse("num_key_value_heads", format!("{} of {}", self.kv_heads(), self.num_attention_heads));
         }
-        if self.head_dim() % 2 != 0 || self.head_dim() == 0 {
+        if !self.head_dim().is_multiple_of(2) || self.head_dim() == 0 {
             return refuse("head_dim", self.head_dim().to_string());
         }
         Ok(())

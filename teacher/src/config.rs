@@ -120,7 +120,7 @@ impl Config {
 
     /// Whether layer `index` routes to experts.
     pub fn is_moe(&self, index: usize) -> bool {
-        index >= self.first_k_dense_replace && index % self.moe_layer_freq == 0
+        index >= self.first_k_dense_replace && index.is_multiple_of(self.moe_layer_freq)
     }
 
     pub fn yarn(&self) -> Option<&Yarn> {
@@ -168,10 +168,10 @@ impl Config {
         if let Some((field, _)) = zero.into_iter().find(|&(_, value)| value == 0) {
             return refuse(field, "0".into());
         }
-        if self.qk_rope_head_dim % 2 != 0 {
+        if !self.qk_rope_head_dim.is_multiple_of(2) {
             return refuse("qk_rope_head_dim", self.qk_rope_head_dim.to_string());
         }
-        if self.n_routed_experts % self.n_group != 0 {
+        if !self.n_routed_experts.is_multiple_of(self.n_group) {
             return refuse("n_group", format!("{} with {} experts", self.n_group, self.n_routed_experts));
         }
         let selectable = self.n_routed_experts / self.n_group * self.topk_group.min(self.n_group);
