@@ -111,7 +111,7 @@ pub(crate) fn micro_batches(examples: &[Example], budget: usize) -> Vec<&[Exampl
     batches
 }
 
-/// A packed batch of `examples`, and for a prediction `distance` tokens ahead each row's target and whether it counts.
+/// `examples` end to end, one sequence each.
 pub(crate) fn pack(examples: &[Example]) -> Batch {
     Batch::packed(examples.iter().map(|example| &example.tokens))
 }

@@ -36,7 +36,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * scale }
 }
 
-/// Sum in eight lanes, in an order that does not depend on the instruction set.
+/// Sum in sixteen lanes, in an order that does not depend on the instruction set.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0f32; 16];

@@ -41,7 +41,9 @@ pub struct TrainOutput {
 }
 
 /// A model whose parameters can be fitted.
-pub trait Trainable: Decoder {
+pub trait Trainable {
+    /// The same weights, to run instead of to fit.
+    fn decoder(&self) -> &dyn Decoder;
     /// Parameters by the name under which the model holds them, in a fixed order.
     fn parameters(&self) -> &[(String, Var)];
     /// Variables that no gradient reaches but that belong to the training state, such as router biases.

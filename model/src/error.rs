@@ -27,8 +27,6 @@ pub enum Error {
     DuplicateTensor { name: String, path: PathBuf, other: PathBuf },
     #[error("tensor `{name}` is missing from `{path}`")]
     MissingTensor { name: String, path: PathBuf },
-    #[error("tensors that the model has no place for in `{path}`: {names}")]
-    ExtraTensors { names: String, path: PathBuf },
     #[error("tensor `{name}` in `{path}` has shape {found:?}, the model needs {expected:?}")]
     TensorShape { name: String, path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` in `{path}` has type {found}, which is not supported")]
@@ -44,20 +42,7 @@ pub enum Error {
     #[error("the chat template of `{model}` failed: {reason}")]
     Template { model: String, reason: String },
     #[error("a tensor operation failed")]
-    Tensor(#[source] candle_core::Error),
-}
-
-/// A model's error keeps its own kind on its way through candle.
-impl From<candle_core::Error> for Error {
-    fn from(error: candle_core::Error) -> Self {
-        match error {
-            candle_core::Error::Wrapped(inner) => {
-                // candle keeps the original only behind `Display`; its text already names file and tensor.
-                Self::Tensor(candle_core::Error::Wrapped(inner))
-            }
-            other => Self::Tensor(other),
-        }
-    }
+    Tensor(#[from] candle_core::Error),
 }
 
 impl Error {
@@ -70,7 +55,7 @@ impl Error {
             Self::Safetensors { .. } | Self::NotFinite { .. } => {
                 Some("the file is damaged or incomplete: copy or download it again".into())
             }
-            Self::MissingTensor { .. } | Self::TensorShape { .. } | Self::ExtraTensors { .. } => {
+            Self::MissingTensor { .. } | Self::TensorShape { .. } => {
                 Some("`config.json` and the weights belong to different models, or the download is incomplete".into())
             }
             _ => None,

@@ -4,7 +4,6 @@ use crate::config::Config;
 use crate::model::Dense;
 use candle_core::{Device, Result, Tensor, Var};
 use retort_model::batch::Batch;
-use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::{Decoder, TrainOutput, Trainable};
 use retort_model::params::{Source, trainable};
 
@@ -24,25 +23,11 @@ impl Trainee {
     }
 }
 
-impl Decoder for Trainee {
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
-        self.model.hidden(batch, cache)
-    }
-    fn head(&self) -> &Tensor {
-        self.model.head()
-    }
-    fn cache_spec(&self) -> CacheSpec {
-        self.model.cache_spec()
-    }
-    fn context_length(&self) -> usize {
-        self.model.context_length()
-    }
-    fn device(&self) -> &Device {
-        self.model.device()
-    }
-}
-
 impl Trainable for Trainee {
+    fn decoder(&self) -> &dyn Decoder {
+        &self.model
+    }
+
     fn parameters(&self) -> &[(String, Var)] {
         &self.parameters
     }

@@ -3,7 +3,7 @@
 use crate::attention::{Attention, Context};
 use crate::config::Config;
 use crate::moe::Moe;
-use crate::router::{Load, Routing};
+use crate::router::Routing;
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
 use retort_kernels as kernels;
@@ -12,7 +12,6 @@ use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
-use std::sync::Arc;
 
 enum FeedForward {
     Dense(Mlp),
@@ -57,13 +56,6 @@ impl Layer {
         };
         Ok(((x_nd + y)?, routing))
     }
-
-    fn load(&self) -> Option<&Arc<Load>> {
-        match &self.mlp {
-            FeedForward::Dense(_) => None,
-            FeedForward::Moe(moe) => Some(moe.load()),
-        }
-    }
 }
 
 /// The multi-token-prediction module: from the hidden state at i and the token at i + 1 to the token at i + 2.
@@ -94,7 +86,8 @@ impl Mtp {
 /// Hidden states of one pass and where its rows were routed.
 pub(crate) struct Pass {
     pub hidden_nd: Tensor,
-    pub routings: Vec<Routing>,
+    /// By the index of the expert layer.
+    pub routings: Vec<(usize, Routing)>,
 }
 
 /// A DeepSeek-V3-style model. Holds weights only.
@@ -155,7 +148,7 @@ impl DeepSeek {
         for (index, layer) in self.layers.iter().enumerate() {
             let (y, routing) = layer.forward(&x_nd, index, &context)?;
             x_nd = y;
-            routings.extend(routing);
+            routings.extend(routing.map(|routing| (index, routing)));
         }
         Ok(Pass { hidden_nd: self.norm.forward(&x_nd)?, routings })
     }
@@ -170,8 +163,10 @@ impl DeepSeek {
         let embedded = kernels::gather_rows(&self.embed_tokens, &following)?;
         let both = Tensor::cat(&[mtp.enorm.forward(&embedded)?, mtp.hnorm.forward(hidden_nd)?], 1)?;
         let context = self.context(batch, None)?;
-        let (y, routing) = mtp.layer.forward(&mtp.eh_proj.forward(&both)?, self.layers.len(), &context)?;
-        Ok(Some(Pass { hidden_nd: mtp.norm.forward(&y)?, routings: routing.into_iter().collect() }))
+        let index = self.layers.len();
+        let (y, routing) = mtp.layer.forward(&mtp.eh_proj.forward(&both)?, index, &context)?;
+        let routings = routing.into_iter().map(|routing| (index, routing)).collect();
+        Ok(Some(Pass { hidden_nd: mtp.norm.forward(&y)?, routings }))
     }
 
     /// Logits [n, v] of the multi-token-prediction module, where the model has one.
@@ -179,12 +174,6 @@ impl DeepSeek {
         let main = self.pass(batch, None)?;
         let ahead = self.predict_ahead(batch, &main.hidden_nd)?;
         ahead.map(|ahead| kernels::linear(&ahead.hidden_nd, &self.lm_head)).transpose()
-    }
-
-    /// Load counters of the expert layers, with the layer's index, the prediction module's last.
-    pub(crate) fn loads(&self) -> Vec<(usize, Arc<Load>)> {
-        let layers = self.layers.iter().chain(self.mtp.as_ref().map(|mtp| &mtp.layer));
-        layers.enumerate().filter_map(|(index, layer)| Some((index, layer.load()?.clone()))).collect()
     }
 }
 

@@ -4,12 +4,11 @@
 //! read once per batch.
 
 use crate::config::Config;
-use crate::router::{Load, Router, Routing};
+use crate::router::{Router, Routing};
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 use retort_kernels as kernels;
 use retort_model::layers::{Mlp, normal};
-use std::sync::Arc;
 
 pub struct Moe {
     gate: Router,
@@ -18,7 +17,6 @@ pub struct Moe {
     /// [e, d, f]
     down_proj: Tensor,
     shared_experts: Option<Mlp>,
-    load: Arc<Load>,
 }
 
 impl Moe {
@@ -35,14 +33,12 @@ impl Moe {
             gate_up_proj: experts.get_with_hints((e, 2 * f, d), "gate_up_proj", normal(stdev))?,
             down_proj: experts.get_with_hints((e, d, f), "down_proj", normal(stdev_out))?,
             shared_experts,
-            load: Arc::default(),
         })
     }
 
     /// [n, d] to [n, d], with the routing for the balance loss.
     pub fn forward(&self, x_nd: &Tensor) -> Result<(Tensor, Routing)> {
         let routing = self.gate.route(x_nd)?;
-        self.load.count(&routing.offsets);
         let rows = kernels::gather_rows(x_nd, &routing.rows)?;
         let hidden = kernels::swiglu_halves(&kernels::grouped_linear(&rows, &self.gate_up_proj, &routing.offsets)?)?;
         let out = kernels::grouped_linear(&hidden, &self.down_proj, &routing.offsets)?;
@@ -52,9 +48,5 @@ impl Moe {
             None => routed,
         };
         Ok((y, routing))
-    }
-
-    pub fn load(&self) -> &Arc<Load> {
-        &self.load
     }
 }

@@ -10,7 +10,6 @@ use candle_nn::{Init, VarBuilder};
 use retort_kernels as kernels;
 use retort_model::layers::normal;
 use std::sync::Arc;
-use std::sync::Mutex;
 
 pub struct Router {
     weight_ed: Tensor,
@@ -107,21 +106,4 @@ fn best(values: &[f32], k: usize) -> Vec<usize> {
     order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
     order.truncate(k);
     order
-}
-
-/// How many rows each expert of a layer has seen since the last look.
-#[derive(Default)]
-pub struct Load(Mutex<Vec<u64>>);
-
-impl Load {
-    pub fn count(&self, offsets: &[usize]) {
-        let mut counts = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        counts.resize(offsets.len() - 1, 0);
-        counts.iter_mut().zip(offsets.windows(2)).for_each(|(count, span)| *count += (span[1] - span[0]) as u64);
-    }
-
-    /// The counts so far; starts anew.
-    pub fn take(&self) -> Vec<u64> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
 }

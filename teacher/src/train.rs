@@ -6,16 +6,15 @@
 
 use crate::config::Config;
 use crate::model::{DeepSeek, Pass};
-use crate::router::{Load, Routing};
+use crate::router::Routing;
 use crate::weights::published;
 use candle_core::{Device, Result, Tensor, Var};
 use retort_model::batch::Batch;
-use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::{Ahead, Decoder, TrainOutput, Trainable};
 use retort_model::params::{Source, trainable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 /// What pretraining adds to the plain loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,6 +35,8 @@ pub struct Trainee {
     model: DeepSeek,
     parameters: Vec<(String, Var)>,
     biases: Vec<Bias>,
+    /// For each expert layer how many rows each expert has seen since the last step.
+    loads: Mutex<BTreeMap<usize, Vec<u64>>>,
     settings: Pretraining,
 }
 
@@ -44,38 +45,48 @@ struct Bias {
     name: String,
     layer: usize,
     var: Var,
-    load: Arc<Load>,
 }
 
 impl Trainee {
     pub fn new(config: Config, source: Source, settings: Pretraining, device: &Device) -> Result<Self> {
         let (model, all) = trainable(source, device, |vb| DeepSeek::new(config, vb))?;
-        let mut loads: BTreeMap<usize, Arc<Load>> = model.loads().into_iter().collect();
         let (mut parameters, mut biases) = (Vec::new(), Vec::new());
         for (name, var) in all {
             let layer = name
                 .strip_prefix("model.layers.")
                 .and_then(|rest| rest.strip_suffix(".mlp.gate.e_score_correction_bias"))
                 .and_then(|layer| layer.parse().ok());
-            match layer.and_then(|layer| Some((layer, loads.remove(&layer)?))) {
-                Some((layer, load)) => biases.push(Bias { name, layer, var, load }),
+            match layer {
+                Some(layer) => biases.push(Bias { name, layer, var }),
                 None => parameters.push((name, var)),
             }
         }
-        Ok(Self { model, parameters, biases, settings })
+        Ok(Self { model, parameters, biases, loads: Mutex::default(), settings })
     }
 
     pub fn model(&self) -> &DeepSeek {
         &self.model
     }
 
+    /// Adds the rows of a pass to the experts' loads.
+    fn count(&self, routings: &[(usize, Routing)]) {
+        let mut loads = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
+        for (layer, routing) in routings {
+            let counts = loads.entry(*layer).or_insert_with(|| vec![0; routing.offsets.len() - 1]);
+            counts
+                .iter_mut()
+                .zip(routing.offsets.windows(2))
+                .for_each(|(count, span)| *count += (span[1] - span[0]) as u64);
+        }
+    }
+
     /// The sequence-wise balance loss of all expert layers of a pass, averaged over sequences, before alpha.
-    fn balance_loss(&self, batch: &Batch, routings: &[Routing]) -> Result<Option<Tensor>> {
+    fn balance_loss(&self, batch: &Batch, routings: &[(usize, Routing)]) -> Result<Option<Tensor>> {
         let config = self.model.config();
         let (e, k) = (config.n_routed_experts, config.num_experts_per_tok);
         let spans: Vec<_> = batch.offsets.windows(2).filter(|span| span[1] > span[0]).collect();
         let mut total: Option<Tensor> = None;
-        for routing in routings {
+        for (_, routing) in routings {
             // Which expert took which row: f_e counts, one row of the factor table per token.
             let mut taken = vec![0f32; batch.len() * e];
             for (expert, span) in routing.offsets.windows(2).enumerate() {
@@ -105,25 +116,11 @@ impl Trainee {
     }
 }
 
-impl Decoder for Trainee {
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
-        self.model.hidden(batch, cache)
-    }
-    fn head(&self) -> &Tensor {
-        self.model.head()
-    }
-    fn cache_spec(&self) -> CacheSpec {
-        self.model.cache_spec()
-    }
-    fn context_length(&self) -> usize {
-        self.model.context_length()
-    }
-    fn device(&self) -> &Device {
-        self.model.device()
-    }
-}
-
 impl Trainable for Trainee {
+    fn decoder(&self) -> &dyn Decoder {
+        &self.model
+    }
+
     fn parameters(&self) -> &[(String, Var)] {
         &self.parameters
     }
@@ -141,6 +138,7 @@ impl Trainable for Trainee {
             routings.extend(pass.routings);
             ahead.push(Ahead { hidden_nd: pass.hidden_nd, distance: 2, weight: self.settings.mtp_weight });
         }
+        self.count(&routings);
         let mut regularisers = Vec::new();
         if self.settings.balance_weight > 0.0
             && let Some(loss) = self.balance_loss(batch, &routings)?
@@ -154,11 +152,10 @@ impl Trainable for Trainee {
     fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {
         let step = if progress < self.settings.bias_until { self.settings.bias_step } else { 0.0 };
         let mut remarks = Vec::new();
-        for Bias { layer, var: bias, load, .. } in &self.biases {
-            let counts = load.take();
-            if counts.is_empty() {
-                continue;
-            }
+        let loads = std::mem::take(&mut *self.loads.lock().unwrap_or_else(PoisonError::into_inner));
+        for Bias { layer, var: bias, .. } in &self.biases {
+            // A layer that this step did not run, such as a prediction module without weight, stays as it is.
+            let Some(counts) = loads.get(layer) else { continue };
             let mean = counts.iter().sum::<u64>() as f64 / counts.len() as f64;
             let largest = counts.iter().max().copied().unwrap_or(0) as f64;
             remarks.push((format!("layer {layer} max/mean load"), largest / mean.max(1.0)));
@@ -166,7 +163,7 @@ impl Trainable for Trainee {
                 let moved: Vec<f32> = bias
                     .to_vec1::<f32>()?
                     .iter()
-                    .zip(&counts)
+                    .zip(counts)
                     .map(|(bias, &count)| {
                         let lacking = mean - count as f64;
                         bias + if lacking == 0.0 { 0.0 } else { (step * lacking.signum()) as f32 }

@@ -16,10 +16,11 @@ use retort_distill::pretrain::Chat;
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::sft::{self, Audit, Target};
 use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
-use retort_evals::{Scored, table};
-use retort_model::checkpoint::{Stored, write_bytes};
+use retort_model::chat::ChatTemplate;
+use retort_model::checkpoint::Stored;
 use retort_model::decoder::{Decoder, Trainable};
 use retort_model::observe::Observer;
+use retort_model::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::ExitCode;
@@ -83,6 +84,27 @@ pub fn run(command: Distill) -> Result<ExitCode> {
     if args.no_eval { Ok(ExitCode::SUCCESS) } else { score(&args, &recipe) }
 }
 
+/// What turns traces into a student's tokens.
+struct TextSide {
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    eos: u32,
+}
+
+impl TextSide {
+    fn open(student: &ModelFiles) -> Result<Self> {
+        let tokenizer = student.files.tokenizer()?;
+        let template = student.files.template()?;
+        let eos = student.files.eos(&tokenizer, &template)?;
+        let eos = *eos.first().context("the student has no end-of-turn token")?;
+        Ok(Self { tokenizer, template, eos })
+    }
+
+    fn chat(&self) -> Chat<'_> {
+        Chat { tokenizer: &self.tokenizer, template: &self.template, eos: self.eos }
+    }
+}
+
 /// Trains on the kept traces and writes the model folder; `None` when interrupted.
 pub fn finetune(
     recipe: &DistillRecipe,
@@ -92,13 +114,11 @@ pub fn finetune(
     out: &Path,
 ) -> Result<Option<Outcome>> {
     let observer = Progress::new();
-    let tokenizer = student.files.tokenizer()?;
-    let template = student.files.template()?;
-    let eos = *student.files.eos(&tokenizer, &template)?.first().context("the student has no end-of-turn token")?;
-    let chat = Chat { tokenizer: &tokenizer, template: &template, eos };
+    let text = TextSide::open(student)?;
+    let chat = text.chat();
     let model = student.trainee()?;
     let (training, validation) = sft::split(samples, recipe.validation_share);
-    let context = model.context_length();
+    let context = model.decoder().context_length();
     let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, traces)?;
     observer.remark(&describe(&audit));
     let held_out = if validation.iter().any(|sample| sample.kept) {
@@ -143,10 +163,8 @@ fn describe(audit: &Audit) -> String {
 }
 
 fn dry_run(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles, samples: Vec<Sample>) -> Result<ExitCode> {
-    let tokenizer = student.files.tokenizer()?;
-    let template = student.files.template()?;
-    let eos = *student.files.eos(&tokenizer, &template)?.first().context("the student has no end-of-turn token")?;
-    let chat = Chat { tokenizer: &tokenizer, template: &template, eos };
+    let text = TextSide::open(student)?;
+    let chat = text.chat();
     let (training, _) = sft::split(samples, recipe.validation_share);
     let context = student.decoder()?.context_length();
     let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, &args.traces)?;
@@ -155,8 +173,8 @@ fn dry_run(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles, samp
     println!("{steps} steps of {} traces", recipe.per_step);
     if let Some(example) = examples.first() {
         let (given, predicted) = example.tokens.split_at(example.loss_from);
-        let given = console::style(tokenizer.decode(given)?).dim();
-        println!("\n{given}{}", console::style(tokenizer.decode(predicted)?).green());
+        let given = console::style(text.tokenizer.decode(given)?).dim();
+        println!("\n{given}{}", console::style(text.tokenizer.decode(predicted)?).green());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -165,13 +183,5 @@ fn score(args: &DistillRun, recipe: &DistillRecipe) -> Result<ExitCode> {
     let Benchmark { problems: source, limit, asking } = &recipe.benchmark;
     let problems = open::problems(source, Split::HeldOut, asking.seed, Some(*limit))?;
     let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.engine()?;
-    let run = args.out.join("eval");
-    let summary = evals::evaluate(&engine, &problems, &asking.plan(source), &run)?;
-    if summary.interrupted {
-        return Ok(ExitCode::from(INTERRUPTED));
-    }
-    let scored = Scored::from_samples(&engine.name, &evals::samples(&run)?)?;
-    write_bytes(&run.join("score.json"), serde_json::to_string_pretty(&scored)?.as_bytes())?;
-    print!("{}", table::score(&scored));
-    Ok(ExitCode::SUCCESS)
+    evals::print_score(&engine, &problems, &asking.plan(source), &args.out.join("eval"), false)
 }

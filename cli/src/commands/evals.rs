@@ -37,15 +37,25 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
     let problems = open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit)?;
     let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.engine()?;
-    let summary = evaluate(&engine, &problems, &recipe.plan(&args.benchmark), &args.out)?;
-    if summary.interrupted {
+    print_score(&engine, &problems, &recipe.plan(&args.benchmark), &args.out, args.json)
+}
+
+/// Runs `engine` over `problems`, writes `score.json` into the run's folder and prints the score.
+pub fn print_score(
+    engine: &dyn Generate,
+    problems: &[Problem],
+    plan: &Plan,
+    out: &Path,
+    json: bool,
+) -> Result<ExitCode> {
+    if evaluate(engine, problems, plan, out)?.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    let scored = Scored::from_samples(&engine.name, &samples(&args.out)?)?;
-    let json = serde_json::to_string_pretty(&scored)?;
-    retort_model::checkpoint::write_bytes(&args.out.join("score.json"), json.as_bytes())?;
-    if args.json {
-        println!("{json}");
+    let scored = Scored::from_samples(engine.name(), &samples(out)?)?;
+    let document = serde_json::to_string_pretty(&scored)?;
+    retort_model::checkpoint::write_bytes(&out.join("score.json"), document.as_bytes())?;
+    if json {
+        println!("{document}");
     } else {
         print!("{}", table::score(&scored));
     }

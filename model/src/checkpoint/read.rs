@@ -10,7 +10,6 @@ use safetensors::tensor::{Dtype, Metadata};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// The bytes of one safetensors file.
 enum Bytes {
@@ -40,8 +39,6 @@ pub struct Checkpoint {
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
     names: BTreeMap<String, usize>,
-    /// Tensors that a model has asked for.
-    used: Mutex<BTreeSet<String>>,
 }
 
 impl Checkpoint {
@@ -75,7 +72,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self { shards, names, used: Mutex::default() })
+        Ok(Self { shards, names })
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -118,7 +115,6 @@ impl Checkpoint {
         let path = || shard.path.clone();
         let info = shard.header.info(name).ok_or_else(|| Error::MissingTensor { name: name.into(), path: path() })?;
         let bytes = &shard.bytes.get()[shard.start..][info.data_offsets.0..info.data_offsets.1];
-        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into());
         let values = match info.dtype {
             Dtype::F32 => numbers(bytes, f32::from_le_bytes),
             Dtype::BF16 => numbers(bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
@@ -145,12 +141,6 @@ impl Checkpoint {
     /// A hash over the bytes of all files.
     pub fn digest(&self) -> String {
         super::fingerprint(&self.shards.iter().map(|shard| shard.bytes.get()).collect::<Vec<_>>())
-    }
-
-    /// Tensors that no model asked for, FP8 scales aside.
-    pub fn unused(&self) -> Vec<String> {
-        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        self.names.keys().filter(|name| !used.contains(*name)).cloned().collect()
     }
 }
 
