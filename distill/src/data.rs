@@ -94,8 +94,20 @@ impl Stream for Epochs {
     }
 }
 
-/// Cuts a step's examples into packed batches of at most `budget` tokens (one example at the least), in order.
+/// Cuts a step's examples, in order, into as few packed batches of at most `budget` tokens as will do (one example at
+/// the least), as even as they can be.
 pub(crate) fn micro_batches(examples: &[Example], budget: usize) -> Vec<&[Example]> {
+    let count = filled(examples, budget).len();
+    let (mut too_small, mut enough) = (0, budget);
+    while enough - too_small > 1 {
+        let middle = (too_small + enough) / 2;
+        if filled(examples, middle).len() > count { too_small = middle } else { enough = middle }
+    }
+    filled(examples, enough)
+}
+
+/// Batches that are each filled up to `budget` tokens before the next begins.
+fn filled(examples: &[Example], budget: usize) -> Vec<&[Example]> {
     let mut batches = Vec::new();
     let (mut start, mut tokens) = (0, 0);
     for (at, example) in examples.iter().enumerate() {
@@ -149,7 +161,10 @@ mod tests {
     fn micro_batches_keep_order_and_budget() {
         let examples: Vec<Example> = [3, 4, 2, 9, 1].iter().map(|&n| example(&vec![0; n], 0)).collect();
         let sizes: Vec<usize> = micro_batches(&examples, 7).iter().map(|batch| batch.len()).collect();
-        assert_eq!(sizes, [2, 1, 1, 1]);
+        assert_eq!(sizes, [1, 2, 1, 1]);
+        let even: Vec<Example> = [1; 10].iter().map(|&n| example(&vec![0; n], 0)).collect();
+        let sizes: Vec<usize> = micro_batches(&even, 7).iter().map(|batch| batch.len()).collect();
+        assert_eq!(sizes, [5, 5]);
     }
 
     #[test]

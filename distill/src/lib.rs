@@ -5,6 +5,7 @@
 
 pub mod data;
 mod error;
+mod gradients;
 mod objective;
 mod optimiser;
 pub mod pretrain;

@@ -2,14 +2,14 @@
 //! model's own regularisers. Normalised by the targets of the whole step, so that accumulation changes nothing.
 
 use crate::data::{Example, pack, targets};
-use candle_core::{Result, Tensor};
-use retort_kernels::linear_cross_entropy;
+use candle_core::Result;
+use retort_kernels::{Value, add, linear_cross_entropy, scale};
 use retort_model::decoder::Trainable;
 
 /// The parts of a loss.
 pub(crate) struct Loss {
     /// What is differentiated.
-    pub total: Tensor,
+    pub total: Value,
     /// Mean cross-entropy of the next token over the step's targets; this micro-batch's share of it.
     pub next_token: f64,
     /// Other terms by name, as they enter the total.
@@ -25,25 +25,25 @@ pub(crate) fn loss(
 ) -> Result<Loss> {
     let batch = pack(examples);
     let output = model.forward_train(&batch)?;
-    let scale = 1.0 / step_targets as f64;
-    let cross_entropy = |hidden: &Tensor, distance: usize, weight: f64| {
+    let share = 1.0 / step_targets as f64;
+    let cross_entropy = |hidden: &Value, distance: usize, weight: f64| {
         let targets = targets(examples, &batch, distance);
-        let weights: Vec<f32> = targets.iter().map(|t| t.map_or(0.0, |_| (weight * scale) as f32)).collect();
+        let weights: Vec<f32> = targets.iter().map(|t| t.map_or(0.0, |_| (weight * share) as f32)).collect();
         let targets: Vec<u32> = targets.iter().map(|target| target.unwrap_or(0)).collect();
         linear_cross_entropy(hidden, &output.head_vd, &targets, &weights)
     };
     let mut total = cross_entropy(&output.hidden_nd, 1, 1.0)?;
-    let next_token = f64::from(total.to_scalar::<f32>()?);
+    let next_token = total.to_scalar()?;
     let mut terms = Vec::new();
     for ahead in &output.ahead {
         let term = cross_entropy(&ahead.hidden_nd, ahead.distance, ahead.weight)?;
-        terms.push(("ahead", f64::from(term.to_scalar::<f32>()?)));
-        total = (total + term)?;
+        terms.push(("ahead", term.to_scalar()?));
+        total = add(&total, &term)?;
     }
     for (name, term) in output.regularisers {
-        let term = (term / micro_batches as f64)?;
-        terms.push((name, f64::from(term.to_scalar::<f32>()?)));
-        total = (total + term)?;
+        let term = scale(&term, 1.0 / micro_batches as f64)?;
+        terms.push((name, term.to_scalar()?));
+        total = add(&total, &term)?;
     }
     Ok(Loss { total, next_token, terms })
 }

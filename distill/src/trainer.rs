@@ -5,12 +5,13 @@
 
 use crate::Error;
 use crate::data::{Example, Stream, micro_batches};
+use crate::gradients::{Pass, Workers};
 use crate::objective::loss;
 pub use crate::optimiser::OptimiserSettings;
 use crate::optimiser::{Optimiser, global_norm};
 use crate::schedule::Schedule;
 use crate::state;
-use candle_core::{Tensor, Var};
+use candle_core::Var;
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,7 @@ pub fn train(
     let run = fingerprint(model, stream, settings);
     let mut optimiser = Optimiser::new(model.parameters(), settings.optimiser);
     let first = state::resume(out, model, &mut optimiser, &run)?.unwrap_or(0);
+    let workers = Workers::new(model)?;
     let mut metrics = MetricsFile::open(out)?;
     observer.started("train", Some(settings.steps), "steps");
     if first > 0 {
@@ -115,7 +117,7 @@ pub fn train(
             break;
         }
         let examples = stream.examples(step)?;
-        let done = gradients(model, &examples, settings.micro_batch_tokens, step)?;
+        let done = workers.pass(model, &examples, settings.micro_batch_tokens, step)?;
         let norm = global_norm(&done.gradients)?;
         for (what, value) in [("loss", done.loss), ("gradient norm", norm)] {
             if !value.is_finite() {
@@ -216,42 +218,6 @@ fn fingerprint(model: &dyn Trainable, stream: &dyn Stream, settings: &TrainSetti
     let shapes: Vec<String> = model.parameters().iter().map(|(name, var)| format!("{name} {:?}", var.dims())).collect();
     let settings = serde_json::to_string(settings).unwrap_or_default();
     format!("model {}, data {}, settings {}", hash(shapes.join("\n")), stream.fingerprint(), hash(settings))
-}
-
-/// The result of a step's forward and backward passes.
-struct Pass {
-    gradients: Vec<Tensor>,
-    loss: f64,
-    terms: Vec<(&'static str, f64)>,
-    tokens: u64,
-}
-
-fn gradients(model: &dyn Trainable, examples: &[Example], budget: usize, step: u64) -> Result<Pass, Error> {
-    let targets: usize = examples.iter().map(Example::targets).sum();
-    if targets == 0 {
-        return Err(Error::EmptyStep { step });
-    }
-    let batches = micro_batches(examples, budget);
-    let mut pass = Pass { gradients: vec![], loss: 0.0, terms: vec![], tokens: 0 };
-    for batch in &batches {
-        let loss = loss(model, batch, targets, batches.len())?;
-        let mut store = loss.total.backward()?;
-        for (index, (_, var)) in model.parameters().iter().enumerate() {
-            // A parameter that this micro-batch did not reach (an expert without tokens) moves by zero.
-            let gradient = match store.remove(var) {
-                Some(gradient) => gradient.detach(),
-                None => var.zeros_like()?,
-            };
-            match pass.gradients.get_mut(index) {
-                Some(sum) => *sum = (&*sum + gradient)?,
-                None => pass.gradients.push(gradient),
-            }
-        }
-        pass.loss += loss.next_token;
-        pass.terms.extend(loss.terms);
-        pass.tokens += batch.iter().map(|example| example.tokens.len() as u64).sum::<u64>();
-    }
-    Ok(pass)
 }
 
 /// Running means between two reports.

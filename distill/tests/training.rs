@@ -6,6 +6,7 @@ use retort_distill::Error;
 use retort_distill::data::{Epochs, Example};
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
+use retort_kernels::{Value, add, lift, linear};
 use retort_model::decoder::Trainable;
 use retort_model::observe::{Observer, Silent};
 use retort_model::params::Fresh;
@@ -164,12 +165,16 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() -> TensorResult<()>
     for model in models {
         let batch = retort_model::batch::Batch::packed(counting().iter().map(|example| &example.tokens));
         let output = model.forward_train(&batch)?;
-        let mut loss = output.hidden_nd.matmul(&output.head_vd.t()?)?.sqr()?.mean_all()?;
+        let squares = |hidden: &Value| {
+            let logits = linear(hidden, &output.head_vd)?;
+            lift([&logits], |[logits]| logits.sqr()?.mean_all())
+        };
+        let mut loss = squares(&output.hidden_nd)?;
         for ahead in &output.ahead {
-            loss = (loss + ahead.hidden_nd.matmul(&output.head_vd.t()?)?.sqr()?.mean_all()?)?;
+            loss = add(&loss, &squares(&ahead.hidden_nd)?)?;
         }
-        for (_, term) in output.regularisers {
-            loss = (loss + term)?;
+        for (_, term) in &output.regularisers {
+            loss = add(&loss, term)?;
         }
         let store = loss.backward()?;
         for (name, var) in model.parameters() {

@@ -39,18 +39,16 @@ pub fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
     if !cpu::fast(&[tensor]) {
         return tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>().map(f64::from);
     }
-    cpu::with(tensor, |values| {
-        let parts: Vec<f64> = values
-            .par_chunks(1 << 14)
-            .map(|chunk| {
-                f64::from(simd::dispatch(
-                    #[inline(always)]
-                    || simd::sum(chunk, |x| x * x),
-                ))
-            })
-            .collect();
-        Ok(parts.iter().sum())
-    })
+    let parts: Vec<f64> = cpu::data(&tensor.contiguous()?)?
+        .par_chunks(1 << 14)
+        .map(|chunk| {
+            f64::from(simd::dispatch(
+                #[inline(always)]
+                || simd::sum(chunk, |x| x * x),
+            ))
+        })
+        .collect();
+    Ok(parts.iter().sum())
 }
 
 struct Step<'a> {

@@ -7,26 +7,34 @@
 
 use crate::matmul::{Mat, MatMut, Threads, matmul};
 use crate::softmax::softmax_row;
+use crate::value::{Value, lift};
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
 const TILE: usize = 64;
 
 /// y [n, h, cv] for `q` [n, h, c], `k` [n, g, c], `v` [n, g, cv]; `offsets` (from 0 to n) separates the sequences.
-pub fn causal_attention(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &Arc<[usize]>, scale: f64) -> Result<Tensor> {
-    let ((n, h, c), (kn, g, kc), (vn, vg, _)) = (q.dims3()?, k.dims3()?, v.dims3()?);
+pub fn causal_attention(q: &Value, k: &Value, v: &Value, offsets: &Arc<[usize]>, scale: f64) -> Result<Value> {
+    let (q_t, k_t, v_t) = (q.tensor(), k.tensor(), v.tensor());
+    let ((n, h, c), (kn, g, kc), (vn, vg, cv)) = (q_t.dims3()?, k_t.dims3()?, v_t.dims3()?);
     let covers = offsets.is_sorted() && offsets.first() == Some(&0) && offsets.last() == Some(&n);
     if (kn, kc, vn, vg) != (n, c, n, g) || g == 0 || h % g != 0 || !covers {
-        bail!("causal_attention: q {:?}, k {:?}, v {:?}, offsets {offsets:?}", q.shape(), k.shape(), v.shape());
+        bail!("causal_attention: q {:?}, k {:?}, v {:?}, offsets {offsets:?}", q_t.shape(), k_t.shape(), v_t.shape());
     }
-    if cpu::fast(&[q, k, v]) {
-        let op = CausalAttention { offsets: offsets.clone(), scale: scale as f32 };
-        q.contiguous()?.apply_op3(&k.contiguous()?, &v.contiguous()?, op)
-    } else {
-        reference(q, k, v, offsets, scale)
+    if !cpu::fast(&[q_t, k_t, v_t]) {
+        return lift([q, k, v], |[q, k, v]| reference(q, k, v, offsets, scale));
     }
+    let attention = Attention { offsets: offsets.clone(), scale: scale as f32, h, g, c, cv };
+    let y = attention.forward(n, &cpu::data(q_t)?, &cpu::data(k_t)?, &cpu::data(v_t)?);
+    let y = cpu::shaped(y, (n, h, cv))?;
+    let (q_t, k_t, v_t) = (q_t.clone(), k_t.clone(), v_t.clone());
+    Value::record(y.clone(), [q, k, v], move |dy, _| {
+        let data = [cpu::data(&q_t)?, cpu::data(&k_t)?, cpu::data(&v_t)?, cpu::data(&y)?, cpu::data(dy)?];
+        let [dq, dk, dv] = attention.backward(data.each_ref().map(|data| &**data));
+        Ok([Some(cpu::tensor(dq, &q_t)?), Some(cpu::tensor(dk, &k_t)?), Some(cpu::tensor(dv, &v_t)?)])
+    })
 }
 
 /// The same in candle's own ops, one sequence at a time.
@@ -56,14 +64,10 @@ pub(crate) fn reference(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &[usize], s
     Tensor::cat(&parts, 0)
 }
 
-struct CausalAttention {
+/// h query heads, g key-value heads, c and cv head widths of keys and values.
+struct Attention {
     offsets: Arc<[usize]>,
     scale: f32,
-}
-
-/// Sizes shared by the passes: h query heads, g key-value heads, c and cv head widths of keys and values.
-#[derive(Clone, Copy)]
-struct Sizes {
     h: usize,
     g: usize,
     c: usize,
@@ -92,30 +96,15 @@ fn probabilities(out: &mut [f32], q: Mat<'_>, k: Mat<'_>, first: usize, scale: f
     }
 }
 
-impl CausalAttention {
+impl Attention {
     /// Every (sequence, head) pair: the units of parallel work.
     fn units(&self, heads: usize) -> Vec<(usize, usize, usize)> {
         let spans = self.offsets.windows(2).filter(|span| span[1] > span[0]);
         spans.flat_map(|span| (0..heads).map(move |head| (span[0], span[1] - span[0], head))).collect()
     }
-}
 
-impl CustomOp3 for CausalAttention {
-    fn name(&self) -> &'static str {
-        "causal_attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        lq: &Layout,
-        k: &CpuStorage,
-        lk: &Layout,
-        v: &CpuStorage,
-        lv: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let ((n, h, c), (_, g, cv)) = (lq.shape().dims3()?, lv.shape().dims3()?);
-        let (q, k, v) = (cpu::slice(q, lq)?, cpu::slice(k, lk)?, cpu::slice(v, lv)?);
+    fn forward(&self, n: usize, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
+        let Self { h, g, c, cv, .. } = *self;
         let units = self.units(h);
         let outputs: Vec<Vec<f32>> = units
             .par_iter()
@@ -137,43 +126,25 @@ impl CustomOp3 for CausalAttention {
             .collect();
         let mut y = vec![0f32; n * h * cv];
         for (&(start, _, hq), part) in units.iter().zip(&outputs) {
-            for (token, row) in part.chunks(cv).enumerate() {
-                y[((start + token) * h + hq) * cv..][..cv].copy_from_slice(row);
-            }
+            place(&mut y, part, start, h, hq, cv, cv);
         }
-        Ok((CpuStorage::F32(y), Shape::from((n, h, cv))))
+        y
     }
 
-    fn bwd(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        y: &Tensor,
-        dy: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let ((_, h, c), (_, g, cv)) = (q.dims3()?, v.dims3()?);
-        let sizes = Sizes { h, g, c, cv };
-        let (mut dq, mut dk, mut dv) =
-            (vec![0f32; q.elem_count()], vec![0f32; k.elem_count()], vec![0f32; v.elem_count()]);
-        let mut read = |q: &[f32], k: &[f32], v: &[f32], y: &[f32], dy: &[f32]| {
-            // One unit per (sequence, kv head): all query heads of the group add into the same dk and dv.
-            let units = self.units(g);
-            let parts: Vec<_> = units
-                .par_iter()
-                .map(|&(start, t, hk)| self.unit_backward(sizes, (start, t, hk), [q, k, v, y, dy]))
-                .collect();
-            for (&(start, _, hk), (part_q, part_k, part_v)) in units.iter().zip(&parts) {
-                place(&mut dq, part_q, start, h, hk * (h / g), (h / g) * c, c);
-                place(&mut dk, part_k, start, g, hk, c, c);
-                place(&mut dv, part_v, start, g, hk, cv, cv);
-            }
-            Ok(())
-        };
-        cpu::with(q, |q| {
-            cpu::with(k, |k| cpu::with(v, |v| cpu::with(y, |y| cpu::with(dy, |dy| read(q, k, v, y, dy)))))
-        })?;
-        Ok((Some(cpu::tensor(dq, q)?), Some(cpu::tensor(dk, k)?), Some(cpu::tensor(dv, v)?)))
+    /// dq, dk, dv from q, k, v, y, dy.
+    fn backward(&self, data: [&[f32]; 5]) -> [Vec<f32>; 3] {
+        let Self { h, g, c, cv, .. } = *self;
+        let [q, k, v, ..] = data;
+        let (mut dq, mut dk, mut dv) = (vec![0f32; q.len()], vec![0f32; k.len()], vec![0f32; v.len()]);
+        // One unit per (sequence, kv head): all query heads of the group add into the same dk and dv.
+        let units = self.units(g);
+        let parts: Vec<_> = units.par_iter().map(|&unit| self.unit_backward(unit, data)).collect();
+        for (&(start, _, hk), (part_q, part_k, part_v)) in units.iter().zip(&parts) {
+            place(&mut dq, part_q, start, h, hk * (h / g), (h / g) * c, c);
+            place(&mut dk, part_k, start, g, hk, c, c);
+            place(&mut dv, part_v, start, g, hk, cv, cv);
+        }
+        [dq, dk, dv]
     }
 }
 
@@ -184,14 +155,14 @@ fn place(out: &mut [f32], part: &[f32], start: usize, heads: usize, first_head: 
     }
 }
 
-impl CausalAttention {
+impl Attention {
     /// Gradients of one sequence and kv head: dq [t, h/g * c], dk [t, c], dv [t, cv].
     fn unit_backward(
         &self,
-        Sizes { h, g, c, cv }: Sizes,
         (start, t, hk): (usize, usize, usize),
         [q, k, v, y, dy]: [&[f32]; 5],
     ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        let Self { h, g, c, cv, .. } = *self;
         let group = h / g;
         let (mut dq, mut dk, mut dv) = (vec![0f32; t * group * c], vec![0f32; t * c], vec![0f32; t * cv]);
         let (mut p, mut ds) = (vec![0f32; TILE.min(t) * t], vec![0f32; TILE.min(t) * t]);
@@ -233,7 +204,7 @@ impl CausalAttention {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Case, close, random};
+    use crate::testing::{Case, close, constant, random};
 
     #[test]
     fn agrees_with_the_reference_and_finite_differences() -> Result<()> {
@@ -256,10 +227,10 @@ mod tests {
 
     #[test]
     fn packed_sequences_do_not_see_each_other() -> Result<()> {
-        let (q, k, v) = (random(&[9, 2, 4], 1), random(&[9, 2, 4], 2), random(&[9, 2, 4], 3));
+        let (q, k, v) = (constant(&[9, 2, 4], 1), constant(&[9, 2, 4], 2), constant(&[9, 2, 4], 3));
         let packed = causal_attention(&q, &k, &v, &[0, 4, 9].into(), 0.5)?;
-        let part = |t: &Tensor| t.narrow(0, 4, 5);
+        let part = |value: &Value| Value::constant(&value.tensor().narrow(0, 4, 5)?);
         let alone = causal_attention(&part(&q)?, &part(&k)?, &part(&v)?, &[0, 5].into(), 0.5)?;
-        close("second sequence", &packed.narrow(0, 4, 5)?, &alone, 1e-6)
+        close("second sequence", &packed.tensor().narrow(0, 4, 5)?, alone.tensor(), 1e-6)
     }
 }

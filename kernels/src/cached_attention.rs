@@ -7,7 +7,7 @@
 use crate::matmul::{Mat, MatMut, Threads, matmul};
 use crate::softmax::softmax_row;
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, CustomOp3, InplaceOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -32,12 +32,36 @@ pub fn cached_attention(
     if !fits || rows.len() != n || rows.iter().any(|r| r.slot >= slots || r.len > capacity || r.len == 0) {
         bail!("cached_attention: q {:?}, k {:?}, v {:?}, {} rows", q.shape(), k.shape(), v.shape(), rows.len());
     }
-    if cpu::fast(&[q, k, v]) {
-        let op = CachedAttention { rows: rows.clone(), v_width, scale: scale as f32 };
-        q.contiguous()?.apply_op3_no_bwd(k, v, &op)
-    } else {
-        reference(q, k, v, v_width, rows, scale)
+    if !cpu::fast(&[q, k, v]) {
+        return reference(q, k, v, v_width, rows, scale);
     }
+    let q = q.contiguous()?;
+    let (q, k, v) = (cpu::data(&q)?, cpu::data(k)?, cpu::data(v)?);
+    let (k, v) = (&*k, &*v);
+    let group = h / g;
+    let mut y = vec![0f32; n * h * v_width];
+    let work = y.par_chunks_mut(h * v_width).zip(q.par_chunks(h * c)).zip(rows.par_iter());
+    work.for_each(|((y, q), row)| {
+        let mut p = vec![0f32; group * row.len];
+        for hk in 0..g {
+            let keys = Mat::strided(&k[row.slot * capacity * g * c + hk * c..], row.len, c, g * c);
+            let values = Mat::strided(&v[row.slot * capacity * g * vw + hk * vw..], row.len, v_width, g * vw);
+            let q = Mat::new(&q[hk * group * c..][..group * c], group, c);
+            matmul(MatMut::new(&mut p, group, row.len), q, keys.t(), false, Threads::One);
+            for scores in p.chunks_mut(row.len) {
+                simd::dispatch(
+                    #[inline(always)]
+                    || {
+                        scores.iter_mut().for_each(|x| *x *= scale as f32);
+                        softmax_row(scores);
+                    },
+                );
+            }
+            let out = MatMut::new(&mut y[hk * group * v_width..][..group * v_width], group, v_width);
+            matmul(out, Mat::new(&p, group, row.len), values, false, Threads::One);
+        }
+    });
+    cpu::shaped(y, (n, h, v_width))
 }
 
 /// The same in candle's own ops, row by row.
@@ -62,61 +86,6 @@ pub(crate) fn reference(
         parts.push(crate::softmax::reference(&scores)?.matmul(&heads(v, v_width)?)?.squeeze(1)?);
     }
     Tensor::stack(&parts, 0)
-}
-
-struct CachedAttention {
-    rows: Arc<[CacheRow]>,
-    v_width: usize,
-    scale: f32,
-}
-
-impl CustomOp3 for CachedAttention {
-    fn name(&self) -> &'static str {
-        "cached_attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        q: &CpuStorage,
-        lq: &Layout,
-        k: &CpuStorage,
-        lk: &Layout,
-        v: &CpuStorage,
-        lv: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let ((n, h, c), (_, capacity, g, vw)) = (lq.shape().dims3()?, lv.shape().dims4()?);
-        let (q, k, v) = (cpu::slice(q, lq)?, cpu::slice(k, lk)?, cpu::slice(v, lv)?);
-        let group = h / g;
-        let mut y = vec![0f32; n * h * self.v_width];
-        let work = y.par_chunks_mut(h * self.v_width).zip(q.par_chunks(h * c)).zip(self.rows.par_iter());
-        work.for_each(|((y, q), row)| {
-            let mut p = vec![0f32; group * row.len];
-            for hk in 0..g {
-                let keys = Mat::strided(&k[row.slot * capacity * g * c + hk * c..], row.len, c, g * c);
-                let values = Mat::strided(&v[row.slot * capacity * g * vw + hk * vw..], row.len, self.v_width, g * vw);
-                let q = Mat::new(&q[hk * group * c..][..group * c], group, c);
-                matmul(MatMut::new(&mut p, group, row.len), q, keys.t(), false, Threads::One);
-                for scores in p.chunks_mut(row.len) {
-                    simd::dispatch(
-                        #[inline(always)]
-                        || {
-                            scores.iter_mut().for_each(|x| *x *= self.scale);
-                            softmax_row(scores);
-                        },
-                    );
-                }
-                let out = &mut y[hk * group * self.v_width..][..group * self.v_width];
-                matmul(
-                    MatMut::new(out, group, self.v_width),
-                    Mat::new(&p, group, row.len),
-                    values,
-                    false,
-                    Threads::One,
-                );
-            }
-        });
-        Ok((CpuStorage::F32(y), Shape::from((n, h, self.v_width))))
-    }
 }
 
 /// Writes row j of `new` [n, ..] into entry (slot, position) `places[j]` of `cache` [slots, capacity, ..], in place.

@@ -1,6 +1,7 @@
 //! Reading tensors as plain `f32` slices, and back: the plumbing between candle and the loops of this crate.
 
-use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use std::ops::Deref;
 
 /// Whether the fast CPU form applies: f32 on the CPU.
 pub(crate) fn fast(tensors: &[&Tensor]) -> bool {
@@ -16,24 +17,50 @@ pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     }
 }
 
-/// Calls `f` with the data of `tensor`, made contiguous first where it is not.
-pub(crate) fn with<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
-    let tensor = tensor.contiguous()?;
-    let (storage, layout) = tensor.storage_and_layout();
-    match &*storage {
-        Storage::Cpu(cpu) => f(slice(cpu, layout)?),
-        _ => bail!("a CPU kernel was given a tensor on another device"),
+/// The numbers of a contiguous CPU tensor, held for reading.
+pub(crate) struct Data<G> {
+    storage: G,
+    start: usize,
+    end: usize,
+}
+
+impl<G: Deref<Target = Storage>> Deref for Data<G> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => &values[self.start..self.end],
+            // `data` has seen to it that there is no other case.
+            _ => &[],
+        }
     }
+}
+
+/// Opens `tensor` for reading.
+pub(crate) fn data(tensor: &Tensor) -> Result<Data<impl Deref<Target = Storage> + '_>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a kernel needs contiguous input, got strides {:?}", layout.stride());
+    };
+    if !matches!(&*storage, Storage::Cpu(CpuStorage::F32(_))) {
+        bail!("a CPU kernel was given {:?} on {:?}", tensor.dtype(), tensor.device());
+    }
+    Ok(Data { storage, start, end })
 }
 
 /// Wraps computed values as a CPU tensor without copying them.
 pub(crate) fn tensor(values: Vec<f32>, like: &Tensor) -> Result<Tensor> {
-    Tensor::from_vec(values, like.shape(), like.device())
+    shaped(values, like.shape())
+}
+
+/// The same with a shape of its own.
+pub(crate) fn shaped(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
+    Tensor::from_vec(values, shape.into(), &candle_core::Device::Cpu)
 }
 
 /// The sizes of a tensor seen as rows of its last dimension: (rows, width).
-pub(crate) fn rows(layout: &Layout) -> Result<(usize, usize)> {
-    match layout.dims().split_last() {
+pub(crate) fn rows(tensor: &Tensor) -> Result<(usize, usize)> {
+    match tensor.dims().split_last() {
         Some((&width, outer)) => Ok((outer.iter().product(), width)),
         None => bail!("a kernel that works on rows was given a scalar"),
     }

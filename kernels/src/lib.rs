@@ -1,11 +1,11 @@
-//! Fast primitives as candle operations, forward and backward.
+//! Fast primitives over candle tensors, forward and backward.
 //!
-//! Every operation here passes its gradient on. candle's own fused forms (`rms_norm`, `softmax_last_dim`, `rope`) do not:
-//! they return `Ok` from `backward` and leave everything upstream without a gradient, so the rest of the workspace
-//! may not call them (`.clippy.toml`).
+//! Operations take and give a [`Value`]: a tensor that knows how its gradient flows. Each file holds one operation: its
+//! formula, a fast CPU form in f32, and `reference`, the same in plain candle ops. The reference serves as oracle in the
+//! tests and runs, lifted by [`lift`], wherever the fast form does not (another device or dtype).
 //!
-//! Each file holds one operation: its formula, a fast CPU form in f32, and `reference`, the same in plain candle ops.
-//! The reference serves as oracle in the tests and runs wherever the fast form does not (another device or dtype).
+//! candle's own fused forms (`rms_norm`, `softmax_last_dim`, `rope`) return `Ok` from `backward` and leave everything
+//! upstream without a gradient, so the rest of the workspace may not call them (`.clippy.toml`).
 //!
 //! Shapes in names: b batch, t queries, s keys, d width, h heads, g kv heads, c head width, p rotary part, f ffn,
 //! v vocab, e experts, n flattened tokens, r latent rank, k kept, o output width, i input width.
@@ -13,6 +13,7 @@
 mod adamw;
 mod attention;
 mod cached_attention;
+mod columns;
 mod cpu;
 mod grouped_linear;
 mod heads;
@@ -24,20 +25,25 @@ mod rope;
 mod rows;
 mod simd;
 mod softmax;
+mod sums;
 mod swiglu;
+mod value;
 
 pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;
 pub use cached_attention::{CacheRow, cached_attention, write_cache};
+pub use columns::{columns, join_columns};
 pub use grouped_linear::grouped_linear;
-pub use heads::{join_keys, last_columns};
+pub use heads::join_keys;
 pub use linear::linear;
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use rms_norm::rms_norm;
 pub use rope::{RopeLayout, rope};
 pub use rows::{gather_rows, scatter_rows_weighted};
 pub use softmax::softmax;
+pub use sums::{add, add_bias, scale};
 pub use swiglu::{swiglu, swiglu_halves};
+pub use value::{Gradients, Value, lift, sum};
 
 #[cfg(test)]
 mod testing;

@@ -5,10 +5,10 @@
 //! dh_j = weight_j (softmax(logits_j) - onehot) W, dW = sum_j weight_j (softmax(logits_j) - onehot)^T h_j.
 
 use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::value::{Value, lift};
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, CustomOp2, D, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
-use std::sync::{Arc, Mutex};
 
 /// Rows per chunk: the logits of one chunk are all that is ever held.
 const CHUNK: usize = 256;
@@ -16,14 +16,14 @@ const CHUNK: usize = 256;
 /// Weighted sum of cross-entropies as a scalar.
 ///
 /// `hidden_nd` [n, d], `head_vd` [v, d]; row j predicts `targets[j]` with weight `weights[j]`; weight 0 skips the row.
-pub fn linear_cross_entropy(hidden_nd: &Tensor, head_vd: &Tensor, targets: &[u32], weights: &[f32]) -> Result<Tensor> {
-    let (n, d) = hidden_nd.dims2()?;
-    let (v, hd) = head_vd.dims2()?;
+pub fn linear_cross_entropy(hidden_nd: &Value, head_vd: &Value, targets: &[u32], weights: &[f32]) -> Result<Value> {
+    let (h_t, w_t) = (hidden_nd.tensor(), head_vd.tensor());
+    let ((n, d), (v, hd)) = (h_t.dims2()?, w_t.dims2()?);
     if d != hd || targets.len() != n || weights.len() != n {
         bail!(
             "linear_cross_entropy: hidden {:?}, head {:?}, {} targets, {} weights",
-            hidden_nd.shape(),
-            head_vd.shape(),
+            h_t.shape(),
+            w_t.shape(),
             targets.len(),
             weights.len()
         );
@@ -31,16 +31,21 @@ pub fn linear_cross_entropy(hidden_nd: &Tensor, head_vd: &Tensor, targets: &[u32
     if let Some(bad) = targets.iter().zip(weights).find(|&(&t, &w)| w != 0.0 && t as usize >= v) {
         bail!("linear_cross_entropy: target {} with a vocabulary of {v}", bad.0);
     }
-    if !cpu::fast(&[hidden_nd, head_vd]) {
-        return reference(hidden_nd, head_vd, targets, weights);
+    if !cpu::fast(&[h_t, w_t]) {
+        return lift([hidden_nd, head_vd], |[hidden, head]| reference(hidden, head, targets, weights));
     }
-    let op = LinearCrossEntropy {
-        targets: targets.into(),
-        weights: weights.into(),
-        wants_gradient: hidden_nd.track_op() || head_vd.track_op(),
-        gradient: Arc::default(),
-    };
-    hidden_nd.contiguous()?.apply_op2(&head_vd.contiguous()?, op)
+    let wanted = hidden_nd.is_tracked() || head_vd.is_tracked();
+    let pass = pass(&cpu::data(h_t)?, &cpu::data(w_t)?, (v, d), targets, weights, wanted);
+    let (dh, dw) = (
+        cpu::shaped(pass.dh, if wanted { (n, d) } else { (0, d) })?,
+        cpu::shaped(pass.dw, if wanted { (v, d) } else { (0, d) })?,
+    );
+    let loss = Tensor::new(pass.loss as f32, h_t.device())?;
+    Value::record(loss, [hidden_nd, head_vd], move |dy, _| {
+        let scale = f64::from(dy.to_scalar::<f32>()?);
+        let scaled = |gradient: &Tensor| if scale == 1.0 { Ok(gradient.clone()) } else { gradient * scale };
+        Ok([Some(scaled(&dh)?), Some(scaled(&dw)?)])
+    })
 }
 
 /// The same in candle's own ops.
@@ -55,14 +60,11 @@ pub(crate) fn reference(h: &Tensor, head_vd: &Tensor, targets: &[u32], weights: 
     (losses * Tensor::new(weights, h.device())?.to_dtype(h.dtype())?)?.sum_all()
 }
 
-type Gradient = Arc<Mutex<Option<(Vec<f32>, Vec<f32>)>>>;
-
-struct LinearCrossEntropy {
-    targets: Arc<[u32]>,
-    weights: Arc<[f32]>,
-    wants_gradient: bool,
-    /// (dh, dW) of the forward pass, taken by the backward pass.
-    gradient: Gradient,
+/// The loss and, where wanted, its gradients dh [n, d] and dW [v, d].
+struct Pass {
+    loss: f64,
+    dh: Vec<f32>,
+    dw: Vec<f32>,
 }
 
 /// Turns one row of logits into `weight * (softmax - onehot)` and returns `weight * cross-entropy`.
@@ -82,68 +84,42 @@ fn loss_row(logits: &mut [f32], target: usize, weight: f32) -> f64 {
     f64::from(weight) * (f64::from(total).ln() - f64::from(at_target))
 }
 
-impl CustomOp2 for LinearCrossEntropy {
-    fn name(&self) -> &'static str {
-        "linear_cross_entropy"
-    }
-
-    fn cpu_fwd(&self, h: &CpuStorage, lh: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, d) = lh.shape().dims2()?;
-        let (v, _) = lw.shape().dims2()?;
-        let (h, w) = (cpu::slice(h, lh)?, cpu::slice(w, lw)?);
-        let rows: Vec<usize> = (0..self.targets.len()).filter(|&j| self.weights[j] != 0.0).collect();
-        let size = if self.wants_gradient { (h.len(), w.len()) } else { (0, 0) };
-        let (mut dh, mut dw) = (vec![0f32; size.0], vec![0f32; size.1]);
-        let mut total = 0f64;
-        let mut logits = vec![0f32; CHUNK.min(rows.len()) * v];
-        for rows in rows.chunks(CHUNK) {
-            let k = rows.len();
-            let packed: Vec<f32> = rows.iter().flat_map(|&j| &h[j * d..][..d]).copied().collect();
-            let packed = Mat::new(&packed, k, d);
-            let logits = &mut logits[..k * v];
-            matmul(MatMut::new(logits, k, v), packed, Mat::new(w, v, d).t(), false, Threads::All);
-            let losses: Vec<f64> = logits
-                .par_chunks_mut(v)
-                .zip(rows.par_iter())
-                .map(|(logits, &j)| {
-                    simd::dispatch(
-                        #[inline(always)]
-                        || loss_row(logits, self.targets[j] as usize, self.weights[j]),
-                    )
-                })
-                .collect();
-            total += losses.iter().sum::<f64>();
-            if self.wants_gradient {
-                let dlogits = Mat::new(logits, k, v);
-                let mut packed_dh = vec![0f32; k * d];
-                matmul(MatMut::new(&mut packed_dh, k, d), dlogits, Mat::new(w, v, d), false, Threads::All);
-                rows.iter().zip(packed_dh.chunks(d)).for_each(|(&j, row)| dh[j * d..][..d].copy_from_slice(row));
-                matmul(MatMut::new(&mut dw, v, d), dlogits.t(), packed, true, Threads::All);
-            }
+fn pass(h: &[f32], w: &[f32], (v, d): (usize, usize), targets: &[u32], weights: &[f32], gradients: bool) -> Pass {
+    let rows: Vec<usize> = (0..targets.len()).filter(|&j| weights[j] != 0.0).collect();
+    let size = if gradients { (h.len(), w.len()) } else { (0, 0) };
+    let mut pass = Pass { loss: 0.0, dh: vec![0f32; size.0], dw: vec![0f32; size.1] };
+    let mut logits = vec![0f32; CHUNK.min(rows.len()) * v];
+    for rows in rows.chunks(CHUNK) {
+        let k = rows.len();
+        let packed: Vec<f32> = rows.iter().flat_map(|&j| &h[j * d..][..d]).copied().collect();
+        let packed = Mat::new(&packed, k, d);
+        let logits = &mut logits[..k * v];
+        matmul(MatMut::new(logits, k, v), packed, Mat::new(w, v, d).t(), false, Threads::All);
+        let losses: Vec<f64> = logits
+            .par_chunks_mut(v)
+            .zip(rows.par_iter())
+            .map(|(logits, &j)| {
+                simd::dispatch(
+                    #[inline(always)]
+                    || loss_row(logits, targets[j] as usize, weights[j]),
+                )
+            })
+            .collect();
+        pass.loss += losses.iter().sum::<f64>();
+        if gradients {
+            let dlogits = Mat::new(logits, k, v);
+            let mut packed_dh = vec![0f32; k * d];
+            matmul(MatMut::new(&mut packed_dh, k, d), dlogits, Mat::new(w, v, d), false, Threads::All);
+            rows.iter().zip(packed_dh.chunks(d)).for_each(|(&j, row)| pass.dh[j * d..][..d].copy_from_slice(row));
+            matmul(MatMut::new(&mut pass.dw, v, d), dlogits.t(), packed, true, Threads::All);
         }
-        if self.wants_gradient {
-            *self.gradient.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((dh, dw));
-        }
-        Ok((CpuStorage::F32(vec![total as f32]), Shape::from(())))
     }
-
-    fn bwd(&self, h: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let taken = self.gradient.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let Some((mut dh, mut dw)) = taken else {
-            bail!("linear_cross_entropy: backward ran twice over one forward pass");
-        };
-        let scale = dy.to_dtype(DType::F32)?.to_scalar::<f32>()?;
-        if scale != 1.0 {
-            dh.par_iter_mut().for_each(|g| *g *= scale);
-            dw.par_iter_mut().for_each(|g| *g *= scale);
-        }
-        Ok((Some(cpu::tensor(dh, h)?), Some(cpu::tensor(dw, w)?)))
-    }
+    pass
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Case, random};
+    use crate::testing::{Case, constant, random};
 
     #[test]
     fn agrees_with_the_reference_across_chunk_borders() -> candle_core::Result<()> {
@@ -161,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_target_outside_the_vocabulary_is_an_error() {
-        let (h, w) = (random(&[2, 3], 1), random(&[4, 3], 2));
+        let (h, w) = (constant(&[2, 3], 1), constant(&[4, 3], 2));
         assert!(super::linear_cross_entropy(&h, &w, &[1, 4], &[1.0, 1.0]).is_err());
         assert!(super::linear_cross_entropy(&h, &w, &[1, 4], &[1.0, 0.0]).is_ok());
     }

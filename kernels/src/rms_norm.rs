@@ -3,20 +3,60 @@
 //! Backward, with s = 1 / sqrt(mean(x^2) + eps) and g = dy * w:
 //! dx = s (g - x s^2 mean(g x)), dw = sum over rows of dy x s.
 
+use crate::value::{Value, lift};
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
+/// Rows per partial sum of dw: fixed, so that the result does not depend on threads.
+const ROWS: usize = 256;
+
 /// Normalises the rows of `x` [.., d] and scales them by `weight_d` [d].
-pub fn rms_norm(x: &Tensor, weight_d: &Tensor, eps: f64) -> Result<Tensor> {
-    if x.dim(D::Minus1)? != weight_d.dim(0)? {
-        bail!("rms_norm: input {:?} does not fit weight {:?}", x.shape(), weight_d.shape());
+pub fn rms_norm(x: &Value, weight_d: &Value, eps: f64) -> Result<Value> {
+    let (x_t, w_t) = (x.tensor(), weight_d.tensor());
+    let d = w_t.dims1()?;
+    if x_t.dim(D::Minus1)? != d {
+        bail!("rms_norm: input {:?} does not fit weight {:?}", x_t.shape(), w_t.shape());
     }
-    if cpu::fast(&[x, weight_d]) {
-        x.contiguous()?.apply_op2(&weight_d.contiguous()?, RmsNorm { eps: eps as f32 })
-    } else {
-        reference(x, weight_d, eps)
+    if !cpu::fast(&[x_t, w_t]) {
+        return lift([x, weight_d], |[x, w]| reference(x, w, eps));
     }
+    let norm = RmsNorm { eps: eps as f32 };
+    let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
+    let w = &*w_data;
+    let mut y = vec![0f32; x_data.len()];
+    y.par_chunks_mut(d).zip(x_data.par_chunks(d)).with_min_len(64).for_each(|(y, x)| {
+        simd::dispatch(
+            #[inline(always)]
+            || norm.row(y, x, w),
+        );
+    });
+    let (x_t, w_t) = (x_t.clone(), w_t.clone());
+    Value::record(cpu::tensor(y, &x_t)?, [x, weight_d], move |dy, _| {
+        let (x_data, w_data, dy) = (cpu::data(&x_t)?, cpu::data(&w_t)?, cpu::data(dy)?);
+        let w = &*w_data;
+        let (mut dx, mut dw) = (vec![0f32; x_data.len()], vec![0f32; d]);
+        let span = ROWS * d;
+        let partials: Vec<Vec<f32>> = dx
+            .par_chunks_mut(span)
+            .zip(x_data.par_chunks(span))
+            .zip(dy.par_chunks(span))
+            .map(|((dx, x), dy)| {
+                let mut dw = vec![0f32; d];
+                for ((dx, x), dy) in dx.chunks_mut(d).zip(x.chunks(d)).zip(dy.chunks(d)) {
+                    simd::dispatch(
+                        #[inline(always)]
+                        || norm.row_backward(dx, &mut dw, x, w, dy),
+                    );
+                }
+                dw
+            })
+            .collect();
+        for partial in partials {
+            dw.iter_mut().zip(partial).for_each(|(total, part)| *total += part);
+        }
+        Ok([Some(cpu::tensor(dx, &x_t)?), Some(cpu::tensor(dw, &w_t)?)])
+    })
 }
 
 /// The same in candle's own ops.
@@ -25,6 +65,7 @@ pub(crate) fn reference(x: &Tensor, weight_d: &Tensor, eps: f64) -> Result<Tenso
     x.broadcast_div(&scale)?.broadcast_mul(weight_d)
 }
 
+#[derive(Clone, Copy)]
 struct RmsNorm {
     eps: f32,
 }
@@ -34,66 +75,15 @@ impl RmsNorm {
     fn scale(&self, x: &[f32]) -> f32 {
         1.0 / (simd::sum(x, |v| v * v) / x.len() as f32 + self.eps).sqrt()
     }
-}
 
-impl CustomOp2 for RmsNorm {
-    fn name(&self) -> &'static str {
-        "rms_norm"
+    #[inline(always)]
+    fn row(&self, y: &mut [f32], x: &[f32], w: &[f32]) {
+        let s = self.scale(x);
+        for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
+            *y = x * s * w;
+        }
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, w: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, d) = cpu::rows(lx)?;
-        let (x, w) = (cpu::slice(x, lx)?, cpu::slice(w, lw)?);
-        let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(d).zip(x.par_chunks(d)).with_min_len(64).for_each(|(y, x)| {
-            simd::dispatch(
-                #[inline(always)]
-                || {
-                    let s = self.scale(x);
-                    for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
-                        *y = x * s * w;
-                    }
-                },
-            );
-        });
-        Ok((CpuStorage::F32(y), lx.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, w: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        const ROWS: usize = 256; // rows per partial sum of dw: fixed, so that the result does not depend on threads
-        let d = w.dim(0)?;
-        let (mut dx, mut dw) = (vec![0f32; x.elem_count()], vec![0f32; d]);
-        cpu::with(x, |x| {
-            cpu::with(w, |w| {
-                cpu::with(dy, |dy| {
-                    let span = ROWS * d;
-                    let partials: Vec<Vec<f32>> = dx
-                        .par_chunks_mut(span)
-                        .zip(x.par_chunks(span))
-                        .zip(dy.par_chunks(span))
-                        .map(|((dx, x), dy)| {
-                            let mut dw = vec![0f32; d];
-                            for ((dx, x), dy) in dx.chunks_mut(d).zip(x.chunks(d)).zip(dy.chunks(d)) {
-                                simd::dispatch(
-                                    #[inline(always)]
-                                    || self.row_backward(dx, &mut dw, x, w, dy),
-                                );
-                            }
-                            dw
-                        })
-                        .collect();
-                    for partial in partials {
-                        dw.iter_mut().zip(partial).for_each(|(total, part)| *total += part);
-                    }
-                    Ok(())
-                })
-            })
-        })?;
-        Ok((Some(cpu::tensor(dx, x)?), Some(cpu::tensor(dw, w)?)))
-    }
-}
-
-impl RmsNorm {
     #[inline(always)]
     fn row_backward(&self, dx: &mut [f32], dw: &mut [f32], x: &[f32], w: &[f32], dy: &[f32]) {
         let s = self.scale(x);

@@ -5,10 +5,10 @@
 //! Heads may be wider than what is rotated: the numbers before the last p pass through (DeepSeek's `nope` part).
 //! Backward is the rotation by the negative angle.
 
+use crate::value::{Value, lift};
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
-use std::sync::Arc;
 
 /// Which two elements of a head make a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,16 +30,18 @@ impl RopeLayout {
 }
 
 /// Rotates the last p numbers of each head of `x` [n, h, c]; `cos` and `sin` are [n, p/2], a row for each token.
-pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Tensor> {
-    let ((n, _, c), (rows, half)) = (x.dims3()?, cos.dims2()?);
+pub fn rope(x: &Value, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result<Value> {
+    let x_t = x.tensor();
+    let ((n, h, c), (rows, half)) = (x_t.dims3()?, cos.dims2()?);
     if rows != n || 2 * half > c || half == 0 || sin.dims2()? != (n, half) {
-        bail!("rope: input {:?} does not fit tables {:?} and {:?}", x.shape(), cos.shape(), sin.shape());
+        bail!("rope: input {:?} does not fit tables {:?} and {:?}", x_t.shape(), cos.shape(), sin.shape());
     }
-    if !cpu::fast(&[x, cos, sin]) {
-        return reference(x, cos, sin, layout);
+    if !cpu::fast(&[x_t, cos, sin]) {
+        return lift([x], |[x]| reference(x, cos, sin, layout));
     }
-    let table = |t: &Tensor| -> Result<Arc<[f32]>> { cpu::with(t, |values| Ok(values.into())) };
-    x.contiguous()?.apply_op1(Rope { cos: table(cos)?, sin: table(sin)?, p: 2 * half, layout })
+    let rotation = Rotation { cos: cos.contiguous()?, sin: sin.contiguous()?, p: 2 * half, layout };
+    let y = cpu::tensor(rotation.turn(x_t, h, c, 1.0)?, x_t)?;
+    Value::record(y, [x], move |dy, _| Ok([Some(cpu::tensor(rotation.turn(dy, h, c, -1.0)?, dy)?)]))
 }
 
 /// The same in candle's own ops.
@@ -65,20 +67,21 @@ pub(crate) fn reference(x: &Tensor, cos: &Tensor, sin: &Tensor, layout: RopeLayo
     }
 }
 
-struct Rope {
-    cos: Arc<[f32]>,
-    sin: Arc<[f32]>,
+struct Rotation {
+    cos: Tensor,
+    sin: Tensor,
     /// Rotated numbers per head.
     p: usize,
     layout: RopeLayout,
 }
 
-impl Rope {
+impl Rotation {
     /// Rotates heads of width `c` by the table's angles, or back with `direction` -1.
-    fn rotate(&self, x: &[f32], h: usize, c: usize, direction: f32) -> Vec<f32> {
+    fn turn(&self, x: &Tensor, h: usize, c: usize, direction: f32) -> Result<Vec<f32>> {
         let p = self.p;
-        let mut y = x.to_vec();
-        let tokens = self.cos.par_chunks(p / 2).zip(self.sin.par_chunks(p / 2));
+        let mut y = cpu::data(x)?.to_vec();
+        let (cos, sin) = (cpu::data(&self.cos)?, cpu::data(&self.sin)?);
+        let tokens = cos.par_chunks(p / 2).zip(sin.par_chunks(p / 2));
         y.par_chunks_mut(h * c).zip(tokens).with_min_len(64).for_each(|(y, (cos, sin))| {
             simd::dispatch(
                 #[inline(always)]
@@ -95,24 +98,7 @@ impl Rope {
                 },
             );
         });
-        y
-    }
-}
-
-impl CustomOp1 for Rope {
-    fn name(&self) -> &'static str {
-        "rope"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, h, c) = layout.shape().dims3()?;
-        let y = self.rotate(cpu::slice(x, layout)?, h, c, 1.0);
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let (_, h, c) = x.dims3()?;
-        Ok(Some(cpu::with(dy, |dy| cpu::tensor(self.rotate(dy, h, c, -1.0), x))?))
+        Ok(y)
     }
 }
 
@@ -128,7 +114,10 @@ mod tests {
             let (cos, sin) = (random(&[5, 4], 8), random(&[5, 4], 9));
             for c in [8, 13] {
                 Case::new(vec![random(&[5, 3, c], 1)]).agrees(
-                    |a| rope(&a[0], &cos, &sin, layout),
+                    |a| {
+                        let dtype = a[0].tensor().dtype();
+                        rope(&a[0], &cos.to_dtype(dtype)?, &sin.to_dtype(dtype)?, layout)
+                    },
                     |a| reference(&a[0], &cos.to_dtype(DType::F64)?, &sin.to_dtype(DType::F64)?, layout),
                 )?;
             }
@@ -140,7 +129,7 @@ mod tests {
     fn a_quarter_turn_by_hand() -> Result<()> {
         let x = Tensor::new(&[[[1f32, 2.0, 3.0, 4.0]]], &Device::Cpu)?;
         let (cos, sin) = (Tensor::new(&[[0f32, 1.0]], &Device::Cpu)?, Tensor::new(&[[1f32, 0.0]], &Device::Cpu)?);
-        let turned = |layout| rope(&x, &cos, &sin, layout)?.flatten_all()?.to_vec1::<f32>();
+        let turned = |layout| rope(&Value::constant(&x)?, &cos, &sin, layout)?.tensor().flatten_all()?.to_vec1::<f32>();
         assert_eq!(turned(RopeLayout::HalfSplit)?, [-3.0, 2.0, 1.0, 4.0]);
         assert_eq!(turned(RopeLayout::Interleaved)?, [-2.0, 1.0, 3.0, 4.0]);
         Ok(())

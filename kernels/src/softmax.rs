@@ -2,13 +2,42 @@
 //!
 //! Backward: dx = y (dy - sum(dy y)).
 
+use crate::value::{Value, lift};
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor};
+use candle_core::{D, Result, Tensor};
 use rayon::prelude::*;
 
 /// Softmax over the last dimension of `x`.
-pub fn softmax(x: &Tensor) -> Result<Tensor> {
-    if cpu::fast(&[x]) { x.contiguous()?.apply_op1(Softmax) } else { reference(x) }
+pub fn softmax(x: &Value) -> Result<Value> {
+    if !cpu::fast(&[x.tensor()]) {
+        return lift([x], |[x]| reference(x));
+    }
+    let (_, d) = cpu::rows(x.tensor())?;
+    let mut y = cpu::data(x.tensor())?.to_vec();
+    y.par_chunks_mut(d).with_min_len(64).for_each(|row| {
+        simd::dispatch(
+            #[inline(always)]
+            || softmax_row(row),
+        );
+    });
+    let y = cpu::tensor(y, x.tensor())?;
+    Value::record(y.clone(), [x], move |dy, _| {
+        let (y_data, dy) = (cpu::data(&y)?, cpu::data(dy)?);
+        let mut dx = vec![0f32; y_data.len()];
+        let rows = dx.par_chunks_mut(d).zip(y_data.par_chunks(d)).zip(dy.par_chunks(d)).with_min_len(64);
+        rows.for_each(|((dx, y), dy)| {
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    let shared = simd::dot(dy, y);
+                    for ((dx, y), dy) in dx.iter_mut().zip(y).zip(dy) {
+                        *dx = y * (dy - shared);
+                    }
+                },
+            );
+        });
+        Ok([Some(cpu::tensor(dx, &y)?)])
+    })
 }
 
 /// The same in candle's own ops.
@@ -34,50 +63,6 @@ pub(crate) fn softmax_row(row: &mut [f32]) {
     }
 }
 
-struct Softmax;
-
-impl CustomOp1 for Softmax {
-    fn name(&self) -> &'static str {
-        "softmax"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (_, d) = cpu::rows(layout)?;
-        let mut y = cpu::slice(x, layout)?.to_vec();
-        y.par_chunks_mut(d).with_min_len(64).for_each(|row| {
-            simd::dispatch(
-                #[inline(always)]
-                || softmax_row(row),
-            );
-        });
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
-    }
-
-    fn bwd(&self, _x: &Tensor, y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let d = y.dim(D::Minus1)?;
-        let mut dx = vec![0f32; y.elem_count()];
-        cpu::with(y, |values| {
-            cpu::with(dy, |dy| {
-                dx.par_chunks_mut(d).zip(values.par_chunks(d)).zip(dy.par_chunks(d)).with_min_len(64).for_each(
-                    |((dx, y), dy)| {
-                        simd::dispatch(
-                            #[inline(always)]
-                            || {
-                                let shared = simd::dot(dy, y);
-                                for ((dx, y), dy) in dx.iter_mut().zip(y).zip(dy) {
-                                    *dx = y * (dy - shared);
-                                }
-                            },
-                        );
-                    },
-                );
-                Ok(())
-            })
-        })?;
-        Ok(Some(cpu::tensor(dx, y)?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::testing::{Case, random};
@@ -94,7 +79,8 @@ mod tests {
     #[test]
     fn large_scores_stay_finite() -> candle_core::Result<()> {
         let x = candle_core::Tensor::new(&[[1e4f32, 0.0, -1e4]], &candle_core::Device::Cpu)?;
-        assert_eq!(super::softmax(&x)?.to_vec2::<f32>()?, [[1.0, 0.0, 0.0]]);
+        let y = super::softmax(&super::Value::constant(&x)?)?;
+        assert_eq!(y.tensor().to_vec2::<f32>()?, [[1.0, 0.0, 0.0]]);
         Ok(())
     }
 }

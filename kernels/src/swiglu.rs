@@ -2,24 +2,65 @@
 //!
 //! Backward, with s = sigmoid(gate): dgate = dy up s (1 + gate (1 - s)), dup = dy gate s.
 
+use crate::value::{Value, lift};
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
+use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
-/// silu(gate) * up for two tensors [.., f].
-pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if gate.shape() != up.shape() {
-        bail!("swiglu: gate {:?} and up {:?} differ", gate.shape(), up.shape());
+/// Elements per unit of parallel work.
+const SPAN: usize = 1 << 14;
+
+/// silu(gate) * up for two values [.., f].
+pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
+    let (gate_t, up_t) = (gate.tensor(), up.tensor());
+    if gate_t.shape() != up_t.shape() {
+        bail!("swiglu: gate {:?} and up {:?} differ", gate_t.shape(), up_t.shape());
     }
-    if cpu::fast(&[gate, up]) { gate.contiguous()?.apply_op2(&up.contiguous()?, Pair) } else { gate.silu()? * up }
+    if !cpu::fast(&[gate_t, up_t]) {
+        return lift([gate, up], |[gate, up]| gate.silu()? * up);
+    }
+    let (g, u) = (cpu::data(gate_t)?, cpu::data(up_t)?);
+    let mut y = vec![0f32; g.len()];
+    let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN));
+    y.par_chunks_mut(SPAN).zip(inputs).for_each(|(y, (g, u))| forward(y, g, u));
+    let (gate_t, up_t) = (gate_t.clone(), up_t.clone());
+    Value::record(cpu::tensor(y, &gate_t)?, [gate, up], move |dy, _| {
+        let (g, u, dy) = (cpu::data(&gate_t)?, cpu::data(&up_t)?, cpu::data(dy)?);
+        let (mut dgate, mut dup) = (vec![0f32; g.len()], vec![0f32; g.len()]);
+        let out = dgate.par_chunks_mut(SPAN).zip(dup.par_chunks_mut(SPAN));
+        let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN)).zip(dy.par_chunks(SPAN));
+        out.zip(inputs).for_each(|((dg, du), ((g, u), dy))| backward(dg, du, g, u, dy));
+        Ok([Some(cpu::tensor(dgate, &gate_t)?), Some(cpu::tensor(dup, &up_t)?)])
+    })
 }
 
 /// silu of the first half of the last dimension times the second half: [.., 2f] to [.., f].
-pub fn swiglu_halves(gate_up: &Tensor) -> Result<Tensor> {
-    if gate_up.dim(D::Minus1)? % 2 != 0 {
-        bail!("swiglu_halves: the last dimension of {:?} is not two equal halves", gate_up.shape());
+pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
+    let x_t = gate_up.tensor();
+    let (n, width) = cpu::rows(x_t)?;
+    if width % 2 != 0 {
+        bail!("swiglu_halves: the last dimension of {:?} is not two equal halves", x_t.shape());
     }
-    if cpu::fast(&[gate_up]) { gate_up.contiguous()?.apply_op1(Halves) } else { reference(gate_up) }
+    if !cpu::fast(&[x_t]) {
+        return lift([gate_up], |[x]| reference(x));
+    }
+    let f = width / 2;
+    let x = cpu::data(x_t)?;
+    let mut y = vec![0f32; n * f];
+    y.par_chunks_mut(f).zip(x.par_chunks(width)).with_min_len(64).for_each(|(y, x)| forward(y, &x[..f], &x[f..]));
+    let mut dims = x_t.dims().to_vec();
+    dims[x_t.rank() - 1] = f;
+    let x_t = x_t.clone();
+    Value::record(cpu::shaped(y, dims)?, [gate_up], move |dy, _| {
+        let (x, dy) = (cpu::data(&x_t)?, cpu::data(dy)?);
+        let mut dx = vec![0f32; x.len()];
+        let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(f)).with_min_len(64);
+        rows.for_each(|((dx, x), dy)| {
+            let (dgate, dup) = dx.split_at_mut(f);
+            backward(dgate, dup, &x[..f], &x[f..], dy);
+        });
+        Ok([Some(cpu::tensor(dx, &x_t)?)])
+    })
 }
 
 /// The same in candle's own ops.
@@ -55,79 +96,6 @@ fn backward(dgate: &mut [f32], dup: &mut [f32], gate: &[f32], up: &[f32], dy: &[
             }
         },
     );
-}
-
-/// Elements per unit of parallel work of [`Pair`].
-const SPAN: usize = 1 << 14;
-
-struct Pair;
-
-impl CustomOp2 for Pair {
-    fn name(&self) -> &'static str {
-        "swiglu"
-    }
-
-    fn cpu_fwd(&self, gate: &CpuStorage, lg: &Layout, up: &CpuStorage, lu: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (gate, up) = (cpu::slice(gate, lg)?, cpu::slice(up, lu)?);
-        let mut y = vec![0f32; gate.len()];
-        y.par_chunks_mut(SPAN)
-            .zip(gate.par_chunks(SPAN))
-            .zip(up.par_chunks(SPAN))
-            .for_each(|((y, g), u)| forward(y, g, u));
-        Ok((CpuStorage::F32(y), lg.shape().clone()))
-    }
-
-    fn bwd(&self, gate: &Tensor, up: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (mut dgate, mut dup) = (vec![0f32; gate.elem_count()], vec![0f32; gate.elem_count()]);
-        cpu::with(gate, |g| {
-            cpu::with(up, |u| {
-                cpu::with(dy, |dy| {
-                    let out = dgate.par_chunks_mut(SPAN).zip(dup.par_chunks_mut(SPAN));
-                    let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN)).zip(dy.par_chunks(SPAN));
-                    out.zip(inputs).for_each(|((dg, du), ((g, u), dy))| backward(dg, du, g, u, dy));
-                    Ok(())
-                })
-            })
-        })?;
-        Ok((Some(cpu::tensor(dgate, gate)?), Some(cpu::tensor(dup, up)?)))
-    }
-}
-
-struct Halves;
-
-impl CustomOp1 for Halves {
-    fn name(&self) -> &'static str {
-        "swiglu_halves"
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (n, width) = cpu::rows(layout)?;
-        let f = width / 2;
-        let x = cpu::slice(x, layout)?;
-        let mut y = vec![0f32; n * f];
-        y.par_chunks_mut(f).zip(x.par_chunks(width)).with_min_len(64).for_each(|(y, x)| forward(y, &x[..f], &x[f..]));
-        let mut dims = layout.dims().to_vec();
-        *dims.last_mut().expect("rows() refused scalars") = f;
-        Ok((CpuStorage::F32(y), Shape::from(dims)))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, dy: &Tensor) -> Result<Option<Tensor>> {
-        let width = x.dim(D::Minus1)?;
-        let f = width / 2;
-        let mut dx = vec![0f32; x.elem_count()];
-        cpu::with(x, |x| {
-            cpu::with(dy, |dy| {
-                dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(f)).with_min_len(64).for_each(
-                    |((dx, x), dy)| {
-                        let (dgate, dup) = dx.split_at_mut(f);
-                        backward(dgate, dup, &x[..f], &x[f..], dy);
-                    },
-                );
-                Ok(())
-            })
-        })?;
-        Ok(Some(cpu::tensor(dx, x)?))
-    }
 }
 
 #[cfg(test)]

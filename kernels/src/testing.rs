@@ -1,6 +1,7 @@
 //! One check for every operation: forward against the reference, gradients against the reference's and against central
 //! finite differences of the reference in f64.
 
+use crate::value::{Gradients, Value};
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 /// Deterministic values in (-1, 1), different for each seed.
@@ -15,6 +16,11 @@ pub(crate) fn random(dims: &[usize], seed: u64) -> Tensor {
     Tensor::from_vec(values, dims, &Device::Cpu).expect("the shape holds the values")
 }
 
+/// The same as a constant.
+pub(crate) fn constant(dims: &[usize], seed: u64) -> Value {
+    Value::constant(&random(dims, seed)).expect("contiguous")
+}
+
 /// Inputs of an operation under test.
 pub(crate) struct Case {
     inputs: Vec<Tensor>,
@@ -26,36 +32,55 @@ impl Case {
         Self { inputs, tolerance: 2e-5 }
     }
 
-    /// Checks `fast` on f32 against `reference` on f64: values, gradients, and finite differences.
+    /// Checks `op` against `reference` on f64: values, gradients, and finite differences; the fast form on f32, the
+    /// lifted one on f64.
     pub(crate) fn agrees(
         &self,
-        fast: impl Fn(&[Tensor]) -> Result<Tensor>,
+        op: impl Fn(&[Value]) -> Result<Value>,
         reference: impl Fn(&[Tensor]) -> Result<Tensor>,
     ) -> Result<()> {
-        let vars: Vec<Var> = self.inputs.iter().map(Var::from_tensor).collect::<Result<_>>()?;
-        let tracked: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
-        let vars64: Vec<Var> =
-            self.inputs.iter().map(|t| Var::from_tensor(&t.to_dtype(DType::F64)?)).collect::<Result<_>>()?;
+        let vars64 = self.variables(DType::F64)?;
         let tracked64: Vec<Tensor> = vars64.iter().map(|v| v.as_tensor().clone()).collect();
-
-        let (y, y64) = (fast(&tracked)?, reference(&tracked64)?);
-        assert_eq!(y.dims(), y64.dims(), "output shape");
-        close("output", &y, &y64, self.tolerance)?;
-        let untracked = fast(&self.inputs)?;
-        close("untracked output", &untracked, &y64, self.tolerance)?;
-
+        let y64 = reference(&tracked64)?;
         // A random direction turns the output into a scalar that reaches every element.
-        let direction = random(y.dims(), 99);
+        let direction = random(y64.dims(), 99);
         let loss = |y: &Tensor| y.mul(&direction.to_dtype(y.dtype())?)?.sum_all();
-        let grads = loss(&y)?.backward()?;
         let grads64 = loss(&y64)?.backward()?;
-        for (index, (var, var64)) in vars.iter().zip(&vars64).enumerate() {
-            let grad = grads.get(var).unwrap_or_else(|| panic!("input {index} got no gradient"));
-            let grad64 = grads64.get(var64).expect("the reference is differentiable");
-            close(&format!("gradient of input {index}"), grad, grad64, self.tolerance)?;
-            self.finite_differences(index, grad, &reference, &loss)?;
+
+        let constants: Vec<Value> = self.inputs.iter().map(Value::constant).collect::<Result<_>>()?;
+        let untracked = op(&constants)?;
+        assert!(!untracked.is_tracked());
+        close("untracked output", untracked.tensor(), &y64, self.tolerance)?;
+        for (dtype, tolerance) in [(DType::F32, self.tolerance), (DType::F64, 1e-10)] {
+            let vars = self.variables(dtype)?;
+            let (y, grads) = self.differentiate(&vars, &op, &direction.to_dtype(dtype)?)?;
+            assert_eq!(y.dims(), y64.dims(), "output shape");
+            close(&format!("{dtype:?} output"), &y, &y64, tolerance)?;
+            for (index, (var, var64)) in vars.iter().zip(&vars64).enumerate() {
+                let grad = grads.get(var).unwrap_or_else(|| panic!("input {index} got no gradient"));
+                let grad64 = grads64.get(var64).expect("the reference is differentiable");
+                close(&format!("{dtype:?} gradient of input {index}"), grad, grad64, tolerance)?;
+                if dtype == DType::F32 {
+                    self.finite_differences(index, grad, &reference, &loss)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    fn variables(&self, dtype: DType) -> Result<Vec<Var>> {
+        self.inputs.iter().map(|input| Var::from_tensor(&input.to_dtype(dtype)?)).collect()
+    }
+
+    fn differentiate(
+        &self,
+        vars: &[Var],
+        op: &impl Fn(&[Value]) -> Result<Value>,
+        direction: &Tensor,
+    ) -> Result<(Tensor, Gradients)> {
+        let leaves: Vec<Value> = vars.iter().map(|var| Value::new(var)).collect::<Result<_>>()?;
+        let y = op(&leaves)?;
+        Ok((y.tensor().clone(), y.backward_from(direction.clone())?))
     }
 
     fn finite_differences(

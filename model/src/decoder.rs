@@ -3,13 +3,14 @@
 use crate::batch::Batch;
 use crate::cache::{Cache, CacheSpec};
 use candle_core::{Device, Result, Tensor, Var};
+use retort_kernels::{Value, linear};
 
 /// A causal language model: weights only; cache, positions and randomness are arguments.
 pub trait Decoder: Send + Sync {
     /// Final hidden states [n, d] of all rows of `batch`, after the last norm.
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor>;
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value>;
     /// The output head [v, d]: logits are `hidden head^T`.
-    fn head(&self) -> &Tensor;
+    fn head(&self) -> &Value;
     fn cache_spec(&self) -> CacheSpec;
     /// The longest sequence the model was made for.
     fn context_length(&self) -> usize;
@@ -17,14 +18,14 @@ pub trait Decoder: Send + Sync {
 
     /// Logits [n, v] of all rows.
     fn logits(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
-        retort_kernels::linear(&self.hidden(batch, cache)?, self.head())
+        Ok(linear(&self.hidden(batch, cache)?, self.head())?.into_tensor())
     }
 }
 
 /// A prediction further ahead than the next token (multi-token prediction).
 pub struct Ahead {
     /// Row i predicts the token `distance` places after row i.
-    pub hidden_nd: Tensor,
+    pub hidden_nd: Value,
     pub distance: usize,
     /// Factor of this prediction's cross-entropy in the loss.
     pub weight: f64,
@@ -33,15 +34,15 @@ pub struct Ahead {
 /// What a model gives its trainer for one batch.
 pub struct TrainOutput {
     /// Final hidden states; row i predicts the token after row i.
-    pub hidden_nd: Tensor,
-    pub head_vd: Tensor,
+    pub hidden_nd: Value,
+    pub head_vd: Value,
     pub ahead: Vec<Ahead>,
     /// Further terms of the loss, already weighted, with a name for the log.
-    pub regularisers: Vec<(&'static str, Tensor)>,
+    pub regularisers: Vec<(&'static str, Value)>,
 }
 
 /// A model whose parameters can be fitted.
-pub trait Trainable {
+pub trait Trainable: Sync {
     /// The same weights, to run instead of to fit.
     fn decoder(&self) -> &dyn Decoder;
     /// Parameters by the name under which the model holds them, in a fixed order.
@@ -61,10 +62,10 @@ pub trait Trainable {
 }
 
 impl Decoder for Box<dyn Decoder> {
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
         self.as_ref().hidden(batch, cache)
     }
-    fn head(&self) -> &Tensor {
+    fn head(&self) -> &Value {
         self.as_ref().head()
     }
     fn cache_spec(&self) -> CacheSpec {

@@ -11,7 +11,6 @@ use crate::decoder::Decoder;
 use crate::generate::{Completion, FinishReason, Generate, GenerateError, Jobs, Request};
 use crate::tokenizer::Tokenizer;
 use crate::{Error, sampling::Sampling};
-use candle_core::Tensor;
 use retort_kernels::{gather_rows, linear};
 
 /// A model with everything that turns chats into completions.
@@ -67,8 +66,8 @@ impl<D: Decoder> Engine<D> {
     /// The next token's logits for every sequence of `batch`, one vector each.
     fn step(&self, batch: &Batch, cache: &Cache) -> Result<Vec<Vec<f32>>, Error> {
         let hidden = self.decoder.hidden(batch, Some(cache))?;
-        let last: Tensor = gather_rows(&hidden, &batch.last_rows())?;
-        Ok(linear(&last, self.decoder.head())?.to_vec2()?)
+        let last = gather_rows(&hidden, &batch.last_rows())?;
+        Ok(linear(&last, self.decoder.head())?.tensor().to_vec2()?)
     }
 
     fn finish(&self, sequence: &Sequence) -> Option<FinishReason> {

@@ -8,6 +8,7 @@ use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use retort_kernels::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -83,6 +84,11 @@ impl SimpleBackend for Training {
     fn contains_tensor(&self, name: &str) -> bool {
         self.source.contains_tensor(name)
     }
+}
+
+/// The weight `name`, of a given shape, ready to compute with; a parameter where the model is built to be trained.
+pub fn weight(vb: &VarBuilder, shape: impl Into<Shape>, name: &str, init: Init) -> Result<Value> {
+    Value::new(&vb.get_with_hints(shape.into(), name, init)?)
 }
 
 /// Builds a model with fixed weights.

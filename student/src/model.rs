@@ -3,13 +3,13 @@
 use crate::config::Config;
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
-use retort_kernels as kernels;
-use retort_kernels::RopeLayout;
+use retort_kernels::{self as kernels, RopeLayout, Value};
 use retort_model::batch::{Batch, CacheView};
 use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
+use retort_model::params::weight;
 
 struct Attention {
     q_proj: Linear,
@@ -47,9 +47,9 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<Tensor> {
-        let n = x_nd.dim(0)?;
-        let rotate = |x: Tensor| kernels::rope(&x, &context.cos, &context.sin, RopeLayout::HalfSplit);
+    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
+        let n = context.batch.len();
+        let rotate = |x: Value| kernels::rope(&x, &context.cos, &context.sin, RopeLayout::HalfSplit);
         let q_nhc = rotate(self.q_proj.forward(x_nd)?.reshape((n, self.h, self.c))?)?;
         let k_ngc = rotate(self.k_proj.forward(x_nd)?.reshape((n, self.g, self.c))?)?;
         let v_ngc = self.v_proj.forward(x_nd)?.reshape((n, self.g, self.c))?;
@@ -58,12 +58,19 @@ impl Attention {
         let heads = match &context.cache {
             None => kernels::causal_attention(&q_nhc, &k_ngc, &v_ngc, offsets, scale)?,
             Some(view) => {
-                let keys = view.store(layer, 0, &k_ngc)?;
-                let values = view.store(layer, 1, &v_ngc)?;
+                let keys = view.store(layer, 0, k_ngc.tensor())?;
+                let values = view.store(layer, 1, v_ngc.tensor())?;
                 if view.is_fresh() {
                     kernels::causal_attention(&q_nhc, &k_ngc, &v_ngc, offsets, scale)?
                 } else {
-                    kernels::cached_attention(&q_nhc, keys, values, self.c, view.rows(), scale)?
+                    Value::constant(&kernels::cached_attention(
+                        q_nhc.tensor(),
+                        keys,
+                        values,
+                        self.c,
+                        view.rows(),
+                        scale,
+                    )?)?
                 }
             }
         };
@@ -92,20 +99,20 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<Tensor> {
-        let x_nd = (x_nd + self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
+    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
+        let x_nd = kernels::add(x_nd, &self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
         let inner = self.post_attention_layernorm.forward(&x_nd)?;
-        x_nd + self.mlp.forward(&inner)?
+        kernels::add(&x_nd, &self.mlp.forward(&inner)?)
     }
 }
 
 /// A Llama- or Qwen2-style decoder. Holds weights only.
 pub struct Dense {
     config: Config,
-    embed_tokens: Tensor,
+    embed_tokens: Value,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    lm_head: Tensor,
+    lm_head: Value,
     rope: Rope,
     device: Device,
 }
@@ -115,14 +122,14 @@ impl Dense {
     pub fn new(config: Config, vb: VarBuilder) -> Result<Self> {
         let (d, v, stdev) = (config.hidden_size, config.vocab_size, config.initializer_range);
         let model = vb.pp("model");
-        let embed_tokens = model.get_with_hints((v, d), "embed_tokens.weight", normal(stdev))?;
+        let embed_tokens = weight(&model, (v, d), "embed_tokens.weight", normal(stdev))?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| Layer::new(&config, model.pp("layers").pp(layer)))
             .collect::<Result<_>>()?;
         let lm_head = if config.tie_word_embeddings {
             embed_tokens.clone()
         } else {
-            vb.get_with_hints((v, d), "lm_head.weight", normal(stdev))?
+            weight(&vb, (v, d), "lm_head.weight", normal(stdev))?
         };
         Ok(Self {
             embed_tokens,
@@ -141,7 +148,7 @@ impl Dense {
 }
 
 impl Decoder for Dense {
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
         let (cos, sin) = self.rope.tables(&batch.positions, &self.device)?;
         let context = Context { batch, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) };
         let mut x_nd = kernels::gather_rows(&self.embed_tokens, &batch.tokens)?;
@@ -151,7 +158,7 @@ impl Decoder for Dense {
         self.norm.forward(&x_nd)
     }
 
-    fn head(&self) -> &Tensor {
+    fn head(&self) -> &Value {
         &self.lm_head
     }
 

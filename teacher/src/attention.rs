@@ -9,10 +9,10 @@
 use crate::config::Config;
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
-use retort_kernels as kernels;
-use retort_kernels::RopeLayout;
+use retort_kernels::{self as kernels, RopeLayout, Value};
 use retort_model::batch::CacheView;
 use retort_model::layers::{Linear, RmsNorm, normal};
+use retort_model::params::weight;
 use std::sync::Arc;
 
 /// What the attention of every layer needs to know about a batch.
@@ -35,7 +35,7 @@ pub struct Attention {
     kv_a_proj_with_mqa: Linear,
     kv_a_layernorm: RmsNorm,
     /// [h (nope + cv), r]: for each head the rows of W_UK, then those of W_UV.
-    kv_b_proj: Tensor,
+    kv_b_proj: Value,
     o_proj: Linear,
     h: usize,
     nope: usize,
@@ -65,7 +65,7 @@ impl Attention {
             query,
             kv_a_proj_with_mqa: Linear::new(d, r + p, stdev, vb.pp("kv_a_proj_with_mqa"))?,
             kv_a_layernorm: RmsNorm::new(r, LATENT_EPS, vb.pp("kv_a_layernorm"))?,
-            kv_b_proj: vb.get_with_hints((h * (nope + cv), r), "kv_b_proj.weight", normal(stdev))?,
+            kv_b_proj: weight(&vb, (h * (nope + cv), r), "kv_b_proj.weight", normal(stdev))?,
             o_proj: Linear::new(h * cv, d, stdev_out, vb.pp("o_proj"))?,
             h,
             nope,
@@ -77,9 +77,9 @@ impl Attention {
     }
 
     /// [n, d] to [n, d]; `layer` picks the cache's tensor.
-    pub fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<Tensor> {
-        let n = x_nd.dim(0)?;
-        let rotate = |x: &Tensor| kernels::rope(x, &context.cos, &context.sin, RopeLayout::Interleaved);
+    pub fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
+        let n = x_nd.dims()[0];
+        let rotate = |x: &Value| kernels::rope(x, &context.cos, &context.sin, RopeLayout::Interleaved);
 
         let q = match &self.query {
             Query::Full(q_proj) => q_proj.forward(x_nd)?,
@@ -88,18 +88,18 @@ impl Attention {
         let q_nhc = rotate(&q.reshape((n, self.h, self.nope + self.p))?)?;
 
         let kv = self.kv_a_proj_with_mqa.forward(x_nd)?;
-        let latent_nr = self.kv_a_layernorm.forward(&kv.narrow(1, 0, self.r)?)?;
-        let k_pe = rotate(&kv.narrow(1, self.r, self.p)?.reshape((n, 1, self.p))?)?;
+        let latent_nr = self.kv_a_layernorm.forward(&kernels::columns(&kv, 0..self.r)?)?;
+        let k_pe = rotate(&kernels::columns(&kv, self.r..self.r + self.p)?.reshape((n, 1, self.p))?)?;
 
         let heads_nhv = match &context.cache {
             None => self.expanded(&q_nhc, &latent_nr, &k_pe, context)?,
             Some(view) => {
-                let kept = Tensor::cat(&[latent_nr.unsqueeze(1)?, k_pe.clone()], 2)?;
+                let kept = Tensor::cat(&[&latent_nr.tensor().unsqueeze(1)?, k_pe.tensor()], 2)?;
                 let cache = view.store(layer, 0, &kept)?;
                 if view.is_fresh() {
                     self.expanded(&q_nhc, &latent_nr, &k_pe, context)?
                 } else {
-                    self.absorbed(&q_nhc, cache, view)?
+                    Value::constant(&self.absorbed(q_nhc.tensor(), cache, view)?)?
                 }
             }
         };
@@ -107,18 +107,18 @@ impl Attention {
     }
 
     /// Keys and values multiplied out of the batch's own latents.
-    fn expanded(&self, q_nhc: &Tensor, latent_nr: &Tensor, k_pe: &Tensor, context: &Context) -> Result<Tensor> {
-        let n = latent_nr.dim(0)?;
+    fn expanded(&self, q_nhc: &Value, latent_nr: &Value, k_pe: &Value, context: &Context) -> Result<Value> {
+        let n = latent_nr.dims()[0];
         let kv = kernels::linear(latent_nr, &self.kv_b_proj)?.reshape((n, self.h, self.nope + self.cv))?;
         let k_nhc = kernels::join_keys(&kv, k_pe, self.nope)?;
-        let v_nhv = kernels::last_columns(&kv, self.nope)?;
+        let v_nhv = kernels::columns(&kv, self.nope..self.nope + self.cv)?;
         kernels::causal_attention(q_nhc, &k_nhc, &v_nhv, context.offsets, self.scale)
     }
 
     /// Attention over cached latents.
     fn absorbed(&self, q_nhc: &Tensor, cache: &Tensor, view: &CacheView) -> Result<Tensor> {
         let (q_nope, q_pe) = (q_nhc.narrow(2, 0, self.nope)?, q_nhc.narrow(2, self.nope, self.p)?);
-        let per_head = self.kv_b_proj.reshape((self.h, self.nope + self.cv, self.r))?;
+        let per_head = self.kv_b_proj.tensor().reshape((self.h, self.nope + self.cv, self.r))?;
         let (w_uk, w_uv) = (per_head.narrow(1, 0, self.nope)?, per_head.narrow(1, self.nope, self.cv)?);
         // [h, n, nope] x [h, nope, r] -> [h, n, r]
         let q_latent = q_nope.transpose(0, 1)?.contiguous()?.matmul(&w_uk)?.transpose(0, 1)?;

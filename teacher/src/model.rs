@@ -6,12 +6,13 @@ use crate::moe::Moe;
 use crate::router::Routing;
 use candle_core::{Device, Result, Tensor};
 use candle_nn::VarBuilder;
-use retort_kernels as kernels;
+use retort_kernels::{self as kernels, Value};
 use retort_model::batch::{Batch, CacheView};
 use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
+use retort_model::params::weight;
 
 enum FeedForward {
     Dense(Mlp),
@@ -44,8 +45,8 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x_nd: &Tensor, layer: usize, context: &Context) -> Result<(Tensor, Option<Routing>)> {
-        let x_nd = (x_nd + self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
+    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<(Value, Option<Routing>)> {
+        let x_nd = kernels::add(x_nd, &self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
         let inner = self.post_attention_layernorm.forward(&x_nd)?;
         let (y, routing) = match &self.mlp {
             FeedForward::Dense(mlp) => (mlp.forward(&inner)?, None),
@@ -54,7 +55,7 @@ impl Layer {
                 (y, Some(routing))
             }
         };
-        Ok(((x_nd + y)?, routing))
+        Ok((kernels::add(&x_nd, &y)?, routing))
     }
 }
 
@@ -85,7 +86,7 @@ impl Mtp {
 
 /// Hidden states of one pass and where its rows were routed.
 pub(crate) struct Pass {
-    pub hidden_nd: Tensor,
+    pub hidden_nd: Value,
     /// By the index of the expert layer.
     pub routings: Vec<(usize, Routing)>,
 }
@@ -93,10 +94,10 @@ pub(crate) struct Pass {
 /// A DeepSeek-V3-style model. Holds weights only.
 pub struct DeepSeek {
     config: Config,
-    embed_tokens: Tensor,
+    embed_tokens: Value,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    lm_head: Tensor,
+    lm_head: Value,
     mtp: Option<Mtp>,
     rope: Rope,
     device: Device,
@@ -107,14 +108,14 @@ impl DeepSeek {
     pub fn new(config: Config, vb: VarBuilder) -> Result<Self> {
         let (d, v, stdev) = (config.hidden_size, config.vocab_size, config.initializer_range);
         let model = vb.pp("model");
-        let embed_tokens = model.get_with_hints((v, d), "embed_tokens.weight", normal(stdev))?;
+        let embed_tokens = weight(&model, (v, d), "embed_tokens.weight", normal(stdev))?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| Layer::new(&config, config.is_moe(layer), model.pp("layers").pp(layer)))
             .collect::<Result<_>>()?;
         let lm_head = if config.tie_word_embeddings {
             embed_tokens.clone()
         } else {
-            vb.get_with_hints((v, d), "lm_head.weight", normal(stdev))?
+            weight(&vb, (v, d), "lm_head.weight", normal(stdev))?
         };
         let mtp = match config.num_nextn_predict_layers {
             0 => None,
@@ -157,11 +158,11 @@ impl DeepSeek {
     ///
     /// `hidden_nd` are the main model's final hidden states. The last row of a sequence has no following token; it gets
     /// a stand-in and predicts nothing.
-    pub(crate) fn predict_ahead(&self, batch: &Batch, hidden_nd: &Tensor) -> Result<Option<Pass>> {
+    pub(crate) fn predict_ahead(&self, batch: &Batch, hidden_nd: &Value) -> Result<Option<Pass>> {
         let Some(mtp) = &self.mtp else { return Ok(None) };
         let following: Vec<u32> = batch.following(1).iter().map(|token| token.unwrap_or(0)).collect();
         let embedded = kernels::gather_rows(&self.embed_tokens, &following)?;
-        let both = Tensor::cat(&[mtp.enorm.forward(&embedded)?, mtp.hnorm.forward(hidden_nd)?], 1)?;
+        let both = kernels::join_columns(&mtp.enorm.forward(&embedded)?, &mtp.hnorm.forward(hidden_nd)?)?;
         let context = self.context(batch, None)?;
         let index = self.layers.len();
         let (y, routing) = mtp.layer.forward(&mtp.eh_proj.forward(&both)?, index, &context)?;
@@ -173,16 +174,16 @@ impl DeepSeek {
     pub fn ahead_logits(&self, batch: &Batch) -> Result<Option<Tensor>> {
         let main = self.pass(batch, None)?;
         let ahead = self.predict_ahead(batch, &main.hidden_nd)?;
-        ahead.map(|ahead| kernels::linear(&ahead.hidden_nd, &self.lm_head)).transpose()
+        ahead.map(|ahead| Ok(kernels::linear(&ahead.hidden_nd, &self.lm_head)?.into_tensor())).transpose()
     }
 }
 
 impl Decoder for DeepSeek {
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
         Ok(self.pass(batch, cache)?.hidden_nd)
     }
 
-    fn head(&self) -> &Tensor {
+    fn head(&self) -> &Value {
         &self.lm_head
     }
 

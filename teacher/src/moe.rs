@@ -5,17 +5,18 @@
 
 use crate::config::Config;
 use crate::router::{Router, Routing};
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
-use retort_kernels as kernels;
+use retort_kernels::{self as kernels, Value};
 use retort_model::layers::{Mlp, normal};
+use retort_model::params::weight;
 
 pub struct Moe {
     gate: Router,
     /// [e, 2f, d]: for each expert the rows of `gate_proj`, then those of `up_proj`.
-    gate_up_proj: Tensor,
+    gate_up_proj: Value,
     /// [e, d, f]
-    down_proj: Tensor,
+    down_proj: Value,
     shared_experts: Option<Mlp>,
 }
 
@@ -30,21 +31,21 @@ impl Moe {
         };
         Ok(Self {
             gate: Router::new(config, vb.pp("gate"))?,
-            gate_up_proj: experts.get_with_hints((e, 2 * f, d), "gate_up_proj", normal(stdev))?,
-            down_proj: experts.get_with_hints((e, d, f), "down_proj", normal(stdev_out))?,
+            gate_up_proj: weight(&experts, (e, 2 * f, d), "gate_up_proj", normal(stdev))?,
+            down_proj: weight(&experts, (e, d, f), "down_proj", normal(stdev_out))?,
             shared_experts,
         })
     }
 
     /// [n, d] to [n, d], with the routing for the balance loss.
-    pub fn forward(&self, x_nd: &Tensor) -> Result<(Tensor, Routing)> {
+    pub fn forward(&self, x_nd: &Value) -> Result<(Value, Routing)> {
         let routing = self.gate.route(x_nd)?;
         let rows = kernels::gather_rows(x_nd, &routing.rows)?;
         let hidden = kernels::swiglu_halves(&kernels::grouped_linear(&rows, &self.gate_up_proj, &routing.offsets)?)?;
         let out = kernels::grouped_linear(&hidden, &self.down_proj, &routing.offsets)?;
-        let routed = kernels::scatter_rows_weighted(&out, &routing.weights, &routing.rows, x_nd.dim(0)?)?;
+        let routed = kernels::scatter_rows_weighted(&out, &routing.weights, &routing.rows, x_nd.dims()[0])?;
         let y = match &self.shared_experts {
-            Some(shared) => (routed + shared.forward(x_nd)?)?,
+            Some(shared) => kernels::add(&routed, &shared.forward(x_nd)?)?,
             None => routed,
         };
         Ok((y, routing))

@@ -7,12 +7,13 @@
 use crate::config::Config;
 use candle_core::{Result, Tensor};
 use candle_nn::{Init, VarBuilder};
-use retort_kernels as kernels;
+use retort_kernels::{Value, lift, linear};
 use retort_model::layers::normal;
+use retort_model::params::weight;
 use std::sync::Arc;
 
 pub struct Router {
-    weight_ed: Tensor,
+    weight_ed: Value,
     bias_e: Tensor,
     experts: usize,
     top_k: usize,
@@ -29,16 +30,16 @@ pub struct Routing {
     /// Pairs of expert e are `offsets[e]..offsets[e + 1]`.
     pub offsets: Arc<[usize]>,
     /// Weight of each pair, in the same order; carries the gradient to the router.
-    pub weights: Tensor,
+    pub weights: Value,
     /// Sigmoid scores [n, e], for the balance loss.
-    pub scores_ne: Tensor,
+    pub scores_ne: Value,
 }
 
 impl Router {
     pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         let (e, d) = (config.n_routed_experts, config.hidden_size);
         Ok(Self {
-            weight_ed: vb.get_with_hints((e, d), "weight", normal(config.initializer_range))?,
+            weight_ed: weight(&vb, (e, d), "weight", normal(config.initializer_range))?,
             bias_e: vb.get_with_hints(e, "e_score_correction_bias", Init::Const(0.0))?,
             experts: e,
             top_k: config.num_experts_per_tok,
@@ -49,19 +50,12 @@ impl Router {
         })
     }
 
-    pub fn route(&self, x_nd: &Tensor) -> Result<Routing> {
-        let (n, k) = (x_nd.dim(0)?, self.top_k);
-        let scores_ne = candle_nn::ops::sigmoid(&kernels::linear(x_nd, &self.weight_ed)?)?;
+    pub fn route(&self, x_nd: &Value) -> Result<Routing> {
+        let (n, k) = (x_nd.dims()[0], self.top_k);
+        let scores_ne = lift([&linear(x_nd, &self.weight_ed)?], |[x]| candle_nn::ops::sigmoid(x))?;
         let bias: Vec<f32> = self.bias_e.to_vec1()?;
-        let scores: Vec<f32> = scores_ne.flatten_all()?.to_vec1()?;
+        let scores: Vec<f32> = scores_ne.tensor().flatten_all()?.to_vec1()?;
         let chosen_nk: Vec<u32> = scores.chunks(self.experts).flat_map(|row| self.select(row, &bias)).collect();
-
-        let chosen = Tensor::from_vec(chosen_nk.clone(), (n, k), x_nd.device())?;
-        let mut weights_nk = scores_ne.gather(&chosen, 1)?;
-        if self.normalise {
-            weights_nk = weights_nk.broadcast_div(&(weights_nk.sum_keepdim(1)? + 1e-20)?)?;
-        }
-        let weights_nk = (weights_nk * self.scaling)?;
 
         // A counting sort by expert keeps the rows of an expert in their order.
         let mut counts = vec![0; self.experts + 1];
@@ -76,9 +70,23 @@ impl Router {
             pairs[*place] = pair as u32;
             *place += 1;
         }
-        let weights = kernels::gather_rows(&weights_nk.reshape((n * k, 1))?, &pairs)?.squeeze(1)?;
         let rows = pairs.iter().map(|pair| pair / k as u32).collect();
+
+        let device = x_nd.tensor().device();
+        let chosen = Tensor::from_vec(chosen_nk, (n, k), device)?;
+        let pairs = Tensor::from_vec(pairs, n * k, device)?;
+        let weights =
+            lift([&scores_ne], |[scores]| self.weights(scores, &chosen)?.flatten_all()?.index_select(&pairs, 0))?;
         Ok(Routing { rows, offsets, weights, scores_ne })
+    }
+
+    /// The weights [n, k] of the chosen experts.
+    fn weights(&self, scores_ne: &Tensor, chosen_nk: &Tensor) -> Result<Tensor> {
+        let weights_nk = scores_ne.gather(chosen_nk, 1)?;
+        if self.normalise {
+            return weights_nk.broadcast_div(&(weights_nk.sum_keepdim(1)? + 1e-20)?)? * self.scaling;
+        }
+        weights_nk * self.scaling
     }
 
     /// The experts of one row, best first; ties go to the lower index.

@@ -9,6 +9,7 @@ use crate::model::{DeepSeek, Pass};
 use crate::router::Routing;
 use crate::weights::published;
 use candle_core::{Device, Result, Tensor, Var};
+use retort_kernels::{Value, add, lift, scale};
 use retort_model::batch::Batch;
 use retort_model::decoder::{Ahead, Decoder, TrainOutput, Trainable};
 use retort_model::params::{Source, trainable};
@@ -81,11 +82,11 @@ impl Trainee {
     }
 
     /// The sequence-wise balance loss of all expert layers of a pass, averaged over sequences, before alpha.
-    fn balance_loss(&self, batch: &Batch, routings: &[(usize, Routing)]) -> Result<Option<Tensor>> {
+    fn balance_loss(&self, batch: &Batch, routings: &[(usize, Routing)]) -> Result<Option<Value>> {
         let config = self.model.config();
         let (e, k) = (config.n_routed_experts, config.num_experts_per_tok);
         let spans: Vec<_> = batch.offsets.windows(2).filter(|span| span[1] > span[0]).collect();
-        let mut total: Option<Tensor> = None;
+        let mut total: Option<Value> = None;
         for (_, routing) in routings {
             // Which expert took which row: f_e counts, one row of the factor table per token.
             let mut taken = vec![0f32; batch.len() * e];
@@ -104,12 +105,13 @@ impl Trainee {
                 }
             }
             let factor_ne = Tensor::from_vec(factor_ne, (batch.len(), e), self.model.device())?;
-            let scores = &routing.scores_ne;
-            let normalised = scores.broadcast_div(&(scores.sum_keepdim(1)? + 1e-20)?)?;
-            let loss = ((normalised * factor_ne)?.sum_all()? / spans.len() as f64)?;
+            let loss = lift([&routing.scores_ne], |[scores]| {
+                let normalised = scores.broadcast_div(&(scores.sum_keepdim(1)? + 1e-20)?)?;
+                (normalised * &factor_ne)?.sum_all()? / spans.len() as f64
+            })?;
             total = Some(match total {
                 None => loss,
-                Some(sum) => (sum + loss)?,
+                Some(sum) => add(&sum, &loss)?,
             });
         }
         Ok(total)
@@ -143,7 +145,7 @@ impl Trainable for Trainee {
         if self.settings.balance_weight > 0.0
             && let Some(loss) = self.balance_loss(batch, &routings)?
         {
-            regularisers.push(("balance", (loss * self.settings.balance_weight)?));
+            regularisers.push(("balance", scale(&loss, self.settings.balance_weight)?));
         }
         Ok(TrainOutput { hidden_nd, head_vd: self.model.head().clone(), ahead, regularisers })
     }

@@ -1,8 +1,9 @@
 //! The gated feed-forward block: down(silu(gate(x)) * up(x)).
 
 use super::Linear;
-use candle_core::{Result, Tensor};
+use candle_core::Result;
 use candle_nn::VarBuilder;
+use retort_kernels::{Value, swiglu};
 
 pub struct Mlp {
     gate_proj: Linear,
@@ -21,8 +22,8 @@ impl Mlp {
     }
 
     /// [n, d] to [n, d].
-    pub fn forward(&self, x_nd: &Tensor) -> Result<Tensor> {
-        let inner = retort_kernels::swiglu(&self.gate_proj.forward(x_nd)?, &self.up_proj.forward(x_nd)?)?;
+    pub fn forward(&self, x_nd: &Value) -> Result<Value> {
+        let inner = swiglu(&self.gate_proj.forward(x_nd)?, &self.up_proj.forward(x_nd)?)?;
         self.down_proj.forward(&inner)
     }
 }

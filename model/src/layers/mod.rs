@@ -7,9 +7,10 @@ pub mod rope;
 pub use mlp::Mlp;
 pub use norm::RmsNorm;
 
-use candle_core::{Result, Tensor};
+use crate::params::weight;
+use candle_core::Result;
 use candle_nn::{Init, VarBuilder};
-use retort_kernels as kernels;
+use retort_kernels::{self as kernels, Value};
 
 /// How projection weights start: the deviation that DeepSeek-V3 used scaled to small widths is set by the recipe.
 pub fn normal(stdev: f64) -> Init {
@@ -18,31 +19,27 @@ pub fn normal(stdev: f64) -> Init {
 
 /// y = x W^T (+ b).
 pub struct Linear {
-    weight_oi: Tensor,
-    bias_o: Option<Tensor>,
+    weight_oi: Value,
+    bias_o: Option<Value>,
 }
 
 impl Linear {
     /// A layer without bias.
     pub fn new(i: usize, o: usize, stdev: f64, vb: VarBuilder) -> Result<Self> {
-        Ok(Self { weight_oi: vb.get_with_hints((o, i), "weight", normal(stdev))?, bias_o: None })
+        Ok(Self { weight_oi: weight(&vb, (o, i), "weight", normal(stdev))?, bias_o: None })
     }
 
     /// A layer with bias.
     pub fn with_bias(i: usize, o: usize, stdev: f64, vb: VarBuilder) -> Result<Self> {
-        let bias_o = Some(vb.get_with_hints(o, "bias", Init::Const(0.0))?);
+        let bias_o = Some(weight(&vb, o, "bias", Init::Const(0.0))?);
         Ok(Self { bias_o, ..Self::new(i, o, stdev, vb)? })
     }
 
-    pub fn weight(&self) -> &Tensor {
-        &self.weight_oi
-    }
-
     /// [.., i] to [.., o].
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Value) -> Result<Value> {
         let y = kernels::linear(x, &self.weight_oi)?;
         match &self.bias_o {
-            Some(bias) => y.broadcast_add(bias),
+            Some(bias) => kernels::add_bias(&y, bias),
             None => Ok(y),
         }
     }

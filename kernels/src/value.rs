@@ -1,0 +1,251 @@
+//! Tensors that remember how they were made: reverse-mode differentiation over the operations of this crate.
+//!
+//! candle can differentiate too, but its backward pass fills a tensor of zeros for every edge of the graph and adds to
+//! it, keeps all activations until the end, computes gradients of frozen weights, and lets some operations drop the
+//! gradient without a word (candle-core 0.11.1, `backprop.rs`). A [`Value`] comes only from an operation that says how
+//! its gradient flows; one gradient is passed on as it is, several are added in one pass, and what a node kept is freed
+//! as soon as it is done.
+
+use crate::cpu;
+use candle_core::{Result, Shape, Tensor, TensorId, Var, bail};
+use rayon::prelude::*;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// A contiguous tensor and, where a parameter went into it, the operation it came from.
+#[derive(Clone)]
+pub struct Value {
+    tensor: Tensor,
+    origin: Option<Arc<Origin>>,
+}
+
+/// A node of the graph. Its depth is greater than that of all its inputs.
+struct Origin {
+    depth: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    Parameter(TensorId),
+    Operation { inputs: Vec<Option<Arc<Origin>>>, backward: Backward },
+}
+
+/// From the gradient of an operation's output to those of its inputs.
+type Backward = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+
+impl Value {
+    /// A leaf: a parameter if `tensor` is a candle variable, a constant otherwise.
+    pub fn new(tensor: &Tensor) -> Result<Self> {
+        if tensor.is_variable() {
+            let origin = Origin { depth: 0, kind: Kind::Parameter(tensor.id()) };
+            return Ok(Self { tensor: tensor.clone(), origin: Some(Arc::new(origin)) });
+        }
+        if tensor.track_op() {
+            bail!("a tensor that candle derived from a variable would lose its gradient here");
+        }
+        Self::constant(tensor)
+    }
+
+    /// A leaf that no gradient is wanted for.
+    pub fn constant(tensor: &Tensor) -> Result<Self> {
+        Ok(Self { tensor: tensor.detach().contiguous()?, origin: None })
+    }
+
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+
+    pub fn into_tensor(self) -> Tensor {
+        self.tensor
+    }
+
+    pub fn dims(&self) -> &[usize] {
+        self.tensor.dims()
+    }
+
+    /// The same numbers in another shape.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        let before = self.tensor.shape().clone();
+        Self::record(self.tensor.reshape(shape.into())?, [self], move |dy, _| Ok([Some(dy.reshape(&before)?)]))
+    }
+
+    /// Whether a gradient flows through this value.
+    pub fn is_tracked(&self) -> bool {
+        self.origin.is_some()
+    }
+
+    /// The number in a scalar.
+    pub fn to_scalar(&self) -> Result<f64> {
+        self.tensor.to_dtype(candle_core::DType::F64)?.to_scalar()
+    }
+
+    /// The outcome of an operation on `inputs`. `backward` gets the output's gradient and which inputs want theirs.
+    pub(crate) fn record<const N: usize>(
+        output: Tensor,
+        inputs: [&Value; N],
+        backward: impl Fn(&Tensor, [bool; N]) -> Result<[Option<Tensor>; N]> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let tensor = output.contiguous()?;
+        let Some(deepest) = inputs.iter().filter_map(|input| input.origin.as_ref()).map(|origin| origin.depth).max()
+        else {
+            return Ok(Self { tensor, origin: None });
+        };
+        let wanted = inputs.map(Value::is_tracked);
+        let kind = Kind::Operation {
+            inputs: inputs.map(|input| input.origin.clone()).into(),
+            backward: Box::new(move |gradient| Ok(backward(gradient, wanted)?.into())),
+        };
+        Ok(Self { tensor, origin: Some(Arc::new(Origin { depth: deepest + 1, kind })) })
+    }
+
+    /// Gradients of a scalar with respect to every parameter that went into it.
+    pub fn backward(self) -> Result<Gradients> {
+        if self.tensor.elem_count() != 1 {
+            bail!("backward starts at a scalar, not at {:?}", self.tensor.shape());
+        }
+        let one = self.tensor.ones_like()?;
+        self.backward_from(one)
+    }
+
+    /// The same for any value, given its own gradient.
+    pub(crate) fn backward_from(self, gradient: Tensor) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        let Some(root) = self.origin else { return Ok(gradients) };
+        // The output itself is not needed on the way back.
+        drop(self.tensor);
+        let mut pending = HashMap::from([(Arc::as_ptr(&root), vec![gradient])]);
+        for node in reachable(root) {
+            let Some(parts) = pending.remove(&Arc::as_ptr(&node)) else { continue };
+            let gradient = sum(parts)?;
+            match &node.kind {
+                Kind::Parameter(id) => {
+                    gradients.0.insert(*id, gradient);
+                }
+                Kind::Operation { inputs, backward } => {
+                    for (input, gradient) in inputs.iter().zip(backward(&gradient)?) {
+                        if let (Some(input), Some(gradient)) = (input, gradient) {
+                            pending.entry(Arc::as_ptr(input)).or_default().push(gradient);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(gradients)
+    }
+}
+
+/// All nodes behind `root`, each after everything that was made from it; the order is the same in every run.
+fn reachable(root: Arc<Origin>) -> impl Iterator<Item = Arc<Origin>> {
+    let mut seen = HashSet::from([Arc::as_ptr(&root)]);
+    let mut nodes = Vec::new();
+    let mut open = vec![root];
+    while let Some(node) = open.pop() {
+        if let Kind::Operation { inputs, .. } = &node.kind {
+            open.extend(inputs.iter().flatten().filter(|input| seen.insert(Arc::as_ptr(input))).cloned());
+        }
+        nodes.push(node);
+    }
+    nodes.sort_by_key(|node| Reverse(node.depth));
+    nodes.into_iter()
+}
+
+/// Sum of gradients of one parameter or node, in their order.
+pub fn sum(parts: Vec<Tensor>) -> Result<Tensor> {
+    let parts: Vec<Tensor> = parts.iter().map(Tensor::contiguous).collect::<Result<_>>()?;
+    let Some(first) = parts.first() else { bail!("a sum of no tensors") };
+    if parts.len() == 1 {
+        return Ok(first.clone());
+    }
+    if !cpu::fast(&parts.iter().collect::<Vec<_>>()) {
+        return parts[1..].iter().try_fold(first.clone(), |sum, part| sum + part);
+    }
+    let mut total = cpu::data(first)?.to_vec();
+    for part in &parts[1..] {
+        let part = cpu::data(part)?;
+        total.par_chunks_mut(SPAN).zip(part.par_chunks(SPAN)).for_each(|(total, part)| {
+            total.iter_mut().zip(part).for_each(|(total, x)| *total += x);
+        });
+    }
+    cpu::tensor(total, first)
+}
+
+/// Elements per unit of parallel work of a plain sum.
+const SPAN: usize = 1 << 15;
+
+/// Gradients by parameter.
+#[derive(Default)]
+pub struct Gradients(HashMap<TensorId, Tensor>);
+
+impl Gradients {
+    /// The gradient of `parameter`, if it took part.
+    pub fn get(&self, parameter: &Var) -> Option<&Tensor> {
+        self.0.get(&parameter.as_tensor().id())
+    }
+
+    /// Takes the gradient of `parameter` out.
+    pub fn take(&mut self, parameter: &Var) -> Option<Tensor> {
+        self.0.remove(&parameter.as_tensor().id())
+    }
+}
+
+/// Any expression of candle's differentiable operations as one operation: candle's own backward pass runs inside it.
+///
+/// For small tensors, and for devices and dtypes without a kernel. `f` may only use operations that candle
+/// differentiates (see `.clippy.toml`).
+pub fn lift<const N: usize>(inputs: [&Value; N], f: impl FnOnce([&Tensor; N]) -> Result<Tensor>) -> Result<Value> {
+    if !inputs.iter().any(|input| input.is_tracked()) {
+        return Value::record(f(inputs.map(Value::tensor))?, inputs, |_, _| Ok([const { None }; N]));
+    }
+    let mut vars = Vec::with_capacity(N);
+    for input in inputs {
+        vars.push(Var::from_tensor(&input.tensor)?);
+    }
+    let vars: [Var; N] = vars.try_into().map_err(|_| candle_core::Error::msg("one variable for each input"))?;
+    let output = f(std::array::from_fn(|index| vars[index].as_tensor()))?;
+    Value::record(output.detach(), inputs, move |gradient, wanted| {
+        let mut store = output.mul(gradient)?.sum_all()?.backward()?;
+        Ok(std::array::from_fn(|index| store.remove(&vars[index]).filter(|_| wanted[index])))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{add, linear};
+    use candle_core::Device;
+
+    #[test]
+    fn a_value_used_twice_gets_both_gradients() -> Result<()> {
+        let x = Var::new(&[[2f32, 3.0]], &Device::Cpu)?;
+        let (value, w) = (Value::new(&x)?, Value::constant(&Tensor::new(&[[5f32, 7.0]], &Device::Cpu)?)?);
+        // x w^T + x x^T
+        let loss = add(&linear(&value, &w)?, &linear(&value, &value)?)?;
+        let gradients = loss.backward()?;
+        assert_eq!(gradients.get(&x).expect("a gradient").to_vec2::<f32>()?, [[9.0, 13.0]]);
+        Ok(())
+    }
+
+    #[test]
+    fn constants_and_their_products_keep_no_graph() -> Result<()> {
+        let x = Value::constant(&Tensor::new(&[[1f32]], &Device::Cpu)?)?;
+        assert!(!add(&x, &x)?.is_tracked());
+        Ok(())
+    }
+
+    #[test]
+    fn a_tensor_with_candle_history_is_refused() -> Result<()> {
+        let x = Var::new(&[1f32], &Device::Cpu)?;
+        assert!(Value::new(&(x.as_tensor() * 2.0)?).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn lifted_expressions_pass_gradients_on() -> Result<()> {
+        let x = Var::new(&[[3f32]], &Device::Cpu)?;
+        let squared = lift([&Value::new(&x)?], |[x]| x.sqr())?;
+        let gradients = linear(&squared, &squared)?.backward()?; // x^4
+        assert_eq!(gradients.get(&x).expect("a gradient").to_vec2::<f32>()?, [[108.0]]);
+        Ok(())
+    }
+}
