@@ -21,7 +21,8 @@ pub(crate) fn exp(x: f32) -> f32 {
     const LN2_LOW: f32 = -2.121_944_4e-4;
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding and subtracting it rounds to the nearest integer
     let inside = x.clamp(-87.0, 88.0);
-    let n = (inside * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let shifted = inside * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
     let r = inside - n * LN2_HIGH - n * LN2_LOW;
     let p = 1.987_569_1e-4;
     let p = p * r + 1.398_2e-3;
@@ -30,8 +31,10 @@ pub(crate) fn exp(x: f32) -> f32 {
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 5e-1;
     let p = p * r * r + r + 1.0;
-    // n is within [-126, 127] after the clamp, so the biased exponent is in range.
-    let scale = f32::from_bits(((n as i32 + 127) as u32) << 23);
+    // The low bits of `shifted` are n, within [-126, 127] after the clamp. No cast, no checked sum: either would keep the
+    // compiler from vectorising.
+    let biased = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    let scale = f32::from_bits(biased.wrapping_shl(23));
     // Below the smallest normal number the true value is as good as zero; a select, so the loop stays branch-free.
     if x < -87.0 { 0.0 } else { p * scale }
 }
