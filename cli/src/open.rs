@@ -9,6 +9,7 @@ use retort_model::decoder::Decoder;
 use retort_model::engine::Engine;
 use retort_model::folder::FolderFiles;
 use retort_model::params::{Source, frozen};
+use retort_model::workers::Workers;
 use retort_student::Dense;
 use retort_teacher::DeepSeek;
 use retort_teacher::weights::Published;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
-const SLOTS: usize = 64;
+const SLOTS: usize = 128;
 
 /// Which of the two embedded models `embedded` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +138,7 @@ impl ModelFiles {
             name: self.name.clone(),
             fingerprint: self.fingerprint()?,
             slots: SLOTS,
+            workers: Workers::for_model(self.parameters()?.total as usize)?,
         })
     }
 

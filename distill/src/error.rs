@@ -25,8 +25,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("worker threads could not be started: {0}")]
-    Threads(String),
     #[error(transparent)]
     Model(#[from] retort_model::Error),
     #[error("a tensor operation failed")]

@@ -1,22 +1,16 @@
 //! The gradients of one step: its micro-batches run side by side, one to a worker, and are summed in their order.
 //!
-//! A worker is a thread of its own: nothing inside a forward or backward pass waits for another core, which for small
-//! models is worth far more than splitting every matrix product. The sum's order is fixed, so the number of workers
-//! changes nothing in the result.
+//! The sum's order is fixed, so the number of workers changes nothing in the result.
 
 use crate::Error;
 use crate::data::{Example, micro_batches};
 use crate::objective::loss;
 use candle_core::Tensor;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use retort_model::decoder::Trainable;
+use retort_model::workers::Workers;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-
-/// Models with more parameters run one micro-batch at a time, on all cores: another copy of the gradients would cost
-/// more memory than it saves time.
-const SIDE_BY_SIDE_PARAMETERS: usize = 64_000_000;
 
 /// The outcome of forward and backward passes.
 #[derive(Default)]
@@ -45,61 +39,32 @@ impl Pass {
     }
 }
 
-/// The threads that work on a run.
-pub(crate) struct Workers {
-    /// One thread each; none where micro-batches go one at a time.
-    pools: Vec<ThreadPool>,
-}
-
-impl Workers {
-    /// Workers for `model`, as many as there are threads.
-    pub(crate) fn new(model: &dyn Trainable) -> Result<Self, Error> {
-        let parameters: usize = model.parameters().iter().map(|(_, var)| var.elem_count()).sum();
-        let count = if parameters > SIDE_BY_SIDE_PARAMETERS { 0 } else { rayon::current_num_threads() };
-        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| Error::Threads(e.to_string()));
-        Ok(Self { pools: (0..count).map(pool).collect::<Result<_, _>>()? })
+/// Loss and gradients of step `step` over `examples`, `budget` tokens at a time.
+pub(crate) fn pass(
+    model: &dyn Trainable,
+    workers: &Workers,
+    examples: &[Example],
+    budget: usize,
+    step: u64,
+) -> Result<Pass, Error> {
+    let targets: usize = examples.iter().map(Example::targets).sum();
+    if targets == 0 {
+        return Err(Error::EmptyStep { step });
     }
-
-    /// Loss and gradients of step `step` over `examples`, `budget` tokens at a time.
-    pub(crate) fn pass(
-        &self,
-        model: &dyn Trainable,
-        examples: &[Example],
-        budget: usize,
-        step: u64,
-    ) -> Result<Pass, Error> {
-        let targets: usize = examples.iter().map(Example::targets).sum();
-        if targets == 0 {
-            return Err(Error::EmptyStep { step });
+    let batches = micro_batches(examples, budget);
+    let next = AtomicUsize::new(0);
+    let sum = Mutex::new(OrderedSum::default());
+    let work = |_: &mut ()| -> Result<(), Error> {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(examples) = batches.get(index) else { return Ok(()) };
+            let part = micro_batch(model, examples, targets, batches.len())?;
+            sum.lock().unwrap_or_else(PoisonError::into_inner).add(index, part)?;
         }
-        let batches = micro_batches(examples, budget);
-        let one = |index: usize| micro_batch(model, batches[index], targets, batches.len());
-        if batches.len() == 1 || self.pools.len() < 2 {
-            let mut total = Pass::default();
-            (0..batches.len()).try_for_each(|index| total.add(one(index)?))?;
-            return Ok(total);
-        }
-        let next = AtomicUsize::new(0);
-        let sum = Mutex::new(OrderedSum::default());
-        let work = || -> Result<(), Error> {
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= batches.len() {
-                    return Ok(());
-                }
-                let part = one(index)?;
-                sum.lock().unwrap_or_else(PoisonError::into_inner).add(index, part)?;
-            }
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(work))).collect();
-            threads.into_iter().try_for_each(|thread| match thread.join() {
-                Ok(outcome) => outcome,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })?;
-        Ok(sum.into_inner().unwrap_or_else(PoisonError::into_inner).total)
-    }
+    };
+    let mut hands = vec![(); workers.count().min(batches.len())];
+    workers.map(&mut hands, work).into_iter().collect::<Result<(), _>>()?;
+    Ok(sum.into_inner().unwrap_or_else(PoisonError::into_inner).total)
 }
 
 /// Sums passes in the order of their index, whatever the order in which they arrive.

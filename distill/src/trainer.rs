@@ -5,7 +5,7 @@
 
 use crate::Error;
 use crate::data::{Example, Stream, micro_batches};
-use crate::gradients::{Pass, Workers};
+use crate::gradients::{Pass, pass};
 use crate::objective::loss;
 pub use crate::optimiser::OptimiserSettings;
 use crate::optimiser::{Optimiser, global_norm};
@@ -14,6 +14,7 @@ use crate::state;
 use candle_core::Var;
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
+use retort_model::workers::Workers;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -99,7 +100,7 @@ pub fn train(
     let run = fingerprint(model, stream, settings);
     let mut optimiser = Optimiser::new(model.parameters(), settings.optimiser);
     let first = state::resume(out, model, &mut optimiser, &run)?.unwrap_or(0);
-    let workers = Workers::new(model)?;
+    let workers = Workers::for_model(model.parameters().iter().map(|(_, var)| var.elem_count()).sum())?;
     let mut metrics = MetricsFile::open(out)?;
     observer.started("train", Some(settings.steps), "steps");
     if first > 0 {
@@ -117,7 +118,7 @@ pub fn train(
             break;
         }
         let examples = stream.examples(step)?;
-        let done = workers.pass(model, &examples, settings.micro_batch_tokens, step)?;
+        let done = pass(model, &workers, &examples, settings.micro_batch_tokens, step)?;
         let norm = global_norm(&done.gradients)?;
         for (what, value) in [("loss", done.loss), ("gradient norm", norm)] {
             if !value.is_finite() {

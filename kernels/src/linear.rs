@@ -3,7 +3,7 @@
 //! Backward: dx = dy W and dW = dy^T x, each in its own layout.
 
 use crate::cpu;
-use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::matmul::{Mat, Threads, product};
 use crate::value::{Value, lift};
 use candle_core::{D, Result, Tensor, bail};
 
@@ -17,25 +17,16 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
         return lift([x, w_oi], |[x, w]| reference(x, w));
     }
     let ((n, i), o) = (cpu::rows(x_t)?, w_t.dim(0)?);
-    let mut y = vec![0f32; n * o];
     let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
-    matmul(MatMut::new(&mut y, n, o), Mat::new(&x_data, n, i), Mat::new(&w_data, o, i).t(), false, Threads::All);
+    let y = product(Mat::new(&x_data, n, i), Mat::new(&w_data, o, i).t(), Threads::All);
     let mut dims = x_t.dims().to_vec();
     dims[x_t.rank() - 1] = o;
     let (x_t, w_t) = (x_t.clone(), w_t.clone());
     Value::record(cpu::shaped(y, dims)?, [x, w_oi], move |dy, [wants_dx, wants_dw]| {
         let (dy, x_data, w_data) = (cpu::data(dy)?, cpu::data(&x_t)?, cpu::data(&w_t)?);
         let dy = Mat::new(&dy, n, o);
-        let dx = wants_dx.then(|| {
-            let mut dx = vec![0f32; n * i];
-            matmul(MatMut::new(&mut dx, n, i), dy, Mat::new(&w_data, o, i), false, Threads::All);
-            cpu::tensor(dx, &x_t)
-        });
-        let dw = wants_dw.then(|| {
-            let mut dw = vec![0f32; o * i];
-            matmul(MatMut::new(&mut dw, o, i), dy.t(), Mat::new(&x_data, n, i), false, Threads::All);
-            cpu::tensor(dw, &w_t)
-        });
+        let dx = wants_dx.then(|| cpu::tensor(product(dy, Mat::new(&w_data, o, i), Threads::All), &x_t));
+        let dw = wants_dw.then(|| cpu::tensor(product(dy.t(), Mat::new(&x_data, n, i), Threads::All), &w_t));
         Ok([dx.transpose()?, dw.transpose()?])
     })
 }

@@ -4,7 +4,7 @@
 //! Rows go through in chunks; when a gradient is wanted it is computed in the same pass, since the logits are at hand:
 //! dh_j = weight_j (softmax(logits_j) - onehot) W, dW = sum_j weight_j (softmax(logits_j) - onehot)^T h_j.
 
-use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::matmul::{Mat, MatMut, Threads, matmul, product};
 use crate::value::{Value, lift};
 use crate::{cpu, simd};
 use candle_core::{D, Result, Tensor, bail};
@@ -111,8 +111,7 @@ fn pass(h: &[f32], w: &[f32], (v, d): (usize, usize), targets: &[u32], weights: 
         pass.loss += losses.iter().sum::<f64>();
         if gradients {
             let dlogits = Mat::new(logits, k, v);
-            let mut packed_dh = vec![0f32; k * d];
-            matmul(MatMut::new(&mut packed_dh, k, d), dlogits, Mat::new(w, v, d), false, Threads::All);
+            let packed_dh = product(dlogits, Mat::new(w, v, d), Threads::All);
             rows.iter().zip(packed_dh.chunks(d)).for_each(|(&j, row)| pass.dh[j * d..][..d].copy_from_slice(row));
             matmul(MatMut::new(&mut pass.dw, v, d), dlogits.t(), packed, true, Threads::All);
         }

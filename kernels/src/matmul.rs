@@ -69,35 +69,71 @@ pub(crate) enum Threads {
 
 /// `out = a b`, or `out += a b` with `accumulate`.
 pub(crate) fn matmul(out: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, accumulate: bool, threads: Threads) {
-    let (m, n, k) = (out.rows, out.cols, a.cols);
+    let (m, n) = (out.rows, out.cols);
+    assert!(extent(m, n, out.row_stride, 1) <= out.data.len(), "matmul: result out of bounds");
+    assert!(m <= 1 || n <= out.row_stride, "matmul: rows of the result overlap");
+    if a.cols == 0 && !accumulate {
+        out.data.chunks_mut(out.row_stride.max(1)).take(m).for_each(|row| row[..n].fill(0.0));
+    }
+    #[expect(unsafe_code, reason = "the product takes raw pointers")]
+    // SAFETY: the asserts above keep the result inside `out`, whose rows do not overlap and which is borrowed mutably, so
+    // it overlaps neither operand.
+    unsafe {
+        multiply(out.data.as_mut_ptr(), out.row_stride, (m, n), a, b, accumulate, threads);
+    }
+}
+
+/// `a b`, row-major, in memory that is written once and not filled with zeros first.
+pub(crate) fn product(a: Mat<'_>, b: Mat<'_>, threads: Threads) -> Vec<f32> {
+    let (m, n) = (a.rows, b.cols);
+    if a.cols == 0 {
+        return vec![0.0; m * n];
+    }
+    let mut out = Vec::with_capacity(m * n);
+    #[expect(unsafe_code, reason = "the product takes raw pointers")]
+    // SAFETY: `out` has room for m rows of n numbers. Without `accumulate` and with an inner dimension above 0 the product
+    // writes each of them and reads none.
+    unsafe {
+        multiply(out.as_mut_ptr(), n, (m, n), a, b, false, threads);
+        out.set_len(m * n);
+    }
+    out
+}
+
+/// The product into m rows of n numbers that begin `row_stride` apart.
+///
+/// # Safety
+/// `out` must be valid for writes of these rows, for reads too with `accumulate`; they must overlap neither each other
+/// nor the operands.
+#[expect(unsafe_code, reason = "the product takes raw pointers")]
+unsafe fn multiply(
+    out: *mut f32,
+    row_stride: usize,
+    (m, n): (usize, usize),
+    a: Mat<'_>,
+    b: Mat<'_>,
+    accumulate: bool,
+    threads: Threads,
+) {
+    let k = a.cols;
     assert_eq!((a.rows, b.rows, b.cols), (m, k, n), "matmul shapes");
     assert!(extent(a.rows, a.cols, a.row_stride, a.col_stride) <= a.data.len(), "matmul: left operand out of bounds");
     assert!(extent(b.rows, b.cols, b.row_stride, b.col_stride) <= b.data.len(), "matmul: right operand out of bounds");
-    assert!(extent(m, n, out.row_stride, 1) <= out.data.len(), "matmul: result out of bounds");
-    assert!(m <= 1 || n <= out.row_stride, "matmul: rows of the result overlap");
-    if m == 0 || n == 0 {
-        return;
-    }
-    if k == 0 {
-        if !accumulate {
-            out.data.chunks_mut(out.row_stride).take(m).for_each(|row| row[..n].fill(0.0));
-        }
+    if m == 0 || n == 0 || k == 0 {
         return;
     }
     // Below this size waking the other threads costs more than they save.
     let parallel = threads == Threads::All && m * n * k > 64 * 64 * 64;
     let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
-    #[expect(unsafe_code, reason = "the product takes raw pointers")]
-    // SAFETY: the asserts above keep every access of the three views inside its slice, `out` is borrowed mutably
-    // and so overlaps neither operand, and its rows do not overlap each other.
+    // SAFETY: the asserts keep reads inside the operands; the rest is the caller's promise.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.data.as_mut_ptr(),
+            out,
             1,
-            out.row_stride as isize,
+            row_stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.col_stride as isize,
@@ -131,6 +167,9 @@ mod tests {
             (Mat::new(&at, k, m).t(), Mat::new(&b, k, n)),
             (Mat::new(&a, m, k), Mat::new(&bt, n, k).t()),
         ] {
+            let mut dense = vec![0.5; m * n];
+            matmul(MatMut::new(&mut dense, m, n), left, right, false, Threads::One);
+            assert_eq!(product(left, right, Threads::One), dense);
             for accumulate in [false, true] {
                 let mut out = vec![0.5; m * 4];
                 matmul(MatMut::strided(&mut out, m, n, 4), left, right, accumulate, Threads::All);
@@ -151,5 +190,6 @@ mod tests {
         let mut out = vec![3.0; 4];
         matmul(MatMut::new(&mut out, 2, 2), Mat::new(&[], 2, 0), Mat::new(&[], 0, 2), false, Threads::One);
         assert_eq!(out, [0.0; 4]);
+        assert_eq!(product(Mat::new(&[], 2, 0), Mat::new(&[], 0, 2), Threads::One), [0.0; 4]);
     }
 }

@@ -1,6 +1,7 @@
 //! Batched generation: a fixed number of slots, refilled from the queue of jobs as sequences end.
 //!
-//! Each step runs one token of every sequence in flight through the model. A sample's tokens come from its own prompt,
+//! The slots are shared out among lanes, one for each worker. A step runs one token of every sequence of a lane through
+//! the model, all lanes side by side. A sample's tokens come from its own prompt,
 //! sampling settings and noise key; which slot it has and who sits beside it changes nothing but the last bits of
 //! rounding in the matrix products.
 
@@ -10,6 +11,7 @@ use crate::chat::{ChatTemplate, opens_thinking, split_thinking};
 use crate::decoder::Decoder;
 use crate::generate::{Completion, FinishReason, Generate, GenerateError, Jobs, Request};
 use crate::tokenizer::Tokenizer;
+use crate::workers::Workers;
 use crate::{Error, sampling::Sampling};
 use retort_kernels::{gather_rows, linear};
 
@@ -24,6 +26,16 @@ pub struct Engine<D> {
     pub eos: Vec<u32>,
     /// Sequences in flight at once.
     pub slots: usize,
+    pub workers: Workers,
+}
+
+/// A worker's share of the slots and the sequences in them.
+struct Lane {
+    cache: Cache,
+    free: Vec<usize>,
+    /// Prompts that the next step runs.
+    admitted: Vec<Sequence>,
+    active: Vec<Sequence>,
 }
 
 /// One sequence in flight.
@@ -63,13 +75,6 @@ impl<D: Decoder> Engine<D> {
         Ok((prompt, opens_thinking(&text)))
     }
 
-    /// The next token's logits for every sequence of `batch`, one vector each.
-    fn step(&self, batch: &Batch, cache: &Cache) -> Result<Vec<Vec<f32>>, Error> {
-        let hidden = self.decoder.hidden(batch, Some(cache))?;
-        let last = gather_rows(&hidden, &batch.last_rows())?;
-        Ok(linear(&last, self.decoder.head())?.tensor().to_vec2()?)
-    }
-
     fn finish(&self, sequence: &Sequence) -> Option<FinishReason> {
         let Sampling { max_tokens, .. } = sequence.request.sampling;
         let full = sequence.prompt.len() + sequence.tokens.len() >= self.decoder.context_length();
@@ -96,18 +101,67 @@ impl<D: Decoder> Engine<D> {
         Ok((sequence.request.id, completion))
     }
 
-    /// Takes requests until the slots or this round's prefill budget are full.
-    fn admit(&self, jobs: &mut dyn Jobs, free: &mut Vec<usize>) -> Result<Vec<Sequence>, GenerateError> {
-        let mut admitted = Vec::new();
+    /// Takes requests until the lane's slots or this round's prefill budget are full.
+    fn admit(&self, jobs: &mut dyn Jobs, lane: &mut Lane) -> Result<(), GenerateError> {
         let mut tokens = 0;
-        while tokens < PREFILL_TOKENS && !free.is_empty() {
+        while tokens < PREFILL_TOKENS && !lane.free.is_empty() {
             let Some(request) = jobs.next() else { break };
             let (prompt, prefilled) = self.encode(&request)?;
             tokens += prompt.len();
-            let Some(slot) = free.pop() else { break };
-            admitted.push(Sequence { request, prompt, prefilled, tokens: vec![], slot });
+            let Some(slot) = lane.free.pop() else { break };
+            lane.admitted.push(Sequence { request, prompt, prefilled, tokens: vec![], slot });
         }
-        Ok(admitted)
+        Ok(())
+    }
+
+    /// Hands back the sequences of a lane that have ended.
+    fn settle(&self, jobs: &mut dyn Jobs, lane: &mut Lane) -> Result<(), GenerateError> {
+        let mut running = Vec::with_capacity(lane.active.len());
+        for sequence in lane.active.drain(..) {
+            match self.finish(&sequence) {
+                Some(reason) => {
+                    lane.free.push(sequence.slot);
+                    let (id, completion) = self.complete(sequence, reason)?;
+                    jobs.done(id, completion).map_err(GenerateError::Job)?;
+                }
+                None => running.push(sequence),
+            }
+        }
+        lane.active = running;
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn new(decoder: &dyn Decoder, slots: usize) -> Result<Self, Error> {
+        let cache = Cache::new(&decoder.cache_spec(), slots, decoder.context_length(), decoder.device())?;
+        Ok(Self { cache, free: (0..slots).rev().collect(), admitted: vec![], active: vec![] })
+    }
+
+    fn is_idle(&self) -> bool {
+        self.admitted.is_empty() && self.active.is_empty()
+    }
+
+    /// One more token for every sequence.
+    fn step(&mut self, decoder: &dyn Decoder) -> Result<(), Error> {
+        if !self.active.is_empty() {
+            let logits = self.logits(decoder, &Batch::cached(self.active.iter().map(Sequence::feed)))?;
+            self.active.iter_mut().zip(&logits).for_each(|(sequence, logits)| sequence.draw(logits));
+        }
+        if !self.admitted.is_empty() {
+            let prompts = self.admitted.iter().map(|sequence| (sequence.slot, 0, sequence.prompt.as_slice()));
+            let logits = self.logits(decoder, &Batch::cached(prompts))?;
+            self.admitted.iter_mut().zip(&logits).for_each(|(sequence, logits)| sequence.draw(logits));
+            self.active.append(&mut self.admitted);
+        }
+        Ok(())
+    }
+
+    /// The next token's logits for every sequence of `batch`, one vector each.
+    fn logits(&self, decoder: &dyn Decoder, batch: &Batch) -> Result<Vec<Vec<f32>>, Error> {
+        let hidden = decoder.hidden(batch, Some(&self.cache))?;
+        let last = gather_rows(&hidden, &batch.last_rows())?;
+        Ok(linear(&last, decoder.head())?.tensor().to_vec2()?)
     }
 }
 
@@ -121,38 +175,18 @@ impl<D: Decoder> Generate for Engine<D> {
     }
 
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
-        let capacity = self.decoder.context_length();
-        let cache =
-            Cache::new(&self.decoder.cache_spec(), self.slots, capacity, self.decoder.device()).map_err(Error::from)?;
-        let mut free: Vec<usize> = (0..self.slots).rev().collect();
-        let mut active: Vec<Sequence> = Vec::new();
+        let decoder: &dyn Decoder = &self.decoder;
+        let slots = self.slots.div_ceil(self.workers.count());
+        let mut lanes: Vec<Lane> =
+            (0..self.workers.count()).map(|_| Lane::new(decoder, slots)).collect::<Result<_, _>>()?;
         while !jobs.cancelled() {
-            let mut admitted = self.admit(jobs, &mut free)?;
-            if admitted.is_empty() && active.is_empty() {
+            lanes.iter_mut().try_for_each(|lane| self.admit(jobs, lane))?;
+            if lanes.iter().all(Lane::is_idle) {
                 break;
             }
-            if !active.is_empty() {
-                let logits = self.step(&Batch::cached(active.iter().map(Sequence::feed)), &cache)?;
-                active.iter_mut().zip(&logits).for_each(|(sequence, logits)| sequence.draw(logits));
-            }
-            if !admitted.is_empty() {
-                let prompts = admitted.iter().map(|sequence| (sequence.slot, 0, sequence.prompt.as_slice()));
-                let logits = self.step(&Batch::cached(prompts), &cache)?;
-                admitted.iter_mut().zip(&logits).for_each(|(sequence, logits)| sequence.draw(logits));
-                active.append(&mut admitted);
-            }
-            let mut running = Vec::with_capacity(active.len());
-            for sequence in active {
-                match self.finish(&sequence) {
-                    Some(reason) => {
-                        free.push(sequence.slot);
-                        let (id, completion) = self.complete(sequence, reason)?;
-                        jobs.done(id, completion).map_err(GenerateError::Job)?;
-                    }
-                    None => running.push(sequence),
-                }
-            }
-            active = running;
+            let stepped = self.workers.map(&mut lanes, |lane| lane.step(decoder));
+            stepped.into_iter().collect::<Result<(), _>>()?;
+            lanes.iter_mut().try_for_each(|lane| self.settle(jobs, lane))?;
         }
         Ok(())
     }

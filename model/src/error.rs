@@ -41,6 +41,8 @@ pub enum Error {
     Tokenizer { path: PathBuf, reason: String },
     #[error("the chat template of `{model}` failed: {reason}")]
     Template { model: String, reason: String },
+    #[error("worker threads could not be started: {0}")]
+    Threads(String),
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 }

@@ -16,6 +16,7 @@ pub mod observe;
 pub mod params;
 pub mod sampling;
 pub mod tokenizer;
+pub mod workers;
 
 mod error;
 

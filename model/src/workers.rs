@@ -1,0 +1,70 @@
+//! Threads that each work alone, for models so small that splitting every matrix product would cost more than it saves.
+//!
+//! Inside a worker rayon has one thread, so nothing in a forward or backward pass waits for another core. Larger models
+//! get no workers: their work runs where it is called, and every operation uses all cores.
+
+use crate::Error;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Models with more parameters run one batch at a time: another copy of what a batch needs would cost more memory and
+/// bandwidth than it saves time.
+const SMALL: usize = 64_000_000;
+
+/// A fixed number of workers.
+pub struct Workers {
+    pools: Vec<ThreadPool>,
+}
+
+impl Workers {
+    /// One worker per thread for a model with `parameters` parameters, none if that is too many.
+    pub fn for_model(parameters: usize) -> Result<Self, Error> {
+        let count = if parameters > SMALL { 0 } else { rayon::current_num_threads() };
+        let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| Error::Threads(e.to_string()));
+        Ok(Self { pools: (0..count).map(pool).collect::<Result<_, _>>()? })
+    }
+
+    /// How many pieces of work go side by side; at least 1.
+    pub fn count(&self) -> usize {
+        self.pools.len().max(1)
+    }
+
+    /// Calls `work` on every item, each on a worker of its own; results come in the order of the items.
+    pub fn map<T: Send, R: Send>(&self, items: &mut [T], work: impl Fn(&mut T) -> R + Sync) -> Vec<R> {
+        if items.len() < 2 || self.pools.is_empty() {
+            return items.iter_mut().map(work).collect();
+        }
+        let work = &work;
+        std::thread::scope(|scope| {
+            let pools = self.pools.iter().cycle();
+            let threads: Vec<_> = items
+                .iter_mut()
+                .zip(pools)
+                .map(|(item, pool)| scope.spawn(move || pool.install(|| work(item))))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_their_order_and_workers_have_one_thread() -> Result<(), Error> {
+        for parameters in [1, SMALL + 1] {
+            let workers = Workers::for_model(parameters)?;
+            let mut items: Vec<usize> = (0..5).collect();
+            let results = workers.map(&mut items, |item| {
+                *item += 1;
+                (*item, rayon::current_num_threads())
+            });
+            assert_eq!(results.iter().map(|r| r.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+            assert!(parameters > SMALL || results.iter().all(|r| r.1 == 1));
+        }
+        Ok(())
+    }
+}
