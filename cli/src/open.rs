@@ -50,9 +50,15 @@ pub struct Parameters {
 }
 
 impl ModelFiles {
-    /// Opens a folder, or the embedded model that `role` stands for.
+    /// Opens a folder or an embedded model; `role` says which of them a plain `embedded` means.
     pub fn open(name: &str, role: Embedded) -> Result<Self> {
-        if name == "embedded" {
+        let embedded = match name {
+            "embedded" => Some(role),
+            "embedded-teacher" => Some(Embedded::Teacher),
+            "embedded-student" => Some(Embedded::Student),
+            _ => None,
+        };
+        if let Some(role) = embedded {
             let (name, files, bytes) = match role {
                 Embedded::Teacher => {
                     ("embedded teacher", retort_teacher::embedded::files(), retort_teacher::embedded::WEIGHTS)
@@ -65,7 +71,7 @@ impl ModelFiles {
         }
         for (scheme, what) in [("hub:", "hub names"), ("http://", "endpoints"), ("https://", "endpoints")] {
             if name.starts_with(scheme) {
-                bail!("{what} such as `{name}` are not supported yet; give a folder or `embedded`");
+                bail!("{what} such as `{name}` are not supported yet; give a folder, `embedded` or `embedded-student`");
             }
         }
         let folder = Path::new(name);

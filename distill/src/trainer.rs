@@ -48,8 +48,8 @@ pub struct Validation<'a> {
     pub examples: &'a [Example],
     /// Steps between two looks.
     pub every: u64,
-    /// Ends with the weights of the best look instead of the last step's (early stopping).
-    pub keep_best: bool,
+    /// Early stopping: ends after this many looks without a lower loss, with the weights of the best look.
+    pub patience: Option<u32>,
 }
 
 /// The lowest validation loss of a run.
@@ -110,7 +110,7 @@ pub fn train(
     let begin = Instant::now();
     let mut outcome =
         Outcome { steps: first, tokens: 0, seconds: 0.0, loss: f64::NAN, validation: None, interrupted: false };
-    let mut best_weights = Vec::new();
+    let (mut best_weights, mut worse_looks) = (Vec::new(), 0);
     let mut window = Window::default();
     for step in first..settings.steps {
         if observer.cancelled() {
@@ -152,9 +152,15 @@ pub fn train(
             let loss = mean_loss(model, validation.examples, settings.micro_batch_tokens)?;
             if outcome.validation.is_none_or(|best| loss < best.loss) {
                 outcome.validation = Some(Best { step: outcome.steps, loss });
-                if validation.keep_best {
+                worse_looks = 0;
+                if validation.patience.is_some() {
                     best_weights = state(model).iter().map(|var| var.copy()).collect::<Result<_, _>>()?;
                 }
+            } else {
+                worse_looks += 1;
+            }
+            if validation.patience.is_some_and(|patience| worse_looks >= patience) {
+                break;
             }
         }
         if settings.checkpoint_every > 0 && (last || outcome.steps.is_multiple_of(settings.checkpoint_every)) {
@@ -197,11 +203,11 @@ fn check(settings: &TrainSettings, validation: Option<Validation>) -> Result<(),
     if settings.report_every == 0 {
         return bad("report_every", "0".into(), "at least 1");
     }
-    if let Some(Validation { every, keep_best, .. }) = validation {
+    if let Some(Validation { every, patience, .. }) = validation {
         if every == 0 {
             return bad("validation.every", "0".into(), "at least 1");
         }
-        if keep_best && settings.checkpoint_every > 0 {
+        if patience.is_some() && settings.checkpoint_every > 0 {
             // A resumed run would not know the weights of an earlier best look.
             return bad("checkpoint_every", settings.checkpoint_every.to_string(), "0 with early stopping");
         }

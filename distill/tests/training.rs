@@ -146,11 +146,15 @@ fn early_stopping_ends_with_the_best_weights() -> Result<(), Error> {
     // A rate far too high: the loss falls, then blows up, so the best look is not the last one.
     let mut wild = settings(60, 1000, 0);
     wild.schedule = Schedule { learning_rate: 0.3, warmup_steps: 50, decay: Decay::Constant, final_share: 1.0 };
-    let look = Validation { examples: &held_out, every: 1, keep_best: true };
+    let look = Validation { examples: &held_out, every: 1, patience: Some(60) };
     let model = retort_student_tiny();
     let outcome = run(&model, &wild, Some(look), out.path(), &Silent)?;
     let best = outcome.validation.expect("there were looks");
     assert!(best.step < 60, "best at step {}", best.step);
+    let hasty = Validation { patience: Some(1), ..look };
+    let stopped = run(&retort_student_tiny(), &wild, Some(hasty), tempfile::tempdir().expect("folder").path(), &Silent)?;
+    let first_best = stopped.validation.expect("there were looks").step;
+    assert!(stopped.steps == first_best + 1 && !stopped.interrupted, "{stopped:?}");
     // One more step with a vanishing rate looks at the weights that were kept.
     let mut still = settings(1, 1000, 0);
     still.schedule.learning_rate = 1e-30;

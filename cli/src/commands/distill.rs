@@ -44,9 +44,9 @@ pub struct DistillRecipe {
     pub decay: Decay,
     /// Share of the problems that is scored instead of trained on.
     pub validation_share: f64,
-    /// Ends with the weights that did best on those, instead of the last.
+    /// Early stopping: ends after this many looks at those without a lower loss, with the weights that did best.
     #[serde(default)]
-    pub keep_best: bool,
+    pub patience: Option<u32>,
     pub checkpoint_every: u64,
     #[serde(default)]
     pub optimiser: OptimiserSettings,
@@ -128,7 +128,7 @@ pub fn finetune(
     };
     let stream = Epochs::new(examples, recipe.per_step, recipe.seed);
     let settings = settings(recipe, stream.steps(recipe.epochs).max(1));
-    let looks = Validation { examples: &held_out, every: (settings.steps / LOOKS).max(1), keep_best: recipe.keep_best };
+    let looks = Validation { examples: &held_out, every: (settings.steps / LOOKS).max(1), patience: recipe.patience };
     let looks = (!held_out.is_empty()).then_some(looks);
     let outcome = train(&model, &stream, &settings, looks, out, &observer)?;
     if outcome.interrupted {

@@ -42,6 +42,8 @@ struct Traces {
 #[serde(deny_unknown_fields)]
 struct Control {
     learning_rates: Vec<f64>,
+    /// Looks at the validation problems without a lower loss after which a run stops.
+    patience: u32,
 }
 
 /// Wall-clock seconds of each stage; kept on disk, so that a continued run reports all of them.
@@ -117,7 +119,7 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
             let control = DistillRecipe {
                 target: Target::Answer,
                 learning_rate: *rate,
-                keep_best: true,
+                patience: Some(recipe.control.patience),
                 checkpoint_every: 0,
                 ..student_recipe.clone()
             };
