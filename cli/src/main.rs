@@ -6,6 +6,7 @@
     clippy::exit,
     reason = "this is the crate that talks to a person"
 )]
+#![expect(unreachable_pub, reason = "nothing is outside a program")]
 
 mod args;
 mod commands;

@@ -4,7 +4,7 @@ use retort_model::generate::GenerateError;
 use std::path::PathBuf;
 
 /// A cause that belongs to a library of this crate's innards.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]

@@ -152,7 +152,8 @@ fn early_stopping_ends_with_the_best_weights() -> Result<(), Error> {
     let best = outcome.validation.expect("there were looks");
     assert!(best.step < 60, "best at step {}", best.step);
     let hasty = Validation { patience: Some(1), ..look };
-    let stopped = run(&retort_student_tiny(), &wild, Some(hasty), tempfile::tempdir().expect("folder").path(), &Silent)?;
+    let stopped =
+        run(&retort_student_tiny(), &wild, Some(hasty), tempfile::tempdir().expect("folder").path(), &Silent)?;
     let first_best = stopped.validation.expect("there were looks").step;
     assert!(stopped.steps == first_best + 1 && !stopped.interrupted, "{stopped:?}");
     // One more step with a vanishing rate looks at the weights that were kept.

@@ -13,7 +13,7 @@ fn report(each: usize, n: u32) -> (Report, [Vec<Sample>; 4]) {
     let runs = Role::ALL.map(|role| run(role, &problems, n, 7));
     let [teacher, base, control, student] = &runs;
     let named = Runs { teacher, student, base: Some(base), control: Some(control) };
-    (compare(&named, context(&problems, n)).unwrap(), runs)
+    (compare(&named, context(&problems, n)).expect("a comparison"), runs)
 }
 
 fn pair<'a>(teacher: &'a [Sample], student: &'a [Sample]) -> Runs<'a> {

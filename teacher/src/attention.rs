@@ -16,7 +16,7 @@ use retort_model::params::weight;
 use std::sync::Arc;
 
 /// What the attention of every layer needs to know about a batch.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     pub offsets: &'a Arc<[usize]>,
     /// cos and sin [n, p/2] of the rows' positions.
     pub cos: Tensor,
@@ -30,7 +30,7 @@ enum Query {
     LowRank { a: Linear, norm: RmsNorm, b: Linear },
 }
 
-pub struct Attention {
+pub(crate) struct Attention {
     query: Query,
     kv_a_proj_with_mqa: Linear,
     kv_a_layernorm: RmsNorm,
@@ -49,7 +49,7 @@ pub struct Attention {
 const LATENT_EPS: f64 = 1e-6;
 
 impl Attention {
-    pub fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
         let (d, h, r) = (config.hidden_size, config.num_attention_heads, config.kv_lora_rank);
         let (nope, p, cv) = (config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim);
         let stdev = config.initializer_range;
@@ -77,7 +77,7 @@ impl Attention {
     }
 
     /// [n, d] to [n, d]; `layer` picks the cache's tensor.
-    pub fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
+    pub(crate) fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
         let n = x_nd.dims()[0];
         let rotate = |x: &Value| kernels::rope(x, &context.cos, &context.sin, RopeLayout::Interleaved);
 

@@ -11,7 +11,7 @@ use retort_kernels::{self as kernels, Value};
 use retort_model::layers::{Mlp, normal};
 use retort_model::params::weight;
 
-pub struct Moe {
+pub(crate) struct Moe {
     gate: Router,
     /// [e, 2f, d]: for each expert the rows of `gate_proj`, then those of `up_proj`.
     gate_up_proj: Value,
@@ -21,7 +21,7 @@ pub struct Moe {
 }
 
 impl Moe {
-    pub fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
         let (e, d, f) = (config.n_routed_experts, config.hidden_size, config.moe_intermediate_size);
         let stdev = config.initializer_range;
         let experts = vb.pp("experts");
@@ -38,7 +38,7 @@ impl Moe {
     }
 
     /// [n, d] to [n, d], with the routing for the balance loss.
-    pub fn forward(&self, x_nd: &Value) -> Result<(Value, Routing)> {
+    pub(crate) fn forward(&self, x_nd: &Value) -> Result<(Value, Routing)> {
         let routing = self.gate.route(x_nd)?;
         let rows = kernels::gather_rows(x_nd, &routing.rows)?;
         let hidden = kernels::swiglu_halves(&kernels::grouped_linear(&rows, &self.gate_up_proj, &routing.offsets)?)?;

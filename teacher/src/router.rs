@@ -12,7 +12,7 @@ use retort_model::layers::normal;
 use retort_model::params::weight;
 use std::sync::Arc;
 
-pub struct Router {
+pub(crate) struct Router {
     weight_ed: Value,
     bias_e: Tensor,
     experts: usize,
@@ -24,7 +24,7 @@ pub struct Router {
 }
 
 /// Where the rows of a batch go: (row, choice) pairs sorted by expert.
-pub struct Routing {
+pub(crate) struct Routing {
     /// Row of `x` for each pair.
     pub rows: Vec<u32>,
     /// Pairs of expert e are `offsets[e]..offsets[e + 1]`.
@@ -36,7 +36,7 @@ pub struct Routing {
 }
 
 impl Router {
-    pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         let (e, d) = (config.n_routed_experts, config.hidden_size);
         Ok(Self {
             weight_ed: weight(&vb, (e, d), "weight", normal(config.initializer_range))?,
@@ -50,7 +50,7 @@ impl Router {
         })
     }
 
-    pub fn route(&self, x_nd: &Value) -> Result<Routing> {
+    pub(crate) fn route(&self, x_nd: &Value) -> Result<Routing> {
         let (n, k) = (x_nd.dims()[0], self.top_k);
         let scores_ne = lift([&linear(x_nd, &self.weight_ed)?], |[x]| candle_nn::ops::sigmoid(x))?;
         let bias: Vec<f32> = self.bias_e.to_vec1()?;

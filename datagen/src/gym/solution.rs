@@ -48,12 +48,12 @@ pub(super) struct Step {
 
 impl Step {
     /// The step `left=value`; a slip would be off by one or by ten.
-    pub fn compute(draw: &mut Draw, say: &str, left: &str, value: i64) -> Self {
+    pub(super) fn compute(draw: &mut Draw, say: &str, left: &str, value: i64) -> Self {
         Self::columns(draw, say, left, value, 1)
     }
 
     /// The same with the result padded to `width` digits, so that columns of numbers line up.
-    pub fn columns(draw: &mut Draw, say: &str, left: &str, value: i64, width: usize) -> Self {
+    pub(super) fn columns(draw: &mut Draw, say: &str, left: &str, value: i64, width: usize) -> Self {
         let off = *draw.pick(if value.abs() > 10 { &[1, -1, 10, -10][..] } else { &[1, -1, 2][..] });
         // A slip does not change the sign: a natural number stays one.
         let wrong = if value >= 0 { (value + off).abs() } else { -(value + off).abs() };
@@ -67,13 +67,13 @@ impl Step {
     }
 
     /// Adds what follows the first result on the same line.
-    pub fn then(mut self, rest: &str) -> Self {
+    pub(super) fn then(mut self, rest: &str) -> Self {
         self.line.push_str(rest);
         self
     }
 
     /// Adds what the narrated style says after the result.
-    pub fn noting(mut self, note: String) -> Self {
+    pub(super) fn noting(mut self, note: String) -> Self {
         self.note = note;
         self
     }
@@ -91,7 +91,7 @@ pub(super) struct Solution {
 
 impl Solution {
     /// The text of the solution; `noise` says which step slips.
-    pub fn tell(&self, style: Style, noise: u64) -> String {
+    pub(super) fn tell(&self, style: Style, noise: u64) -> String {
         let slips_at = noise % (self.steps.len() as u64).max(1);
         let mut lines = Vec::new();
         for (at, step) in self.steps.iter().enumerate() {

@@ -10,11 +10,11 @@ use retort_evals::statistics::Bootstrap;
 use retort_evals::{Context, Role};
 use retort_model::sampling::Sampling;
 
-pub const FAMILIES: [&str; 6] =
+pub(crate) const FAMILIES: [&str; 6] =
     ["arithmetic", "countdown", "linear equations", "modular chains", "sequences", "word problems"];
 
 /// Problems of six families at three levels, `each` of every kind.
-pub fn problems(each: usize) -> Vec<Problem> {
+pub(crate) fn problems(each: usize) -> Vec<Problem> {
     let mut problems = Vec::new();
     for family in FAMILIES {
         for level in 1..=3 {
@@ -51,15 +51,16 @@ fn skill(role: Role, family: usize, level: i32) -> f64 {
 }
 
 /// `n` samples of every problem by the model in this role; a function of role, problem and `seed`.
-pub fn run(role: Role, problems: &[Problem], n: u32, seed: u64) -> Vec<Sample> {
+pub(crate) fn run(role: Role, problems: &[Problem], n: u32, seed: u64) -> Vec<Sample> {
     let mut samples = Vec::new();
     for (place, problem) in problems.iter().enumerate() {
         // One draw that all roles share makes a problem hard or easy for every model, as in life.
         let ease = uniform(&mut ChaCha8Rng::seed_from_u64(place as u64)) - 0.5;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream((place * Role::ALL.len() + role as usize) as u64);
-        let family = FAMILIES.iter().position(|family| *family == problem.domain).unwrap();
-        let level: i32 = problem.difficulty.parse().unwrap();
+        let family =
+            FAMILIES.iter().position(|family| *family == problem.domain).expect("a family of the synthetic runs");
+        let level: i32 = problem.difficulty.parse().expect("a number");
         let chance = (skill(role, family, level) + 0.5 * ease).clamp(0.01, 0.99);
         samples.extend((0..n).map(|number| sample(role, problem, number, chance, level, seed, &mut rng)));
     }
@@ -145,8 +146,9 @@ fn uniform(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 /// A benchmark, stage timings, commands and facts as a pipeline would state them.
-pub fn context(problems: &[Problem], n: u32) -> Context {
-    let benchmark = Benchmark::new("gym:held-out", problems.to_vec(), n, Sampling::default()).unwrap();
+pub(crate) fn context(problems: &[Problem], n: u32) -> Context {
+    let benchmark =
+        Benchmark::new("gym:held-out", problems.to_vec(), n, Sampling::default()).expect("a valid benchmark");
     Context {
         benchmark: Some(benchmark.card()),
         seconds: [

@@ -1,7 +1,7 @@
 //! Readers for the tests that share nothing with the generators: they see the text alone.
 
 /// Evaluates whole numbers, `+ - * /` (exact), signs and parentheses; `None` where that is not what it is.
-pub fn value(text: &str) -> Option<i128> {
+pub(super) fn value(text: &str) -> Option<i128> {
     let chars: Vec<char> = text.chars().collect();
     let mut at = 0;
     let value = sum(&chars, &mut at)?;
@@ -54,7 +54,7 @@ fn atom(chars: &[char], at: &mut usize) -> Option<i128> {
 }
 
 /// The statements `left=right` of a line of a solution, words and lists left out.
-pub fn statements(line: &str) -> Vec<(String, String)> {
+pub(super) fn statements(line: &str) -> Vec<(String, String)> {
     let line = line.strip_prefix("Wait, ").unwrap_or(line);
     let line = line.split_once(": ").map_or(line, |(_, rest)| rest);
     line.split([',', ':', ' '])
@@ -65,12 +65,12 @@ pub fn statements(line: &str) -> Vec<(String, String)> {
 }
 
 /// Whether every statement of the line holds.
-pub fn holds(line: &str) -> bool {
+pub(super) fn holds(line: &str) -> bool {
     statements(line).iter().all(|(left, right)| value(left).is_some() && value(left) == value(right))
 }
 
 /// The whole numbers of a text, in order.
-pub fn numbers(text: &str) -> Vec<i128> {
+pub(super) fn numbers(text: &str) -> Vec<i128> {
     text.split(|c: char| !c.is_ascii_digit()).filter_map(|piece| piece.parse().ok()).collect()
 }
 
@@ -80,12 +80,12 @@ fn word(prompt: &str, mark: impl Fn(&str) -> bool) -> &str {
 }
 
 /// The expression that an arithmetic problem asks for.
-pub fn arithmetic(prompt: &str) -> &str {
+pub(super) fn arithmetic(prompt: &str) -> &str {
     word(prompt, |word| word.contains(|c: char| c.is_ascii_digit()))
 }
 
 /// The two sides of an equation, each as (coefficient, constant).
-pub fn equation(prompt: &str) -> [(i128, i128); 2] {
+pub(super) fn equation(prompt: &str) -> [(i128, i128); 2] {
     let text = word(prompt, |word| word.contains('='));
     let (left, right) = text.split_once('=').unwrap();
     [left, right].map(|side| {
@@ -104,7 +104,7 @@ pub fn equation(prompt: &str) -> [(i128, i128); 2] {
 }
 
 /// A modular chain: modulus, start, operations.
-pub fn modular(prompt: &str) -> (i128, i128, Vec<(char, i128)>) {
+pub(super) fn modular(prompt: &str) -> (i128, i128, Vec<(char, i128)>) {
     let all = numbers(prompt);
     let (modulus, mut rest) = match prompt.strip_prefix("Modulo") {
         Some(_) => (all[0], all[1..].to_vec()),
@@ -118,7 +118,7 @@ pub fn modular(prompt: &str) -> (i128, i128, Vec<(char, i128)>) {
 }
 
 /// A countdown problem: its numbers, sorted, and its target.
-pub fn countdown(prompt: &str) -> (Vec<i128>, i128) {
+pub(super) fn countdown(prompt: &str) -> (Vec<i128>, i128) {
     let list = word(prompt, |word| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains(','));
     let mut given = numbers(list);
     given.sort_unstable();
@@ -126,7 +126,7 @@ pub fn countdown(prompt: &str) -> (Vec<i128>, i128) {
 }
 
 /// Tokens of a tokenizer with one token per digit, symbol and word, spaces belonging to words.
-pub fn tokens(text: &str) -> usize {
+pub(super) fn tokens(text: &str) -> usize {
     let mut count = 0;
     let mut in_word = false;
     for c in text.chars() {
