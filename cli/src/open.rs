@@ -108,7 +108,7 @@ impl ModelFiles {
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
         let checkpoint = self.checkpoint()?;
         Ok(match self.model_type()?.as_str() {
-            "deepseek_v3" | "kimi_k2" => {
+            "deepseek_v2" | "deepseek_v3" | "kimi_k2" => {
                 let config = retort_teacher::Config::parse(&self.files.config, &self.config_path())?;
                 let source: Source = Box::new(Published(checkpoint));
                 Box::new(

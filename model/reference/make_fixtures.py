@@ -7,7 +7,7 @@ Each model folder holds
     config.json             the published spelling (`rope_theta`, `rope_scaling.type`, `torch_dtype`)
     config.v5.json          the same configuration as transformers 5 writes it
     model.safetensors       f32 weights under the published tensor names (one tensor per expert and projection)
-    expected.safetensors    input_ids i64 [2, t], logits f32 [2, t, v], greedy i64 [32] (continues row 0's first 8 ids)
+    expected.safetensors    input_ids i64 [2, t], logits f32 [2, t, v], greedy i64 [64] (continues row 0's first 8 ids)
     fixture.json            what was measured: standard deviations, routing margins, noise between attention kernels
 
 Random weights are scaled so that logits and pre-softmax attention scores spread by at least 1, and norm weights differ
@@ -28,6 +28,7 @@ import torch
 import transformers
 from transformers.cache_utils import MtpCache
 from transformers.modeling_layers import MtpModel
+from transformers.models.deepseek_v2 import modeling_deepseek_v2 as deepseek_v2
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek
 from transformers.models.llama import modeling_llama as llama
 from transformers.models.qwen2 import modeling_qwen2 as qwen2
@@ -41,10 +42,14 @@ from measure import (
     recorded_routing,
     routing_report,
 )
-from tiny_checkpoints import DEEPSEEK_V3, LLAMA, QWEN2, random_tensors
+from tiny_checkpoints import DEEPSEEK_V2, DEEPSEEK_V3, LLAMA, QWEN2, random_tensors
 
 PROMPT_IDS = 8
-SEEDS = {"v3": 100, "v3-yarn": 100, "v3-mtp": 107, "qwen2": 102, "llama": 101, "adamw": 61}
+V2_YARN = {
+    "beta_fast": 4, "beta_slow": 1, "factor": 8, "mscale": 0.707, "mscale_all_dim": 0.707,
+    "original_max_position_embeddings": 32, "type": "yarn",
+}  # fmt: skip
+FIRST_SEED, ADAMW_SEED = 100, 61
 
 
 def write_json(path, value):
@@ -83,13 +88,23 @@ def make_model_fixture(folder, config, modeling, seed, length, router_bias=(-0.5
     return model, tensors, {"input_ids": ids, "logits": logits, "greedy": greedy}, facts
 
 
+def with_first_good_seed(make, folder):
+    """The first seed for which `make` holds all its promises: nothing near a tie, everything well spread."""
+    for seed in range(FIRST_SEED, FIRST_SEED + 1000):
+        try:
+            return make(folder, seed)
+        except AssertionError as reason:
+            print(f"{folder.name}: not seed {seed}: {str(reason)[:100]}")
+    raise SystemExit(f"{folder}: no seed will do")
+
+
 def finish(folder, expected, facts):
     """Checks the promises made at the top, that the folder reloads to equal logits, and writes the last two files."""
     assert facts["logits_std"] >= 1 and min(facts["attn_score_std"]) >= 1, facts
     assert facts["greedy_smallest_margin"] > 1.5e-2, facts
     assert facts["greedy_distinct_ids"] >= 8, facts
     for routing in [value for name, value in facts.items() if name.endswith("routing")]:
-        assert routing["changed_without_bias"] > 0, facts
+        assert routing["changed_without_bias"] > 0 or "v2" in folder.name, facts
         assert min(routing["smallest_expert_margin"], routing["smallest_group_margin"] or 1.0) > 3e-4, facts
     assert torch.equal(load(folder)(expected["input_ids"], use_cache=False).logits, expected["logits"])
     save_tensors(folder / "expected.safetensors", expected)
@@ -99,14 +114,14 @@ def finish(folder, expected, facts):
     print(f"{folder}: {size} bytes\n{json.dumps(facts, indent=2)}")
 
 
-def make_v3(folder):
+def make_v3(folder, seed):
     """Low-rank queries, one of two expert groups; every biased score is negative, so masking with 0 picks wrongly."""
-    model, _, expected, facts = make_model_fixture(folder, DEEPSEEK_V3, deepseek, SEEDS["v3"], 32, (-1.8, -1.05))
+    model, _, expected, facts = make_model_fixture(folder, DEEPSEEK_V3, deepseek, seed, 32, (-1.8, -1.05))
     assert facts["routing"]["largest_biased_score"] < 0 and facts["routing"]["changed_by_mask_zero"] > 0
     finish(folder, expected, facts)
 
 
-def make_v3_yarn(folder):
+def make_v3_yarn(folder, seed):
     """YaRN past the original length with unequal mscales and a ramp that starts above 0; no low-rank queries."""
     yarn = {
         "beta_fast": 2, "beta_slow": 1, "factor": 8, "mscale": 0.707, "mscale_all_dim": 1.0,
@@ -116,7 +131,7 @@ def make_v3_yarn(folder):
         "n_group": 4, "topk_group": 2, "n_shared_experts": 2, "q_lora_rank": None, "qk_rope_head_dim": 16,
         "rope_scaling": yarn, "rope_theta": 50, "routed_scaling_factor": 1.75,
     }  # fmt: skip
-    model, _, expected, facts = make_model_fixture(folder, config, deepseek, SEEDS["v3-yarn"], 40)
+    model, _, expected, facts = make_model_fixture(folder, config, deepseek, seed, 40)
     rotary = model.model.rotary_emb
     facts["yarn"] = {
         "inv_freq": rotary.inv_freq.tolist(),
@@ -126,7 +141,7 @@ def make_v3_yarn(folder):
     finish(folder, expected, facts)
 
 
-def make_v3_mtp(folder):
+def make_v3_mtp(folder, seed):
     """One MTP module, run by transformers' own `MtpModel`, and once more assembled by hand from a decoder layer.
 
     Row i of `mtp_logits` [2, t-1, v] joins h_i, the main model's hidden state after its final norm (what transformers
@@ -136,7 +151,7 @@ def make_v3_mtp(folder):
         "hidden_size": 28, "n_group": 1, "num_attention_heads": 3, "num_experts_per_tok": 2, "num_hidden_layers": 2,
         "num_key_value_heads": 3, "num_nextn_predict_layers": 1, "topk_group": 1,
     }  # fmt: skip
-    model, tensors, expected, facts = make_model_fixture(folder, config, deepseek, SEEDS["v3-mtp"], 24)
+    model, tensors, expected, facts = make_model_fixture(folder, config, deepseek, seed, 24)
     ids, last = expected["input_ids"], config["num_hidden_layers"]
     captured = {}
     hook = model.model.norm.register_forward_hook(lambda _, args, output: captured.update(before=args[0], after=output))
@@ -219,22 +234,62 @@ def check_mtp_inputs_of_generate(model, expected):
     assert torch.allclose(logits[0, :-1], expected["mtp_logits"][0, : PROMPT_IDS - 1], atol=1e-4)
 
 
-def make_qwen2(folder):
-    """Grouped-query attention with biases, tied embeddings."""
-    _, _, expected, facts = make_model_fixture(folder, QWEN2, qwen2, SEEDS["qwen2"], 32)
+def make_v2(folder, seed):
+    """Softmax scores, groups ranked by their best expert, weights scaled and not normalised, YaRN with equal mscales."""
+    config = DEEPSEEK_V2 | {"rope_scaling": V2_YARN, "rope_theta": 50}
+    _, _, expected, facts = make_model_fixture(folder, config, deepseek_v2, seed, 40)
+    assert facts["routing"]["changed_without_groups"] > 0
     finish(folder, expected, facts)
 
 
-def make_llama(folder):
+def make_v2_lite(folder, seed):
+    """No query LoRA, greedy choice; YaRN as published with 0.707 for both mscales."""
+    config = DEEPSEEK_V2 | {
+        "n_group": 1, "q_lora_rank": None, "rope_scaling": V2_YARN, "rope_theta": 50, "routed_scaling_factor": 1.0,
+        "topk_group": 1, "topk_method": "greedy",
+    }  # fmt: skip
+    _, _, expected, facts = make_model_fixture(folder, config, deepseek_v2, seed, 40)
+    finish(folder, expected, facts)
+
+
+def make_moonlight(folder, seed):
+    """No query LoRA, no groups, no YaRN, another rope base; an eps outside the latent norms so large that it shows."""
+    config = DEEPSEEK_V3 | {
+        "n_group": 1, "n_shared_experts": 2, "num_nextn_predict_layers": 0, "q_lora_rank": None, "rms_norm_eps": 0.03,
+        "rope_theta": 50000.0, "routed_scaling_factor": 2.446, "topk_group": 1,
+    }  # fmt: skip
+    _, _, expected, facts = make_model_fixture(folder, config, deepseek, seed, 32)
+    finish(folder, expected, facts)
+
+
+def make_k2(folder, seed):
+    """Kimi-K2: query LoRA, no groups, YaRN with both betas 1; `kimi_k2` in our config, `deepseek_v3` for transformers."""
+    yarn = V2_YARN | {"beta_fast": 1, "beta_slow": 1, "factor": 16, "mscale": 1.0, "mscale_all_dim": 1.0}
+    config = DEEPSEEK_V3 | {
+        "n_group": 1, "num_nextn_predict_layers": 0, "rope_scaling": yarn, "rope_theta": 50,
+        "routed_scaling_factor": 2.827, "topk_group": 1,
+    }  # fmt: skip
+    _, _, expected, facts = make_model_fixture(folder, config, deepseek, seed, 40)
+    finish(folder, expected, facts)
+    write_json(folder / "config.json", config | {"model_type": "kimi_k2"})
+
+
+def make_qwen2(folder, seed):
+    """Grouped-query attention with biases, tied embeddings."""
+    _, _, expected, facts = make_model_fixture(folder, QWEN2, qwen2, seed, 32)
+    finish(folder, expected, facts)
+
+
+def make_llama(folder, seed):
     """Grouped-query attention whose head width is not hidden_size / heads, untied head."""
-    _, _, expected, facts = make_model_fixture(folder, LLAMA, llama, SEEDS["llama"], 32)
+    _, _, expected, facts = make_model_fixture(folder, LLAMA, llama, seed, 32)
     finish(folder, expected, facts)
 
 
 def make_adamw(path):
     """Five AdamW steps on one vector, in f32 and in f64 from the same f32 start and gradients."""
     settings = {"lr": 1e-2, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1}
-    generator = torch.Generator().manual_seed(SEEDS["adamw"])
+    generator = torch.Generator().manual_seed(ADAMW_SEED)
     start = torch.randn(6, generator=generator)
     # Magnitudes from 1e-4 to 10 and one exact zero, so that eps, bias correction and decoupled decay each show.
     gradients = torch.randn(5, 6, generator=generator) * torch.tensor([1.0, 10.0, 0.1, 1e-2, 1e-4, 0.0])
@@ -263,11 +318,15 @@ def main():
     versions["python"] = platform.python_version()
     print(json.dumps(versions))
     with torch.no_grad():
-        make_v3(out / "teacher/v3")
-        make_v3_yarn(out / "teacher/v3-yarn")
-        make_v3_mtp(out / "teacher/v3-mtp")
-        make_qwen2(out / "student/qwen2")
-        make_llama(out / "student/llama")
+        with_first_good_seed(make_v3, out / "teacher/v3")
+        with_first_good_seed(make_v3_yarn, out / "teacher/v3-yarn")
+        with_first_good_seed(make_v3_mtp, out / "teacher/v3-mtp")
+        with_first_good_seed(make_v2, out / "teacher/v2")
+        with_first_good_seed(make_v2_lite, out / "teacher/v2-lite")
+        with_first_good_seed(make_moonlight, out / "teacher/moonlight")
+        with_first_good_seed(make_k2, out / "teacher/k2")
+        with_first_good_seed(make_qwen2, out / "student/qwen2")
+        with_first_good_seed(make_llama, out / "student/llama")
     make_adamw(out / "distill/adamw.json")
     write_json(out / "versions.json", versions)
 

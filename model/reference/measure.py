@@ -9,9 +9,10 @@ from unittest import mock
 import safetensors.torch
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.models.deepseek_v2.modeling_deepseek_v2 import DeepseekV2TopkRouter
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3TopkRouter
 
-GREEDY_IDS = 32
+GREEDY_IDS = 64
 
 
 def load(folder, attention="eager"):
@@ -22,7 +23,7 @@ def load(folder, attention="eager"):
     mtp_prefix = f"model.layers.{model.config.num_hidden_layers}."
     unexpected = [name for name in info["unexpected_keys"] if not name.startswith(mtp_prefix)]
     assert not info["missing_keys"] and not info["mismatched_keys"] and not unexpected, info
-    if model.config.model_type == "deepseek_v3":
+    if model.config.model_type in ("deepseek_v2", "deepseek_v3"):
         model.set_experts_implementation("eager")
     return model.eval()
 
@@ -61,7 +62,7 @@ def recorded_routing(model):
     """Collects (router module, router logits, chosen experts) of every MoE call."""
     calls, hooks = [], []
     for module in model.modules():
-        if isinstance(module, DeepseekV3TopkRouter):
+        if isinstance(module, (DeepseekV2TopkRouter, DeepseekV3TopkRouter)):
             record = lambda router, _, output: calls.append((router, output[0], output[2]))  # noqa: E731
             hooks.append(module.register_forward_hook(record))
     yield calls
@@ -73,8 +74,10 @@ def choose_experts(router, scores, masked=float("-inf"), use_groups=True):
     """The published selection over `scores` [n, e]: masked scores, sorted choice [n, k], smallest group lead."""
     count, kept = router.num_group, router.topk_group
     group_margin = None
-    if use_groups and kept < count:
-        group_scores = scores.view(-1, count, scores.shape[-1] // count).topk(2, dim=-1)[0].sum(-1)
+    if use_groups and getattr(router, "topk_method", "") != "greedy" and kept < count:
+        # V3 ranks a group by its two best biased scores together, V2 by its best score.
+        best = 2 if isinstance(router, DeepseekV3TopkRouter) else 1
+        group_scores = scores.view(-1, count, scores.shape[-1] // count).topk(best, dim=-1)[0].sum(-1)
         ranked, order = group_scores.sort(dim=-1, descending=True)
         group_margin = (ranked[:, kept - 1] - ranked[:, kept]).min().item()
         dropped = torch.ones_like(group_scores).scatter(1, order[:, :kept], 0.0)
@@ -87,8 +90,9 @@ def routing_report(calls):
     counts = {"decisions": 0, "changed_without_bias": 0, "changed_without_groups": 0, "changed_by_mask_zero": 0}
     expert_margins, group_margins, biased_maximum = [], [], float("-inf")
     for router, logits, chosen in calls:
-        chosen, plain = chosen.sort(dim=-1)[0], logits.sigmoid()
-        biased = plain + router.e_score_correction_bias
+        v3 = isinstance(router, DeepseekV3TopkRouter)
+        chosen, plain = chosen.sort(dim=-1)[0], logits.sigmoid() if v3 else logits.softmax(dim=-1)
+        biased = plain + router.e_score_correction_bias if v3 else plain
         eligible, expected, group_margin = choose_experts(router, biased)
         assert torch.equal(expected, chosen)
         ranked = eligible.sort(dim=-1, descending=True)[0]

@@ -15,6 +15,13 @@ DEEPSEEK_V3 = {
     "topk_method": "noaux_tc", "torch_dtype": "float32", "use_cache": True, "v_head_dim": 12, "vocab_size": 96,
 }  # fmt: skip
 
+# DeepSeek-V2's published keys; V2-Lite has no query LoRA and no groups.
+DEEPSEEK_V2 = {key: value for key, value in DEEPSEEK_V3.items() if key != "num_nextn_predict_layers"} | {
+    "architectures": ["DeepseekV2ForCausalLM"], "aux_loss_alpha": 0.001, "model_type": "deepseek_v2", "n_group": 4,
+    "n_shared_experts": 2, "norm_topk_prob": False, "routed_scaling_factor": 4.0, "scoring_func": "softmax",
+    "seq_aux": True, "topk_group": 2, "topk_method": "group_limited_greedy",
+}  # fmt: skip
+
 QWEN2 = {
     "architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 0, "eos_token_id": 1,
     "hidden_act": "silu", "hidden_size": 48, "initializer_range": 0.02, "intermediate_size": 80,
@@ -67,7 +74,8 @@ def deepseek_layer_shapes(config, layer):
     else:
         ffn = c["moe_intermediate_size"]
         shapes[f"{prefix}.mlp.gate.weight"] = (c["n_routed_experts"], width)
-        shapes[f"{prefix}.mlp.gate.e_score_correction_bias"] = (c["n_routed_experts"],)
+        if c["topk_method"] == "noaux_tc":
+            shapes[f"{prefix}.mlp.gate.e_score_correction_bias"] = (c["n_routed_experts"],)
         shapes |= mlp_shapes(f"{prefix}.mlp.shared_experts", width, ffn * c["n_shared_experts"])
         for expert in range(c["n_routed_experts"]):
             shapes |= mlp_shapes(f"{prefix}.mlp.experts.{expert}", width, ffn)
@@ -99,7 +107,7 @@ def dense_layer_shapes(config, layer):
 
 def model_shapes(config):
     """Every tensor of the published checkpoint with its shape."""
-    layer_shapes = deepseek_layer_shapes if config["model_type"] == "deepseek_v3" else dense_layer_shapes
+    layer_shapes = deepseek_layer_shapes if "kv_lora_rank" in config else dense_layer_shapes
     embedding = (config["vocab_size"], config["hidden_size"])
     shapes = {"model.embed_tokens.weight": embedding, "model.norm.weight": embedding[1:]}
     if not config["tie_word_embeddings"]:

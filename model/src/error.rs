@@ -36,7 +36,7 @@ pub enum Error {
     #[error("the index in `{folder}` points outside the folder: `{file}`")]
     ShardPath { folder: PathBuf, file: String },
     #[error("`{field}` = {value} in `{path}` is not supported")]
-    Unsupported { field: &'static str, value: String, path: PathBuf },
+    Unsupported { field: String, value: String, path: PathBuf },
     #[error("the tokenizer `{path}` {reason}")]
     Tokenizer { path: PathBuf, reason: String },
     #[error("the chat template of `{model}` failed: {reason}")]

@@ -86,7 +86,8 @@ impl Config {
 
     /// Every setting that this runtime does not follow or that contradicts another is refused by name.
     pub fn check(&self, path: &Path) -> Result<(), Error> {
-        let refuse = |field: &'static str, value: String| Err(Error::Unsupported { field, value, path: path.into() });
+        let refuse =
+            |field: &str, value: String| Err(Error::Unsupported { field: field.into(), value, path: path.into() });
         if !matches!(self.model_type.as_str(), "llama" | "qwen2") {
             return refuse("model_type", self.model_type.clone());
         }

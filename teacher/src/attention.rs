@@ -43,10 +43,8 @@ pub(crate) struct Attention {
     cv: usize,
     r: usize,
     scale: f64,
+    layout: RopeLayout,
 }
-
-/// The eps of the two latent norms: published code builds them with its default and ignores the config.
-const LATENT_EPS: f64 = 1e-6;
 
 impl Attention {
     pub(crate) fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
@@ -57,14 +55,14 @@ impl Attention {
             None => Query::Full(Linear::new(d, h * (nope + p), stdev, vb.pp("q_proj"))?),
             Some(rank) => Query::LowRank {
                 a: Linear::new(d, rank, stdev, vb.pp("q_a_proj"))?,
-                norm: RmsNorm::new(rank, LATENT_EPS, vb.pp("q_a_layernorm"))?,
+                norm: RmsNorm::new(rank, config.latent_eps(), vb.pp("q_a_layernorm"))?,
                 b: Linear::new(rank, h * (nope + p), stdev, vb.pp("q_b_proj"))?,
             },
         };
         Ok(Self {
             query,
             kv_a_proj_with_mqa: Linear::new(d, r + p, stdev, vb.pp("kv_a_proj_with_mqa"))?,
-            kv_a_layernorm: RmsNorm::new(r, LATENT_EPS, vb.pp("kv_a_layernorm"))?,
+            kv_a_layernorm: RmsNorm::new(r, config.latent_eps(), vb.pp("kv_a_layernorm"))?,
             kv_b_proj: weight(&vb, (h * (nope + cv), r), "kv_b_proj.weight", normal(stdev))?,
             o_proj: Linear::new(h * cv, d, stdev_out, vb.pp("o_proj"))?,
             h,
@@ -72,14 +70,15 @@ impl Attention {
             p,
             cv,
             r,
-            scale: ((nope + p) as f64).powf(-0.5) * config.yarn().map_or(1.0, |yarn| yarn.softmax_factor()),
+            scale: config.softmax_scale(),
+            layout: config.rope_layout(),
         })
     }
 
     /// [n, d] to [n, d]; `layer` picks the cache's tensor.
     pub(crate) fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
         let n = x_nd.dims()[0];
-        let rotate = |x: &Value| kernels::rope(x, &context.cos, &context.sin, RopeLayout::Interleaved);
+        let rotate = |x: &Value| kernels::rope(x, &context.cos, &context.sin, self.layout);
 
         let q = match &self.query {
             Query::Full(q_proj) => q_proj.forward(x_nd)?,

@@ -1,11 +1,17 @@
-//! `config.json` of the DeepSeek family, in the published spelling.
+//! `config.json` of the DeepSeek family: V2, V2-Lite, V3, R1, Moonlight, Kimi-K2, as published or as transformers 5 writes it.
+//!
+//! The struct keeps the file's own spelling; its methods say what the settings mean. See `check.rs` for what is refused.
 
+mod check;
+
+use retort_kernels::RopeLayout;
 use retort_model::Error;
 use retort_model::layers::rope::Yarn;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Sizes and switches of a DeepSeek-V3-style model. Field names are Hugging Face's.
+/// Sizes and switches of a DeepSeek model. Field names are Hugging Face's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     pub model_type: String,
@@ -17,7 +23,7 @@ pub struct Config {
     pub moe_intermediate_size: usize,
     pub num_hidden_layers: usize,
     pub num_attention_heads: usize,
-    /// Rank of the query's low-rank projection; none in DeepSeek-V2-Lite.
+    /// Rank of the query's low-rank projection; none in DeepSeek-V2-Lite and Moonlight.
     #[serde(default)]
     pub q_lora_rank: Option<usize>,
     pub kv_lora_rank: usize,
@@ -25,35 +31,44 @@ pub struct Config {
     pub qk_rope_head_dim: usize,
     pub v_head_dim: usize,
     pub n_routed_experts: usize,
-    #[serde(default)]
-    pub n_shared_experts: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_shared_experts: Option<usize>,
     pub num_experts_per_tok: usize,
-    #[serde(default = "one")]
-    pub n_group: usize,
-    #[serde(default = "one")]
-    pub topk_group: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_group: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topk_group: Option<usize>,
     #[serde(default = "unit")]
     pub routed_scaling_factor: f64,
     #[serde(default)]
     pub norm_topk_prob: bool,
-    #[serde(default = "sigmoid")]
-    pub scoring_func: String,
-    #[serde(default = "noaux_tc")]
-    pub topk_method: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scoring_func: Option<Scoring>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topk_method: Option<TopkMethod>,
     #[serde(default)]
     pub first_k_dense_replace: usize,
     #[serde(default = "one")]
     pub moe_layer_freq: usize,
     /// Multi-token-prediction modules after the last layer.
-    #[serde(default)]
+    #[serde(default, alias = "num_mtp_layers")]
     pub num_nextn_predict_layers: usize,
     pub max_position_embeddings: usize,
-    #[serde(default = "rope_theta")]
-    pub rope_theta: f64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_scaling: Option<RopeScaling>,
+    /// transformers 5: base and scaling in one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_parameters: Option<RopeScaling>,
+    /// Pairs of neighbours (as all published weights have it) or of the two halves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_interleave: Option<bool>,
     #[serde(default = "rms_norm_eps")]
     pub rms_norm_eps: f64,
+    /// Our own key: the eps of the two latent norms. Published code builds them with 1e-6 whatever `rms_norm_eps` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latent_rms_norm_eps: Option<f64>,
     #[serde(default)]
     pub tie_word_embeddings: bool,
     #[serde(default = "silu")]
@@ -62,22 +77,53 @@ pub struct Config {
     pub attention_bias: bool,
     #[serde(default = "initializer_range")]
     pub initializer_range: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bos_token_id: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eos_token_id: Option<u32>,
     /// How FP8 weights are stored; readers go by the tensors, this is for other programs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization_config: Option<serde_json::Value>,
+    /// Everything else in the file: kept, and checked to be without effect here.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
 }
 
-/// `rope_scaling` as published: `type` and YaRN's numbers side by side.
+/// How the router turns logits into scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scoring {
+    Softmax,
+    Sigmoid,
+}
+
+/// How the router picks experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TopkMethod {
+    /// The best scores (V2-Lite).
+    Greedy,
+    /// The best scores within the groups whose best expert scores highest (V2).
+    GroupLimitedGreedy,
+    /// The best biased scores within the groups whose two best experts score highest together (V3 and after).
+    NoauxTc,
+}
+
+/// `rope_scaling` as published (`type`) or `rope_parameters` as in transformers 5 (`rope_type`, `rope_theta`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RopeScaling {
-    #[serde(rename = "type")]
-    pub kind: String,
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    /// The numbers of YaRN, where the type is `yarn`.
     #[serde(flatten)]
-    pub yarn: Yarn,
+    pub yarn: Option<Yarn>,
+}
+
+impl RopeScaling {
+    /// `yarn`, or `default` for no scaling.
+    fn kind(&self) -> &str {
+        self.rope_type.as_deref().or(self.kind.as_deref()).unwrap_or("default")
+    }
 }
 
 fn one() -> usize {
@@ -85,15 +131,6 @@ fn one() -> usize {
 }
 fn unit() -> f64 {
     1.0
-}
-fn sigmoid() -> String {
-    "sigmoid".into()
-}
-fn noaux_tc() -> String {
-    "noaux_tc".into()
-}
-fn rope_theta() -> f64 {
-    1e4
 }
 fn rms_norm_eps() -> f64 {
     1e-6
@@ -123,64 +160,64 @@ impl Config {
         index >= self.first_k_dense_replace && index.is_multiple_of(self.moe_layer_freq)
     }
 
+    fn is_v2(&self) -> bool {
+        self.model_type == "deepseek_v2"
+    }
+
+    /// What the family does where the file is silent: V2 softmax, later models sigmoid.
+    pub fn scoring(&self) -> Scoring {
+        self.scoring_func.unwrap_or(if self.is_v2() { Scoring::Softmax } else { Scoring::Sigmoid })
+    }
+
+    /// What the family does where the file is silent: V2 greedy, later models with bias.
+    pub fn selection(&self) -> TopkMethod {
+        self.topk_method.unwrap_or(if self.is_v2() { TopkMethod::Greedy } else { TopkMethod::NoauxTc })
+    }
+
+    /// Whether the chosen experts' weights are scaled: V2's own code scales only what it has not normalised.
+    pub fn scales_weights(&self) -> bool {
+        !(self.is_v2() && self.norm_topk_prob && self.num_experts_per_tok > 1)
+    }
+
+    /// (groups of experts, groups that stay in the choice).
+    pub fn groups(&self) -> (usize, usize) {
+        match self.selection() {
+            TopkMethod::Greedy => (1, 1),
+            _ => (self.n_group.unwrap_or(1), self.topk_group.unwrap_or(1)),
+        }
+    }
+
+    pub fn shared_experts(&self) -> usize {
+        self.n_shared_experts.unwrap_or(0)
+    }
+
+    /// Base of the rotary frequencies.
+    pub fn theta(&self) -> f64 {
+        let inside = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
+        inside.or(self.rope_theta).unwrap_or(1e4)
+    }
+
     pub fn yarn(&self) -> Option<&Yarn> {
-        self.rope_scaling.as_ref().map(|scaling| &scaling.yarn)
+        let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())?;
+        if scaling.kind() == "yarn" { scaling.yarn.as_ref() } else { None }
+    }
+
+    pub fn rope_layout(&self) -> RopeLayout {
+        if self.rope_interleave.unwrap_or(true) { RopeLayout::Interleaved } else { RopeLayout::HalfSplit }
+    }
+
+    /// The factor on q . k before the softmax: (nope + p)^-1/2, times YaRN's.
+    pub fn softmax_scale(&self) -> f64 {
+        (self.qk_head_dim() as f64).powf(-0.5) * self.yarn().map_or(1.0, Yarn::softmax_factor)
+    }
+
+    /// The eps of the query's and the latent's norm.
+    pub fn latent_eps(&self) -> f64 {
+        self.latent_rms_norm_eps.unwrap_or(1e-6)
     }
 
     /// Width of a query or key: the part without position and the rotated part.
     pub fn qk_head_dim(&self) -> usize {
         self.qk_nope_head_dim + self.qk_rope_head_dim
-    }
-
-    /// Every setting that this runtime does not follow or that contradicts another is refused by name.
-    pub fn check(&self, path: &Path) -> Result<(), Error> {
-        let refuse = |field: &'static str, value: String| Err(Error::Unsupported { field, value, path: path.into() });
-        if !matches!(self.model_type.as_str(), "deepseek_v3" | "kimi_k2") {
-            return refuse("model_type", self.model_type.clone());
-        }
-        if self.scoring_func != "sigmoid" {
-            return refuse("scoring_func", self.scoring_func.clone());
-        }
-        if self.topk_method != "noaux_tc" {
-            return refuse("topk_method", self.topk_method.clone());
-        }
-        if self.hidden_act != "silu" {
-            return refuse("hidden_act", self.hidden_act.clone());
-        }
-        if self.attention_bias {
-            return refuse("attention_bias", "true".into());
-        }
-        if let Some(scaling) = self.rope_scaling.as_ref().filter(|scaling| scaling.kind != "yarn") {
-            return refuse("rope_scaling.type", scaling.kind.clone());
-        }
-        let zero = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("kv_lora_rank", self.kv_lora_rank),
-            ("v_head_dim", self.v_head_dim),
-            ("n_routed_experts", self.n_routed_experts),
-            ("n_group", self.n_group),
-            ("moe_layer_freq", self.moe_layer_freq),
-            ("num_experts_per_tok", self.num_experts_per_tok),
-        ];
-        if let Some((field, _)) = zero.into_iter().find(|&(_, value)| value == 0) {
-            return refuse(field, "0".into());
-        }
-        if !self.qk_rope_head_dim.is_multiple_of(2) {
-            return refuse("qk_rope_head_dim", self.qk_rope_head_dim.to_string());
-        }
-        if !self.n_routed_experts.is_multiple_of(self.n_group) {
-            return refuse("n_group", format!("{} with {} experts", self.n_group, self.n_routed_experts));
-        }
-        let selectable = self.n_routed_experts / self.n_group * self.topk_group.min(self.n_group);
-        if self.num_experts_per_tok > selectable {
-            return refuse("num_experts_per_tok", format!("{} of {selectable} selectable", self.num_experts_per_tok));
-        }
-        if self.num_nextn_predict_layers > 1 {
-            return refuse("num_nextn_predict_layers", self.num_nextn_predict_layers.to_string());
-        }
-        Ok(())
     }
 }

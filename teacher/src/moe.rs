@@ -25,7 +25,7 @@ impl Moe {
         let (e, d, f) = (config.n_routed_experts, config.hidden_size, config.moe_intermediate_size);
         let stdev = config.initializer_range;
         let experts = vb.pp("experts");
-        let shared_experts = match config.n_shared_experts {
+        let shared_experts = match config.shared_experts() {
             0 => None,
             count => Some(Mlp::new(d, count * f, stdev, stdev_out, vb.pp("shared_experts"))?),
         };

@@ -1,24 +1,29 @@
-//! The router of DeepSeek-V3 (arXiv 2412.19437, section 2.1.2): sigmoid scores, a bias for selection only, group limits.
+//! The router of the DeepSeek family: scores, a choice of experts, weights. Everything is f32.
 //!
-//! s = sigmoid(x W^T). A group's score is the sum of its two best biased scores; all but the best `topk_group` groups
-//! are out. The k best biased scores select; the weights are the unbiased scores of the selected, normalised if the
-//! config says so, times `routed_scaling_factor`. Everything is f32.
+//! V2 (arXiv 2405.04434, section 2.2): s = softmax(x W^T); a group's strength is its best score; all but the strongest
+//! `topk_group` groups are out; the k best scores select. V3 (arXiv 2412.19437, section 2.1.2): s = sigmoid(x W^T); a bias
+//! is added for the selection only; a group's strength is the sum of its two best biased scores. The weights are the
+//! plain scores of the selected, normalised if the config says so, times `routed_scaling_factor`.
 
-use crate::config::Config;
-use candle_core::{Result, Tensor};
+use crate::config::{Config, Scoring, TopkMethod};
+use candle_core::{D, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
-use retort_kernels::{Value, lift, linear};
+use retort_kernels::{Value, lift, linear, softmax};
 use retort_model::layers::normal;
 use retort_model::params::weight;
 use std::sync::Arc;
 
 pub(crate) struct Router {
     weight_ed: Value,
-    bias_e: Tensor,
+    /// Added for the selection only; `noaux_tc` has it.
+    bias_e: Option<Tensor>,
+    scoring: Scoring,
     experts: usize,
     top_k: usize,
     groups: usize,
     top_groups: usize,
+    /// How many of a group's best scores make its strength.
+    group_best: usize,
     normalise: bool,
     scaling: f64,
 }
@@ -38,22 +43,34 @@ pub(crate) struct Routing {
 impl Router {
     pub(crate) fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
         let (e, d) = (config.n_routed_experts, config.hidden_size);
+        let biased = config.selection() == TopkMethod::NoauxTc;
+        let bias_e = biased.then(|| vb.get_with_hints(e, "e_score_correction_bias", Init::Const(0.0))).transpose()?;
+        let (groups, top_groups) = config.groups();
         Ok(Self {
             weight_ed: weight(&vb, (e, d), "weight", normal(config.initializer_range))?,
-            bias_e: vb.get_with_hints(e, "e_score_correction_bias", Init::Const(0.0))?,
+            bias_e,
+            scoring: config.scoring(),
             experts: e,
             top_k: config.num_experts_per_tok,
-            groups: config.n_group,
-            top_groups: config.topk_group,
+            groups,
+            top_groups,
+            group_best: if biased { 2 } else { 1 },
             normalise: config.norm_topk_prob,
-            scaling: config.routed_scaling_factor,
+            scaling: if config.scales_weights() { config.routed_scaling_factor } else { 1.0 },
         })
     }
 
     pub(crate) fn route(&self, x_nd: &Value) -> Result<Routing> {
         let (n, k) = (x_nd.dims()[0], self.top_k);
-        let scores_ne = lift([&linear(x_nd, &self.weight_ed)?], |[x]| candle_nn::ops::sigmoid(x))?;
-        let bias: Vec<f32> = self.bias_e.to_vec1()?;
+        let logits_ne = linear(x_nd, &self.weight_ed)?;
+        let scores_ne = match self.scoring {
+            Scoring::Softmax => softmax(&logits_ne)?,
+            Scoring::Sigmoid => lift([&logits_ne], |[x]| candle_nn::ops::sigmoid(x))?,
+        };
+        let bias = match &self.bias_e {
+            Some(bias) => bias.to_vec1()?,
+            None => vec![0f32; self.experts],
+        };
         let scores: Vec<f32> = scores_ne.tensor().flatten_all()?.to_vec1()?;
         let chosen_nk: Vec<u32> = scores.chunks(self.experts).flat_map(|row| self.select(row, &bias)).collect();
 
@@ -84,7 +101,7 @@ impl Router {
     fn weights(&self, scores_ne: &Tensor, chosen_nk: &Tensor) -> Result<Tensor> {
         let weights_nk = scores_ne.gather(chosen_nk, 1)?;
         if self.normalise {
-            return weights_nk.broadcast_div(&(weights_nk.sum_keepdim(1)? + 1e-20)?)? * self.scaling;
+            return weights_nk.broadcast_div(&(weights_nk.sum_keepdim(D::Minus1)? + 1e-20)?)? * self.scaling;
         }
         weights_nk * self.scaling
     }
@@ -95,7 +112,7 @@ impl Router {
         if self.groups > 1 {
             let size = self.experts / self.groups;
             let strength: Vec<f32> =
-                biased.chunks(size).map(|group| best(group, 2).iter().map(|&e| group[e]).sum()).collect();
+                biased.chunks(size).map(|group| best(group, self.group_best).iter().map(|&e| group[e]).sum()).collect();
             let kept = best(&strength, self.top_groups);
             for (group, values) in biased.chunks_mut(size).enumerate() {
                 if !kept.contains(&group) {

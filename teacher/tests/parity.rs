@@ -1,6 +1,6 @@
 //! Whole models against Hugging Face `transformers`: logits at every position, greedy continuations, cached decoding.
 //!
-//! The fixtures are tiny random checkpoints; `fixtures/README.md` says how they were made.
+//! The fixtures are tiny random checkpoints; `model/reference/README.md` says how they were made.
 
 use candle_core::{DType, Device, Result, Tensor};
 use retort_model::batch::Batch;
@@ -17,6 +17,9 @@ use std::path::PathBuf;
 /// Largest difference allowed in f32 logits whose standard deviation is about 2.
 const TOLERANCE: f32 = 1e-4;
 
+/// One tiny checkpoint for each published shape.
+const ALL: [&str; 7] = ["v2-lite", "v2", "v3", "v3-yarn", "v3-mtp", "moonlight", "k2"];
+
 struct Fixture {
     model: DeepSeek,
     expected: HashMap<String, Tensor>,
@@ -24,8 +27,12 @@ struct Fixture {
 
 impl Fixture {
     fn open(name: &str) -> Self {
+        Self::with_config(name, "config.json")
+    }
+
+    fn with_config(name: &str, config: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-        let config = Config::open(&folder.join("config.json")).expect("config");
+        let config = Config::open(&folder.join(config)).expect("config");
         let source = Box::new(Published(Checkpoint::open(&folder).expect("weights")));
         let model = frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).expect("model");
         let expected =
@@ -49,12 +56,22 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
 
 #[test]
 fn logits_match_transformers_at_every_position() -> Result<()> {
-    for name in ["v3", "v3-yarn", "v3-mtp"] {
+    for name in ALL {
         let fixture = Fixture::open(name);
         let found = fixture.model.logits(&Batch::packed(fixture.sequences()), None)?;
         let difference = largest_difference(&found, &fixture.expected["logits"]);
         println!("{name}: largest difference {difference:e}");
         assert!(difference <= TOLERANCE, "{name}: logits differ by {difference}");
+    }
+    Ok(())
+}
+
+#[test]
+fn both_spellings_of_a_config_give_the_same_model() -> Result<()> {
+    for name in ALL {
+        let (published, v5) = (Fixture::open(name), Fixture::with_config(name, "config.v5.json"));
+        let batch = Batch::packed(published.sequences());
+        assert_eq!(largest_difference(&published.model.logits(&batch, None)?, &v5.model.logits(&batch, None)?), 0.0);
     }
     Ok(())
 }
@@ -95,7 +112,7 @@ fn cached_logits(model: &DeepSeek, sequences: &[Vec<u32>], first: usize, stride:
 
 #[test]
 fn absorbed_decoding_over_the_latent_cache_matches() -> Result<()> {
-    for name in ["v3", "v3-yarn", "v3-mtp"] {
+    for name in ALL {
         let fixture = Fixture::open(name);
         for (first, stride) in [(1, 1), (9, 1), (5, 7)] {
             let found = cached_logits(&fixture.model, &fixture.sequences(), first, stride)?;
@@ -108,7 +125,7 @@ fn absorbed_decoding_over_the_latent_cache_matches() -> Result<()> {
 
 #[test]
 fn greedy_continuations_match() -> Result<()> {
-    for name in ["v3", "v3-yarn", "v3-mtp"] {
+    for name in ALL {
         let fixture = Fixture::open(name);
         let expected = fixture.greedy();
         let prompt = fixture.sequences()[0][..8].to_vec();
