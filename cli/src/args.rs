@@ -1,6 +1,7 @@
 //! The command line: names, help and examples; nothing is computed here.
 
 use clap::{Args, Parser, Subcommand};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Distil a reasoning teacher into a small student.
@@ -177,7 +178,7 @@ pub struct Asking {
     pub n: Option<u32>,
     /// At most this many problems
     #[arg(long)]
-    pub limit: Option<usize>,
+    pub limit: Option<NonZeroUsize>,
     #[arg(long)]
     pub seed: Option<u64>,
     /// The recipe, a TOML file; without it, DeepSeek-R1's sampling (temperature 0.6, top-p 0.95)

@@ -1,16 +1,12 @@
 //! The `retort` program: arguments in, exit code out. Everything else is in the modules.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    clippy::exit,
-    reason = "this is the crate that talks to a person"
-)]
+#![expect(clippy::print_stderr, clippy::exit, reason = "this is the crate that talks to a person")]
 #![expect(unreachable_pub, reason = "nothing is outside a program")]
 
 mod args;
 mod commands;
 mod open;
+mod output;
 mod progress;
 mod recipe;
 
@@ -24,6 +20,7 @@ fn main() -> ExitCode {
     let arguments = args::Arguments::parse();
     match commands::run(arguments) {
         Ok(code) => code,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             commands::report(&error);
             ExitCode::from(2)

@@ -19,6 +19,9 @@ use std::path::Path;
 /// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
 const SLOTS: usize = 128;
 
+/// The most memory for caches; a long context gets fewer slots.
+const CACHE_BYTES: usize = 2 << 30;
+
 /// Which of the two embedded models `embedded` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Embedded {
@@ -136,14 +139,17 @@ impl ModelFiles {
         let tokenizer = self.files.tokenizer()?;
         let template = self.files.template()?;
         let eos = self.files.eos(&tokenizer, &template)?;
+        let decoder = self.decoder()?;
+        // f32 numbers for every slot and position.
+        let slot_bytes = 4 * decoder.cache_spec().elements_per_token() * decoder.context_length();
         Ok(Engine {
-            decoder: self.decoder()?,
+            decoder,
             eos,
             tokenizer,
             template,
             name: self.name.clone(),
             fingerprint: self.fingerprint()?,
-            slots: SLOTS,
+            slots: (CACHE_BYTES / slot_bytes.max(1)).clamp(1, SLOTS),
             workers: Workers::for_model(self.parameters()?.total as usize)?,
         })
     }

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Reads a recipe file and applies `--set` changes.
@@ -14,12 +15,15 @@ pub fn read<T: DeserializeOwned>(path: &Path, set: &[String]) -> Result<T> {
 
 /// Parses a recipe and applies `--set` changes.
 pub fn parse<T: DeserializeOwned>(text: &str, set: &[String]) -> Result<T> {
+    if set.is_empty() {
+        return Ok(toml::from_str(text)?);
+    }
     let mut table: Table = text.parse()?;
     for change in set {
         apply(&mut table, change)?;
     }
-    // Through text once more, so that errors name line and key.
-    Ok(toml::from_str(&toml::to_string(&table)?)?)
+    // Without the text, whose lines the changes do not have; the error names the key.
+    T::deserialize(table).with_context(|| format!("with `--set {}`", set.join(" --set ")))
 }
 
 fn apply(table: &mut Table, change: &str) -> Result<()> {
@@ -46,11 +50,62 @@ fn apply(table: &mut Table, change: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes the settings that a run really used to `recipe.toml` in its folder.
-pub fn write(out: &Path, recipe: &impl Serialize) -> Result<()> {
-    std::fs::create_dir_all(out).with_context(|| format!("`{}` could not be created", out.display()))?;
+/// Writes the settings that a run really uses to `recipe.toml` in its folder. A folder that holds a run with other
+/// settings is refused, before anything in it changes.
+pub fn claim(out: &Path, recipe: &impl Serialize) -> Result<()> {
+    let path = out.join("recipe.toml");
     let text = toml::to_string_pretty(recipe)?;
-    Ok(retort_model::checkpoint::write_bytes(&out.join("recipe.toml"), text.as_bytes())?)
+    if path.is_file() {
+        let before =
+            std::fs::read_to_string(&path).with_context(|| format!("`{}` could not be read", path.display()))?;
+        let before: Table =
+            before.parse().with_context(|| format!("`{}` of an earlier run is not valid", path.display()))?;
+        let (before, now) = (leaves(before), leaves(text.parse()?));
+        let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let shown = |value: Option<&Value>| value.map_or("unset".into(), Value::to_string);
+        let changed: Vec<String> = names
+            .into_iter()
+            .filter(|name| before.get(*name) != now.get(*name))
+            .map(|name| format!("{name} was {} and is {}", shown(before.get(name)), shown(now.get(name))))
+            .collect();
+        if !changed.is_empty() {
+            return Err(OtherSettings { out: out.into(), changed: changed.join(", ") }.into());
+        }
+        return Ok(());
+    }
+    std::fs::create_dir_all(out).with_context(|| format!("`{}` could not be created", out.display()))?;
+    Ok(retort_model::checkpoint::write_bytes(&path, text.as_bytes())?)
+}
+
+/// A folder that holds a run with other settings.
+#[derive(Debug)]
+pub struct OtherSettings {
+    out: PathBuf,
+    changed: String,
+}
+
+impl std::fmt::Display for OtherSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` holds a run with other settings: {}", self.out.display(), self.changed)
+    }
+}
+
+impl std::error::Error for OtherSettings {}
+
+/// Values by their dotted keys.
+fn leaves(table: Table) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    for (key, value) in table {
+        match value {
+            Value::Table(inner) => {
+                found.extend(leaves(inner).into_iter().map(|(name, value)| (format!("{key}.{name}"), value)));
+            }
+            leaf => {
+                found.insert(key, leaf);
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -75,18 +75,11 @@ impl Plan {
 
     fn check(&self) -> Result<(), Error> {
         let refuse = |setting, found: String, expected| Err(Error::Setting { setting, found, expected });
-        let Sampling { temperature, top_p, max_tokens } = self.sampling;
         if self.n == 0 {
             return refuse("n", self.n.to_string(), "at least 1");
         }
-        if !(temperature.is_finite() && temperature >= 0.0) {
-            return refuse("temperature", temperature.to_string(), "0 or more");
-        }
-        if !(top_p > 0.0 && top_p <= 1.0) {
-            return refuse("top_p", top_p.to_string(), "above 0 and at most 1");
-        }
-        if max_tokens == 0 {
-            return refuse("max_tokens", max_tokens.to_string(), "at least 1");
+        if let Some((setting, found, expected)) = self.sampling.fault() {
+            return refuse(setting, found, expected);
         }
         Ok(())
     }
@@ -117,7 +110,7 @@ impl Summary {
 /// Asks `generator` for `plan.n` samples of each problem and stores them in the dataset at `dir`, judged.
 ///
 /// Samples that the folder holds already are not asked for again. When the observer cancels, what is in flight is
-/// abandoned (it will come out the same next time) and what was finished stays stored.
+/// abandoned (it is asked for again next time) and what was finished stays stored.
 pub fn run(
     generator: &dyn Generate,
     problems: &[Problem],

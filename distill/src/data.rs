@@ -82,6 +82,7 @@ impl Stream for Epochs {
 
     fn fingerprint(&self) -> String {
         let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.seed.to_le_bytes()).update(&(self.per_step as u64).to_le_bytes());
         for example in &self.examples {
             hasher
                 .update(&(example.loss_from as u64).to_le_bytes())

@@ -12,8 +12,8 @@ pub enum Error {
     EmptyStep { step: u64 },
     #[error("`{field}` = {value} is out of range: {allowed}")]
     Setting { field: &'static str, value: String, allowed: &'static str },
-    #[error("the run in `{path}` was started with other settings: it has {found}, this one {expected}")]
-    OtherRun { path: PathBuf, found: String, expected: String },
+    #[error("`{path}` holds another run: {differences}")]
+    OtherRun { path: PathBuf, differences: String },
     #[error("checkpoint `{path}` is damaged: {reason}")]
     Damaged { path: PathBuf, reason: String },
     #[error("no trace in `{path}` can be trained on: {reason}")]
@@ -41,7 +41,7 @@ impl Error {
             ),
             Self::OtherRun { .. } => Some("choose another `--out`, or delete the folder to start anew".into()),
             Self::Damaged { .. } => {
-                Some("delete that checkpoint folder; the run continues from the one before it".into())
+                Some("delete that checkpoint's folder; the run continues from the one before it, or anew".into())
             }
             Self::NoTraces { .. } => Some("see `retort datagen stats` for what was dropped and why".into()),
             Self::Model(error) => error.hint(),

@@ -39,26 +39,26 @@ impl Pass {
     }
 }
 
-/// Loss and gradients of step `step` over `examples`, `budget` tokens at a time.
+/// Loss and gradients of step `step` over the examples `all`, `budget` tokens at a time.
 pub(crate) fn pass(
     model: &dyn Trainable,
     workers: &Workers,
-    examples: &[Example],
+    all: &[Example],
     budget: usize,
     step: u64,
 ) -> Result<Pass, Error> {
-    let targets: usize = examples.iter().map(Example::targets).sum();
+    let targets: usize = all.iter().map(Example::targets).sum();
     if targets == 0 {
         return Err(Error::EmptyStep { step });
     }
-    let batches = micro_batches(examples, budget);
+    let batches = micro_batches(all, budget);
     let next = AtomicUsize::new(0);
     let sum = Mutex::new(OrderedSum::default());
     let work = |_: &mut ()| -> Result<(), Error> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(examples) = batches.get(index) else { return Ok(()) };
-            let part = micro_batch(model, examples, targets, batches.len())?;
+            let part = micro_batch(model, examples, targets, all.len())?;
             sum.lock().unwrap_or_else(PoisonError::into_inner).add(index, part)?;
         }
     };
@@ -90,9 +90,9 @@ fn micro_batch(
     model: &dyn Trainable,
     examples: &[Example],
     step_targets: usize,
-    micro_batches: usize,
+    step_sequences: usize,
 ) -> Result<Pass, Error> {
-    let loss = loss(model, examples, step_targets, micro_batches)?;
+    let loss = loss(model, examples, step_targets, step_sequences)?;
     let mut found = loss.total.backward()?;
     let gradients = model.parameters().iter().map(|(_, var)| match found.take(var) {
         Some(gradient) => Ok(gradient),

@@ -16,12 +16,12 @@ pub(crate) struct Loss {
     pub terms: Vec<(&'static str, f64)>,
 }
 
-/// The loss of one micro-batch of a step with `step_targets` targets in `micro_batches` parts.
+/// The loss of one micro-batch of a step with `step_targets` targets in `step_sequences` sequences.
 pub(crate) fn loss(
     model: &dyn Trainable,
     examples: &[Example],
     step_targets: usize,
-    micro_batches: usize,
+    step_sequences: usize,
 ) -> Result<Loss> {
     let batch = pack(examples);
     let output = model.forward_train(&batch)?;
@@ -41,7 +41,7 @@ pub(crate) fn loss(
         total = add(&total, &term)?;
     }
     for (name, term) in output.regularisers {
-        let term = scale(&term, 1.0 / micro_batches as f64)?;
+        let term = scale(&term, 1.0 / step_sequences as f64)?;
         terms.push((name, term.to_scalar()?));
         total = add(&total, &term)?;
     }

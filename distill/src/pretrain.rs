@@ -1,12 +1,12 @@
 //! Pretraining data: the gym's training side as chats, with worked solutions or with the answers alone.
 
 use crate::Error;
+use crate::chat::Chat;
 use crate::data::{Example, Stream};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use retort_datagen::gym::{Exercise, Family, Level, Split, exercise};
-use retort_model::chat::{ChatTemplate, join_thinking, opens_thinking};
-use retort_model::generate::Message;
+use retort_model::chat::ChatTemplate;
 use retort_model::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +44,8 @@ pub struct GymStream<'a> {
     tokenizer: &'a Tokenizer,
     template: &'a ChatTemplate,
     eos: u32,
-    /// Each (family, level) as often as its weight says.
-    cells: Vec<(Family, Level)>,
+    /// Each (family, level) with its weight.
+    cells: Vec<(Family, Level, u64)>,
 }
 
 impl<'a> GymStream<'a> {
@@ -65,15 +65,16 @@ impl<'a> GymStream<'a> {
         for family in Family::ALL {
             let family_weight = mixture.family_weights.get(family.as_str()).copied().unwrap_or(1);
             for (level, &level_weight) in Level::ALL.into_iter().zip(&mixture.level_weights) {
-                let weight = (family_weight * level_weight) as usize;
-                cells.extend(std::iter::repeat_n((family, level), weight));
+                cells.push((family, level, u64::from(family_weight) * u64::from(level_weight)));
             }
         }
-        if cells.is_empty() || mixture.per_step == 0 {
+        // 15 products of two u32 cannot all be near the largest u64: more than the weights of a mixture are refused.
+        let total = cells.iter().try_fold(0u64, |total, cell| total.checked_add(cell.2));
+        if total.is_none_or(|total| total == 0) || mixture.per_step == 0 {
             return Err(Error::Setting {
                 field: "gym",
-                value: "nothing".into(),
-                allowed: "some weight and `per_step` above 0",
+                value: "the weights or `per_step`".into(),
+                allowed: "some weight, not above 4 billion each, and `per_step` above 0",
             });
         }
         Ok(Self { mixture, seed, tokenizer, template, eos, cells })
@@ -82,7 +83,17 @@ impl<'a> GymStream<'a> {
     fn exercise(&self, index: u64) -> Exercise {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(index);
-        let (family, level) = self.cells[(rng.next_u64() % self.cells.len() as u64) as usize];
+        let total: u64 = self.cells.iter().map(|cell| cell.2).sum();
+        let mut left = rng.next_u64() % total;
+        let mut cells = self.cells.iter();
+        let (family, level) = loop {
+            // The weights sum to `total`, so this ends before the cells do.
+            let &(family, level, weight) = cells.next().unwrap_or(&self.cells[0]);
+            if left < weight {
+                break (family, level);
+            }
+            left -= weight;
+        };
         exercise(family, level, Split::Train, self.seed, index)
     }
 
@@ -108,25 +119,7 @@ impl Stream for GymStream<'_> {
 
     fn fingerprint(&self) -> String {
         let mixture = serde_json::to_string(&self.mixture).unwrap_or_default();
-        blake3::hash(format!("{mixture} seed {}", self.seed).as_bytes()).to_hex()[..16].to_string()
-    }
-}
-
-/// Turns question, reasoning and response into a training example for one tokenizer and template.
-pub struct Chat<'a> {
-    pub tokenizer: &'a Tokenizer,
-    pub template: &'a ChatTemplate,
-    pub eos: u32,
-}
-
-impl Chat<'_> {
-    /// Prompt and completion are encoded apart, as they are when the model generates; the loss covers the completion.
-    pub fn example(&self, question: &str, reasoning: &str, response: &str) -> Result<Example, Error> {
-        let prompt = self.template.prompt(&[Message::user(question)])?;
-        let mut tokens = self.tokenizer.encode(&prompt)?;
-        let loss_from = tokens.len();
-        tokens.extend(self.tokenizer.encode(&join_thinking(reasoning, response, opens_thinking(&prompt)))?);
-        tokens.push(self.eos);
-        Ok(Example { tokens, loss_from })
+        let vocabulary = self.tokenizer.to_json().unwrap_or_default();
+        blake3::hash(format!("{mixture} seed {} {vocabulary}", self.seed).as_bytes()).to_hex()[..16].to_string()
     }
 }

@@ -1,8 +1,8 @@
 //! Supervised fine-tuning on traces: kept rows become examples whose loss covers the completion alone.
 
 use crate::Error;
+use crate::chat::Chat;
 use crate::data::Example;
-use crate::pretrain::Chat;
 use retort_datagen::sample::Sample;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -71,9 +71,19 @@ pub fn examples(
 }
 
 /// Splits off a share of the problems for validation; all samples of a problem go to the same side.
+///
+/// With a share above 0 at least one problem with a kept sample is split off, if there are two.
 pub fn split(samples: Vec<Sample>, share: f64) -> (Vec<Sample>, Vec<Sample>) {
-    samples.into_iter().partition(|sample| {
+    let place = |sample: &Sample| {
         let hash = blake3::derive_key("retort validation split v1", sample.uuid.as_bytes());
-        f64::from(u16::from_le_bytes([hash[0], hash[1]])) / 65536.0 >= share
-    })
+        f64::from(u16::from_le_bytes([hash[0], hash[1]])) / 65536.0
+    };
+    let mut places: Vec<f64> = samples.iter().filter(|sample| sample.kept).map(place).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let lowest = match places[..] {
+        [lowest, _, ..] if share > 0.0 => lowest,
+        _ => f64::NEG_INFINITY,
+    };
+    samples.into_iter().partition(|sample| place(sample) >= share && place(sample) > lowest)
 }

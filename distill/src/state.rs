@@ -4,6 +4,7 @@
 //! fingerprint and the blake3 of the weights file. A folder without `state.json` was never finished and is ignored.
 
 use crate::Error;
+use crate::identity::Identity;
 use crate::optimiser::Optimiser;
 use candle_core::{Device, Tensor};
 use retort_model::checkpoint::{Checkpoint, Stored, write_bytes, write_tensors};
@@ -15,8 +16,12 @@ use std::path::{Path, PathBuf};
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     step: u64,
-    run: String,
+    run: Identity,
     blake3: String,
+}
+
+fn name_of(step: u64) -> String {
+    format!("step-{step:08}")
 }
 
 /// How many checkpoints stay on disk.
@@ -31,9 +36,9 @@ pub(crate) fn save(
     model: &dyn Trainable,
     optimiser: &Optimiser,
     step: u64,
-    run: &str,
+    run: &Identity,
 ) -> Result<(), Error> {
-    let folder = out.join("checkpoints").join(format!("step-{step:08}"));
+    let folder = out.join("checkpoints").join(name_of(step));
     let io = |action| move |source| Error::Io { action, path: out.into(), source };
     std::fs::create_dir_all(&folder).map_err(io("created"))?;
     let mut tensors = Vec::new();
@@ -46,7 +51,7 @@ pub(crate) fn save(
     tensors.extend(model.buffers().into_iter().map(|(name, var)| (name, var.as_tensor().clone())));
     let weights = folder.join(WEIGHTS);
     write_tensors(&weights, &tensors, |_| Stored::F32)?;
-    let manifest = Manifest { step, run: run.into(), blake3: hash(&weights)? };
+    let manifest = Manifest { step, run: run.clone(), blake3: hash(&weights)? };
     let json =
         serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Damaged { path: weights, reason: e.to_string() })?;
     write_bytes(&folder.join(MANIFEST), &json)?;
@@ -80,12 +85,16 @@ pub(crate) fn resume(
     out: &Path,
     model: &dyn Trainable,
     optimiser: &mut Optimiser,
-    run: &str,
+    run: &Identity,
 ) -> Result<Option<u64>, Error> {
     let Some(folder) = finished(out)?.pop() else { return Ok(None) };
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
-    if manifest.run != run {
-        return Err(Error::OtherRun { path: out.into(), found: manifest.run, expected: run.into() });
+    if manifest.run != *run {
+        return Err(Error::OtherRun { path: out.into(), differences: manifest.run.differences(run) });
+    }
+    if folder.file_name().is_none_or(|name| name != name_of(manifest.step).as_str()) {
+        let reason = format!("it says that it was made at step {}", manifest.step);
+        return Err(Error::Damaged { path: folder, reason });
     }
     if hash(&folder.join(WEIGHTS))? != manifest.blake3 {
         return Err(Error::Damaged {

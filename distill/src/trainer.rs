@@ -6,6 +6,7 @@
 use crate::Error;
 use crate::data::{Example, Stream, micro_batches};
 use crate::gradients::{Pass, pass};
+use crate::identity::Identity;
 use crate::objective::loss;
 pub use crate::optimiser::OptimiserSettings;
 use crate::optimiser::{Optimiser, global_norm};
@@ -97,11 +98,11 @@ pub fn train(
 ) -> Result<Outcome, Error> {
     check(settings, validation)?;
     std::fs::create_dir_all(out).map_err(|source| Error::Io { action: "created", path: out.into(), source })?;
-    let run = fingerprint(model, stream, settings);
+    let run = Identity::new(model, stream, settings)?;
     let mut optimiser = Optimiser::new(model.parameters(), settings.optimiser);
     let first = state::resume(out, model, &mut optimiser, &run)?.unwrap_or(0);
     let workers = Workers::for_model(model.parameters().iter().map(|(_, var)| var.elem_count()).sum())?;
-    let mut metrics = MetricsFile::open(out)?;
+    let mut metrics = MetricsFile::open(out, first)?;
     observer.started("train", Some(settings.steps), "steps");
     if first > 0 {
         observer.remark(&format!("continuing after step {first}"));
@@ -174,7 +175,8 @@ pub fn train(
         var.set(best)?;
     }
     outcome.seconds = begin.elapsed().as_secs_f64();
-    observer.finished(&format!("{} steps, loss {:.4}", outcome.steps, outcome.loss));
+    let loss = if outcome.loss.is_nan() { String::new() } else { format!(", loss {:.4}", outcome.loss) };
+    observer.finished(&format!("{} steps{loss}", outcome.steps));
     Ok(outcome)
 }
 
@@ -190,7 +192,7 @@ fn mean_loss(model: &dyn Trainable, examples: &[Example], budget: usize) -> Resu
     let batches = micro_batches(examples, budget);
     let mut total = 0.0;
     for batch in &batches {
-        total += loss(model, batch, targets.max(1), batches.len())?.next_token;
+        total += loss(model, batch, targets.max(1), examples.len())?.next_token;
     }
     Ok(total)
 }
@@ -212,19 +214,23 @@ fn check(settings: &TrainSettings, validation: Option<Validation>) -> Result<(),
             return bad("checkpoint_every", settings.checkpoint_every.to_string(), "0 with early stopping");
         }
     }
-    let rate = settings.schedule.learning_rate;
-    if !(rate.is_finite() && rate > 0.0) {
-        return bad("schedule.learning_rate", rate.to_string(), "a positive number");
+    let s = &settings.optimiser;
+    let share = |x: f64| (0.0..1.0).contains(&x);
+    let positive = |x: f64| x.is_finite() && x > 0.0;
+    for (field, value, fine, allowed) in [
+        ("schedule.learning_rate", settings.schedule.learning_rate, positive as fn(f64) -> bool, "a positive number"),
+        ("schedule.final_share", settings.schedule.final_share, |x| (0.0..=1.0).contains(&x), "from 0 to 1"),
+        ("optimiser.beta1", s.beta1, share, "from 0 to below 1"),
+        ("optimiser.beta2", s.beta2, share, "from 0 to below 1"),
+        ("optimiser.eps", s.eps, positive, "a positive number"),
+        ("optimiser.weight_decay", s.weight_decay, |x| x.is_finite() && x >= 0.0, "0 or more"),
+        ("optimiser.max_grad_norm", s.max_grad_norm, |x| x > 0.0, "above 0"),
+    ] {
+        if !fine(value) {
+            return bad(field, value.to_string(), allowed);
+        }
     }
     Ok(())
-}
-
-/// What makes a run the same run: its model's shape, its data and its settings.
-fn fingerprint(model: &dyn Trainable, stream: &dyn Stream, settings: &TrainSettings) -> String {
-    let hash = |text: String| blake3::hash(text.as_bytes()).to_hex()[..16].to_string();
-    let shapes: Vec<String> = model.parameters().iter().map(|(name, var)| format!("{name} {:?}", var.dims())).collect();
-    let settings = serde_json::to_string(settings).unwrap_or_default();
-    format!("model {}, data {}, settings {}", hash(shapes.join("\n")), stream.fingerprint(), hash(settings))
 }
 
 /// Running means between two reports.
@@ -260,10 +266,22 @@ struct MetricsFile {
 }
 
 impl MetricsFile {
-    fn open(out: &Path) -> Result<Self, Error> {
+    /// Opens the file of a run that goes on after step `first`; what an earlier attempt wrote beyond it goes.
+    fn open(out: &Path, first: u64) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Line {
+            step: u64,
+        }
         let path = out.join("metrics.jsonl");
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
-        Ok(Self { file: file.map_err(|source| Error::Io { action: "opened", path: path.clone(), source })?, path })
+        let failed = |action, source| Error::Io { action, path: path.clone(), source };
+        let before =
+            if path.is_file() { std::fs::read_to_string(&path).map_err(|e| failed("read", e))? } else { String::new() };
+        let kept =
+            before.lines().filter(|line| serde_json::from_str::<Line>(line).is_ok_and(|line| line.step <= first));
+        let kept: String = kept.flat_map(|line| [line, "\n"]).collect();
+        retort_model::checkpoint::write_bytes(&path, kept.as_bytes())?;
+        let file = std::fs::OpenOptions::new().append(true).open(&path).map_err(|e| failed("opened", e))?;
+        Ok(Self { file, path })
     }
 
     fn write(&mut self, metrics: &Metrics) -> Result<(), Error> {

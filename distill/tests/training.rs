@@ -72,14 +72,53 @@ fn a_mixture_of_experts_learns_to_count() -> Result<(), Error> {
 
 #[test]
 fn micro_batches_change_rounding_only() -> Result<(), Error> {
-    let losses: Vec<f64> = [1000, 25]
+    // Sequences of unequal length, so that micro-batches hold unequal numbers of them.
+    let examples: Vec<Example> = counting()
         .into_iter()
-        .map(|budget| {
+        .zip((3..=10).cycle())
+        .map(|(mut example, length)| {
+            example.tokens.truncate(length);
+            example
+        })
+        .collect();
+    let models: [fn() -> Box<dyn Trainable>; 2] = [|| Box::new(teacher()), || Box::new(retort_student_tiny())];
+    for model in models {
+        let last_lines: Vec<String> = [1000, 25]
+            .into_iter()
+            .map(|budget| {
+                let out = tempfile::tempdir().expect("temporary folder");
+                let stream = Epochs::new(examples.clone(), 8, 1);
+                train(model().as_ref(), &stream, &settings(12, budget, 0), None, out.path(), &Silent)?;
+                let metrics = std::fs::read_to_string(out.path().join("metrics.jsonl")).expect("metrics");
+                Ok(metrics.lines().last().expect("a line").to_string())
+            })
+            .collect::<Result<_, Error>>()?;
+        let term = |line: &str, pointer: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            line.pointer(pointer).and_then(serde_json::Value::as_f64)
+        };
+        for pointer in ["/loss", "/gradient_norm", "/terms/ahead", "/terms/balance"] {
+            let [a, b] = [0, 1].map(|run| term(&last_lines[run], pointer).unwrap_or(0.0));
+            assert!((a - b).abs() <= 1e-4 * (a.abs() + b.abs()).max(0.1), "{pointer}: {a} against {b}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() -> Result<(), Error> {
+    let trained: Vec<_> = [1, 2, 5]
+        .into_iter()
+        .map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             let out = tempfile::tempdir().expect("temporary folder");
-            Ok(run(&retort_student_tiny(), &settings(12, budget, 0), None, out.path(), &Silent)?.loss)
+            let model = teacher();
+            // Four micro-batches a step.
+            pool.install(|| run(&model, &settings(6, 25, 0), None, out.path(), &Silent))?;
+            Ok(weights(&model))
         })
         .collect::<Result<_, Error>>()?;
-    assert!((losses[0] - losses[1]).abs() < 1e-4, "{losses:?}");
+    assert!(trained.windows(2).all(|pair| pair[0] == pair[1]));
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::transitions::Transitions;
 use crate::wording::percent;
 use crate::{Error, Role};
 use retort_datagen::sample::{Sample, Verdict};
+use retort_datagen::store::RunHeader;
 
 /// The runs to compare, all over the same problems.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,26 @@ pub struct Runs<'a> {
     pub base: Option<&'a [Sample]>,
     /// The same start, trained on final answers without the reasoning.
     pub control: Option<&'a [Sample]>,
+}
+
+/// Refuses two runs that were asked in different ways: their difference would not be one of the models.
+pub fn same_settings((left, a): (Role, &RunHeader), (right, b): (Role, &RunHeader)) -> Result<(), Error> {
+    let values = |run: &RunHeader| {
+        [
+            ("n", run.n.to_string()),
+            ("temperature", run.sampling.temperature.to_string()),
+            ("top_p", run.sampling.top_p.to_string()),
+            ("max_tokens", run.sampling.max_tokens.to_string()),
+            ("prompt_suffix", run.prompt_suffix.clone()),
+            ("verifier", run.verifier.to_string()),
+        ]
+    };
+    match values(a).into_iter().zip(values(b)).find(|(a, b)| a != b) {
+        Some(((setting, left_value), (_, right_value))) => {
+            Err(Error::SettingsDiffer { left, right, setting, left_value, right_value })
+        }
+        None => Ok(()),
+    }
 }
 
 /// What a report states beside the scores, and how it resamples.

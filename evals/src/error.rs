@@ -42,6 +42,8 @@ impl std::fmt::Display for Role {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    #[error("{left} and {right} were not asked alike: `{setting}` is {left_value} and {right_value}")]
+    SettingsDiffer { left: Role, right: Role, setting: &'static str, left_value: String, right_value: String },
     #[error("the {run} run holds no samples")]
     EmptyRun { run: String },
     #[error("the {run} run holds sample {sample} of problem `{uuid}` twice (run id `{run_id}`)")]
@@ -92,6 +94,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::SettingsDiffer { .. } => Some("score both models with the same settings".into()),
             Self::EmptyRun { .. } => Some("run the benchmark first, or name the folder of a run that has finished".into()),
             Self::DuplicateSample { .. } => Some("give each run its own folder, or verify the folder that was merged".into()),
             Self::MixedGenerators { .. } => Some("compare runs of one model each".into()),

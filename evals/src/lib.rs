@@ -18,7 +18,7 @@ pub mod transitions;
 mod error;
 mod wording;
 
-pub use compare::{Context, Runs, compare};
+pub use compare::{Context, Runs, compare, same_settings};
 pub use error::{Error, Role};
 pub use report::Report;
 pub use score::Scored;

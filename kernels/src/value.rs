@@ -120,7 +120,9 @@ impl Value {
             let gradient = sum(parts)?;
             match &node.kind {
                 Kind::Parameter(id) => {
-                    gradients.0.insert(*id, gradient);
+                    // One variable may stand behind several leaves.
+                    let before = gradients.0.remove(id);
+                    gradients.0.insert(*id, sum(before.into_iter().chain([gradient]).collect())?);
                 }
                 Kind::Operation { inputs, backward } => {
                     for (input, gradient) in inputs.iter().zip(backward(&gradient)?) {
@@ -219,8 +221,8 @@ mod tests {
     fn a_value_used_twice_gets_both_gradients() -> Result<()> {
         let x = Var::new(&[[2f32, 3.0]], &Device::Cpu)?;
         let (value, w) = (Value::new(&x)?, Value::constant(&Tensor::new(&[[5f32, 7.0]], &Device::Cpu)?)?);
-        // x w^T + x x^T
-        let loss = add(&linear(&value, &w)?, &linear(&value, &value)?)?;
+        // x w^T + x x^T, the last x from a leaf of its own
+        let loss = add(&linear(&value, &w)?, &linear(&value, &Value::new(&x)?)?)?;
         let gradients = loss.backward()?;
         assert_eq!(gradients.get(&x).expect("a gradient").to_vec2::<f32>()?, [[9.0, 13.0]]);
         Ok(())

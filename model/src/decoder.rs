@@ -37,7 +37,7 @@ pub struct TrainOutput {
     pub hidden_nd: Value,
     pub head_vd: Value,
     pub ahead: Vec<Ahead>,
-    /// Further terms of the loss, already weighted, with a name for the log.
+    /// Further terms of the loss, already weighted, summed over sequences, with a name for the log.
     pub regularisers: Vec<(&'static str, Value)>,
 }
 
@@ -51,6 +51,8 @@ pub trait Trainable: Sync {
     fn buffers(&self) -> Vec<(String, Var)> {
         Vec::new()
     }
+    /// The config and whatever else decides what it computes, to tell one run from another.
+    fn settings(&self) -> serde_json::Value;
     fn forward_train(&self, batch: &Batch) -> Result<TrainOutput>;
     /// Called after each optimiser step at `progress` (0 to 1 of the run); returns remarks for the log.
     fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {

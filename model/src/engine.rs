@@ -68,9 +68,8 @@ impl<D: Decoder> Engine<D> {
     fn encode(&self, request: &Request) -> Result<(Vec<u32>, bool), GenerateError> {
         let text = self.template.prompt(&request.messages)?;
         let prompt = self.tokenizer.encode(&text)?;
-        let context = self.decoder.context_length();
-        if prompt.len() >= context {
-            return Err(GenerateError::PromptTooLong { prompt: prompt.len(), context });
+        if prompt.is_empty() {
+            return Err(GenerateError::EmptyPrompt { model: self.name.clone() });
         }
         Ok((prompt, opens_thinking(&text)))
     }
@@ -107,6 +106,12 @@ impl<D: Decoder> Engine<D> {
         while tokens < PREFILL_TOKENS && !lane.free.is_empty() {
             let Some(request) = jobs.next() else { break };
             let (prompt, prefilled) = self.encode(&request)?;
+            if prompt.len() >= self.decoder.context_length() {
+                let sequence = Sequence { request, prompt, prefilled, tokens: vec![], slot: usize::MAX };
+                let (id, completion) = self.complete(sequence, FinishReason::PromptTooLong)?;
+                jobs.done(id, completion).map_err(GenerateError::Job)?;
+                continue;
+            }
             tokens += prompt.len();
             let Some(slot) = lane.free.pop() else { break };
             lane.admitted.push(Sequence { request, prompt, prefilled, tokens: vec![], slot });
@@ -161,7 +166,11 @@ impl Lane {
     fn logits(&self, decoder: &dyn Decoder, batch: &Batch) -> Result<Vec<Vec<f32>>, Error> {
         let hidden = decoder.hidden(batch, Some(&self.cache))?;
         let last = gather_rows(&hidden, &batch.last_rows())?;
-        Ok(linear(&last, decoder.head())?.tensor().to_vec2()?)
+        let logits: Vec<Vec<f32>> = linear(&last, decoder.head())?.tensor().to_vec2()?;
+        match logits.iter().flatten().find(|logit| !logit.is_finite()) {
+            Some(&value) => Err(Error::LogitNotFinite { value }),
+            None => Ok(logits),
+        }
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Error {
     Tokenizer { path: PathBuf, reason: String },
     #[error("the chat template of `{model}` failed: {reason}")]
     Template { model: String, reason: String },
+    #[error("the model computed a logit of {value}")]
+    LogitNotFinite { value: f32 },
     #[error("worker threads could not be started: {0}")]
     Threads(String),
     #[error("a tensor operation failed")]
@@ -59,6 +61,9 @@ impl Error {
             }
             Self::MissingTensor { .. } | Self::TensorShape { .. } => {
                 Some("`config.json` and the weights belong to different models, or the download is incomplete".into())
+            }
+            Self::LogitNotFinite { .. } => {
+                Some("its weights or its `config.json` are damaged: compare them with where they came from".into())
             }
             _ => None,
         }

@@ -1,7 +1,8 @@
 //! What every source of completions promises: a local model, an endpoint, a test double.
 //!
 //! A caller owns the queue of work ([`Jobs`]); the generator pulls requests when it has room and hands each completion
-//! back as it ends, in any order. A completion depends on its request alone, never on the requests beside it.
+//! back as it ends, in any order. A completion depends on its request alone, but for the last
+//! bits of rounding in the matrix products, which the requests beside it may change.
 
 use crate::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,8 @@ pub enum FinishReason {
     Stop,
     /// It ran into `max_tokens` or the model's context length.
     Length,
+    /// The prompt alone fills the model's context; nothing was generated.
+    PromptTooLong,
 }
 
 impl FinishReason {
@@ -54,6 +57,7 @@ impl FinishReason {
         match self {
             Self::Stop => "stop",
             Self::Length => "length",
+            Self::PromptTooLong => "prompt_too_long",
         }
     }
 }
@@ -105,8 +109,8 @@ pub trait Generate {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
-    #[error("the prompt has {prompt} tokens and the model's context holds {context}")]
-    PromptTooLong { prompt: usize, context: usize },
+    #[error("the chat template of `{model}` turns the messages into no tokens at all")]
+    EmptyPrompt { model: String },
     #[error("the model failed")]
     Model(#[from] crate::Error),
     #[error("the result could not be stored")]

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod cache;
 pub mod chat;
 pub mod checkpoint;
+pub mod config_keys;
 pub mod decoder;
 pub mod durable;
 pub mod engine;

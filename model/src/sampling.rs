@@ -1,7 +1,7 @@
 //! Drawing the next token: temperature and nucleus, with counter-based randomness.
 //!
-//! The noise for a token is a function of (run seed, problem, sample, position) alone, so a sample does not depend on
-//! batch size, order, thread count or resume. Order of the steps: temperature, then top-p.
+//! The noise for a token is a function of (run seed, problem, sample, position) alone, so what is drawn does not
+//! depend on batch size, order, thread count or resume (the logits do, in their last bits). Order of the steps: temperature, then top-p.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -46,6 +46,18 @@ impl NoiseKey {
 }
 
 impl Sampling {
+    /// The first setting that is out of range: its name, what was found, what is expected.
+    pub fn fault(&self) -> Option<(&'static str, String, &'static str)> {
+        let Self { temperature, top_p, max_tokens } = *self;
+        if !(temperature.is_finite() && temperature >= 0.0) {
+            return Some(("temperature", temperature.to_string(), "0 or more"));
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            return Some(("top_p", top_p.to_string(), "above 0 and at most 1"));
+        }
+        (max_tokens == 0).then(|| ("max_tokens", max_tokens.to_string(), "at least 1"))
+    }
+
     /// Draws a token id from `logits_v` with the uniform number `u`. Ties go to the lower id.
     pub fn draw(&self, logits_v: &[f32], u: f64) -> u32 {
         if self.temperature <= 0.0 {

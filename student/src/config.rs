@@ -1,7 +1,9 @@
 //! `config.json` of dense decoders: Llama and Qwen2, in the published spelling.
 
 use retort_model::Error;
+use retort_model::config_keys::{check_rest, check_sizes};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Sizes and switches of a dense decoder. Field names are Hugging Face's.
@@ -21,10 +23,13 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
-    #[serde(default = "rope_theta")]
-    pub rope_theta: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_scaling: Option<serde_json::Value>,
+    /// transformers 5: base and scaling in one place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_parameters: Option<RopeParameters>,
     #[serde(default = "rms_norm_eps")]
     pub rms_norm_eps: f64,
     #[serde(default)]
@@ -39,15 +44,19 @@ pub struct Config {
     pub use_sliding_window: bool,
     #[serde(default = "initializer_range")]
     pub initializer_range: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bos_token_id: Option<u32>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eos_token_id: Option<serde_json::Value>,
+    /// Everything else in the file: kept, and checked to be without effect here.
+    #[serde(flatten)]
+    pub rest: BTreeMap<String, serde_json::Value>,
 }
 
-fn rope_theta() -> f64 {
-    1e4
+/// `rope_parameters` as transformers 5 writes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RopeParameters {
+    pub rope_type: String,
+    pub rope_theta: f64,
 }
+
 fn rms_norm_eps() -> f64 {
     1e-6
 }
@@ -69,6 +78,11 @@ impl Config {
         let config: Self = retort_model::files::parse_json(json, path)?;
         config.check(path)?;
         Ok(config)
+    }
+
+    /// Base of the rotary frequencies.
+    pub fn theta(&self) -> f64 {
+        self.rope_parameters.as_ref().map(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(1e4)
     }
 
     pub fn kv_heads(&self) -> usize {
@@ -97,6 +111,9 @@ impl Config {
         if let Some(scaling) = &self.rope_scaling {
             return refuse("rope_scaling", scaling.to_string());
         }
+        if let Some(rope) = self.rope_parameters.as_ref().filter(|rope| rope.rope_type != "default") {
+            return refuse("rope_parameters.rope_type", rope.rope_type.clone());
+        }
         let switches = [
             ("attention_bias", self.attention_bias),
             ("mlp_bias", self.mlp_bias),
@@ -105,20 +122,28 @@ impl Config {
         if let Some((field, _)) = switches.into_iter().find(|&(_, on)| on) {
             return refuse(field, "true".into());
         }
-        let zero = [
+        let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("num_key_value_heads", self.kv_heads()),
+            ("head_dim", self.head_dim()),
+            ("max_position_embeddings", self.max_position_embeddings),
         ];
-        if let Some((field, _)) = zero.into_iter().find(|&(_, value)| value == 0) {
-            return refuse(field, "0".into());
+        check_sizes(&sizes).or_else(|(field, value)| refuse(field, value))?;
+        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
+            return refuse("rms_norm_eps", self.rms_norm_eps.to_string());
         }
+        let full = vec!["full_attention"; self.num_hidden_layers];
+        // The window's settings mean nothing while `use_sliding_window` is off.
+        let fixed = [("layer_types", Some(full.into())), ("max_window_layers", None), ("sliding_window", None)];
+        check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
         if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
             return refuse("num_key_value_heads", format!("{} of {}", self.kv_heads(), self.num_attention_heads));
         }
-        if !self.head_dim().is_multiple_of(2) || self.head_dim() == 0 {
+        if !self.head_dim().is_multiple_of(2) {
             return refuse("head_dim", self.head_dim().to_string());
         }
         Ok(())

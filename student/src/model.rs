@@ -136,7 +136,7 @@ impl Dense {
             layers,
             norm: RmsNorm::new(d, config.rms_norm_eps, model.pp("norm"))?,
             lm_head,
-            rope: Rope::new(config.head_dim(), config.rope_theta, None),
+            rope: Rope::new(config.head_dim(), config.theta(), None),
             device: vb.device().clone(),
             config,
         })

@@ -32,6 +32,10 @@ impl Trainable for Trainee {
         &self.parameters
     }
 
+    fn settings(&self) -> serde_json::Value {
+        serde_json::to_value(self.config()).unwrap_or_default()
+    }
+
     fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {
         let hidden_nd = self.model.hidden(batch, None)?;
         Ok(TrainOutput { hidden_nd, head_vd: self.model.head().clone(), ahead: vec![], regularisers: vec![] })

@@ -81,7 +81,7 @@ impl Trainee {
         }
     }
 
-    /// The sequence-wise balance loss of all expert layers of a pass, averaged over sequences, before alpha.
+    /// The sequence-wise balance loss of all expert layers of a pass, summed over sequences, before alpha.
     fn balance_loss(&self, batch: &Batch, routings: &[(usize, Routing)]) -> Result<Option<Value>> {
         let config = self.model.config();
         let (e, k) = (config.n_routed_experts, config.num_experts_per_tok);
@@ -107,7 +107,7 @@ impl Trainee {
             let factor_ne = Tensor::from_vec(factor_ne, (batch.len(), e), self.model.device())?;
             let loss = lift([&routing.scores_ne], |[scores]| {
                 let normalised = scores.broadcast_div(&(scores.sum_keepdim(1)? + 1e-20)?)?;
-                (normalised * &factor_ne)?.sum_all()? / spans.len() as f64
+                (normalised * &factor_ne)?.sum_all()
             })?;
             total = Some(match total {
                 None => loss,
@@ -129,6 +129,10 @@ impl Trainable for Trainee {
 
     fn buffers(&self) -> Vec<(String, Var)> {
         self.biases.iter().map(|bias| (bias.name.clone(), bias.var.clone())).collect()
+    }
+
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!({ "config": self.model.config(), "pretraining": self.settings })
     }
 
     fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {

@@ -3,6 +3,7 @@
 use super::INTERRUPTED;
 use crate::args::{Asking, Datagen, DatagenRun};
 use crate::open::{self, Embedded, ModelFiles};
+use crate::output::say;
 use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,7 @@ use retort_datagen::stats::{Quantiles, TraceStats, trace_stats};
 use retort_datagen::store::TraceReader;
 use retort_model::sampling::Sampling;
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -66,11 +68,11 @@ pub fn run(command: Datagen) -> Result<ExitCode> {
 
 fn generate(args: &DatagenRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
-    let problems = open::problems(&args.problems, Split::Train, recipe.seed, args.asking.limit)?;
+    let problems = open::problems(&args.problems, Split::Train, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
     let engine = ModelFiles::open(&args.teacher, Embedded::Teacher)?.engine()?;
     let plan = recipe.plan(&args.problems);
     let summary = retort_datagen::run::run(&engine, &problems, &plan, &args.out, &Progress::new())?;
-    println!(
+    say!(
         "{} of {} samples in `{}`, {} right",
         summary.tally.samples(),
         summary.planned,
@@ -83,9 +85,9 @@ fn generate(args: &DatagenRun) -> Result<ExitCode> {
 fn print_stats(dir: &Path, json: bool) -> Result<ExitCode> {
     let stats = trace_stats(&TraceReader::open(dir)?)?;
     if json {
-        println!("{:#}", stats_json(&stats));
+        say!("{:#}", stats_json(&stats));
     } else {
-        print!("{}", stats_text(&stats));
+        say!("{}", stats_text(&stats).trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -101,16 +103,28 @@ fn print_traces(dir: &Path, limit: usize, verdict: Option<&str>) -> Result<ExitC
     let samples = TraceReader::open(dir)?.read_all()?;
     let mut found = samples.iter().filter(|sample| wanted.is_none_or(|verdict| sample.verdict == verdict)).peekable();
     if found.peek().is_none() {
-        println!("no such trace among {}", samples.len());
+        say!("no such trace among {}", samples.len());
     }
-    found.take(limit).for_each(|sample| println!("{}", show::show(sample)));
+    for sample in found.take(limit) {
+        say!("{}", show::show(sample));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn verify(dir: &Path) -> Result<ExitCode> {
     let reader = TraceReader::open(dir)?;
     let samples = reader.read_all()?;
-    println!("{} samples in {} shards, every checksum right", samples.len(), reader.manifest().shards.len());
+    let shards = reader.manifest().shards.len();
+    if reader.torn_bytes() > 0 {
+        let torn = reader.torn_bytes();
+        let dir = dir.display();
+        bail!(
+            "{} samples of `{dir}` are sound, but {torn} bytes at the end of its journal are not: a write that was cut \
+             short, or damage; the next `datagen run` on the folder cuts them off and asks for those samples again",
+            samples.len()
+        );
+    }
+    say!("{} samples in {shards} shards, every checksum right", samples.len());
     Ok(ExitCode::SUCCESS)
 }
 

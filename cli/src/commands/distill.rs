@@ -5,14 +5,17 @@ use super::datagen::AskingRecipe;
 use super::evals;
 use crate::args::{Distill, DistillRun};
 use crate::open::{self, Embedded, ModelFiles};
+use crate::output::say;
 use crate::progress::Progress;
 use crate::recipe;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use retort_datagen::gym::Split;
+use retort_datagen::problem::Problem;
+use retort_datagen::run::Plan;
 use retort_datagen::sample::Sample;
 use retort_datagen::store::TraceReader;
+use retort_distill::chat::Chat;
 use retort_distill::data::Epochs;
-use retort_distill::pretrain::Chat;
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::sft::{self, Audit, Target};
 use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
@@ -62,6 +65,17 @@ pub struct Benchmark {
     pub asking: AskingRecipe,
 }
 
+impl Benchmark {
+    /// The held-out problems.
+    pub fn problems(&self) -> Result<Vec<Problem>> {
+        open::problems(&self.problems, Split::HeldOut, self.asking.seed, Some(self.limit))
+    }
+
+    pub fn plan(&self) -> Plan {
+        self.asking.plan(&self.problems)
+    }
+}
+
 /// Looks at the validation examples this many times in a run.
 const LOOKS: u64 = 10;
 
@@ -71,17 +85,24 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         Some(path) => recipe::read(path, &args.set)?,
         None => recipe::parse(DEFAULT, &args.set).context("`--set` does not fit the recipe")?,
     };
+    for (flag, folder) in [("--student", Path::new(&args.student)), ("--traces", &args.traces)] {
+        if folder.canonicalize().is_ok_and(|folder| args.out.canonicalize().is_ok_and(|out| out == folder)) {
+            bail!("`--out` is the folder of `{flag}`, which training would overwrite; name another");
+        }
+    }
     let student = ModelFiles::open(&args.student, Embedded::Student)?;
     let samples = TraceReader::open(&args.traces)?.read_all()?;
     if args.dry_run {
         return dry_run(&args, &recipe, &student, samples);
     }
-    recipe::write(&args.out, &recipe)?;
+    // What the end needs is opened before the long work begins.
+    let problems = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
+    recipe::claim(&args.out, &recipe)?;
     let Some(outcome) = finetune(&recipe, &student, samples, &args.traces, &args.out)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    println!("student written to `{}` after {} steps", args.out.display(), outcome.steps);
-    if args.no_eval { Ok(ExitCode::SUCCESS) } else { score(&args, &recipe) }
+    say!("student written to `{}` after {} steps", args.out.display(), outcome.steps);
+    if args.no_eval { Ok(ExitCode::SUCCESS) } else { score(&args, &recipe.benchmark, &problems) }
 }
 
 /// What turns traces into a student's tokens.
@@ -95,8 +116,8 @@ impl TextSide {
     fn open(student: &ModelFiles) -> Result<Self> {
         let tokenizer = student.files.tokenizer()?;
         let template = student.files.template()?;
-        let eos = student.files.eos(&tokenizer, &template)?;
-        let eos = *eos.first().context("the student has no end-of-turn token")?;
+        let own = template.eos().and_then(|token| tokenizer.id(token));
+        let eos = own.context("the student's `tokenizer_config.json` names no `eos_token` of its vocabulary")?;
         Ok(Self { tokenizer, template, eos })
     }
 
@@ -122,17 +143,25 @@ pub fn finetune(
     let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, traces)?;
     observer.remark(&describe(&audit));
     let held_out = if validation.iter().any(|sample| sample.kept) {
-        sft::examples(&validation, recipe.target, &chat, context, traces)?.0
+        sft::examples(&validation, recipe.target, &chat, context, traces).map_or(Vec::new(), |(examples, _)| examples)
     } else {
         Vec::new()
     };
+    for (field, value) in [("epochs", recipe.epochs), ("warmup_share", recipe.warmup_share)] {
+        if !(value.is_finite() && (0.0..=10_000.0).contains(&value)) {
+            bail!("`{field}` = {value} is out of range");
+        }
+    }
     let stream = Epochs::new(examples, recipe.per_step, recipe.seed);
     let settings = settings(recipe, stream.steps(recipe.epochs).max(1));
     let looks = Validation { examples: &held_out, every: (settings.steps / LOOKS).max(1), patience: recipe.patience };
     let looks = (!held_out.is_empty()).then_some(looks);
     let outcome = train(&model, &stream, &settings, looks, out, &observer)?;
     if outcome.interrupted {
-        observer.remark("interrupted; run the same command again to continue");
+        observer.remark(match settings.checkpoint_every {
+            0 => "interrupted; nothing of this training was saved, since `checkpoint_every` is 0",
+            _ => "interrupted; run the same command again to continue",
+        });
         return Ok(None);
     }
     student.files.write(out, &model.state()?, |_| Stored::F32)?;
@@ -168,20 +197,18 @@ fn dry_run(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles, samp
     let (training, _) = sft::split(samples, recipe.validation_share);
     let context = student.decoder()?.context_length();
     let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, &args.traces)?;
-    println!("{}", describe(&audit));
+    say!("{}", describe(&audit));
     let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs);
-    println!("{steps} steps of {} traces", recipe.per_step);
+    say!("{steps} steps of {} traces", recipe.per_step);
     if let Some(example) = examples.first() {
         let (given, predicted) = example.tokens.split_at(example.loss_from);
         let given = console::style(text.tokenizer.decode(given)?).dim();
-        println!("\n{given}{}", console::style(text.tokenizer.decode(predicted)?).green());
+        say!("\n{given}{}", console::style(text.tokenizer.decode(predicted)?).green());
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn score(args: &DistillRun, recipe: &DistillRecipe) -> Result<ExitCode> {
-    let Benchmark { problems: source, limit, asking } = &recipe.benchmark;
-    let problems = open::problems(source, Split::HeldOut, asking.seed, Some(*limit))?;
+fn score(args: &DistillRun, benchmark: &Benchmark, problems: &[Problem]) -> Result<ExitCode> {
     let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.engine()?;
-    evals::print_score(&engine, &problems, &asking.plan(source), &args.out.join("eval"), false)
+    evals::print_score(&engine, problems, &benchmark.plan(), &args.out.join("eval"), false)
 }

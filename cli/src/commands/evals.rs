@@ -4,6 +4,7 @@ use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
 use crate::args::{Compare, Evals, EvalsRun};
 use crate::open::{self, Embedded, ModelFiles};
+use crate::output::say;
 use crate::progress::Progress;
 use anyhow::Result;
 use retort_datagen::gym::Split;
@@ -11,8 +12,9 @@ use retort_datagen::problem::Problem;
 use retort_datagen::run::{Plan, Summary};
 use retort_datagen::sample::Sample;
 use retort_datagen::store::TraceReader;
-use retort_evals::{Context, Runs, Scored, compare, table};
+use retort_evals::{Context, Role, Runs, Scored, compare, same_settings, table};
 use retort_model::generate::Generate;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -35,7 +37,8 @@ pub fn samples(run: &Path) -> Result<Vec<Sample>> {
 
 fn score(args: &EvalsRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
-    let problems = open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit)?;
+    let problems =
+        open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
     let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.engine()?;
     print_score(&engine, &problems, &recipe.plan(&args.benchmark), &args.out, args.json)
 }
@@ -55,24 +58,31 @@ pub fn print_score(
     let document = serde_json::to_string_pretty(&scored)?;
     retort_model::checkpoint::write_bytes(&out.join("score.json"), document.as_bytes())?;
     if json {
-        println!("{document}");
+        say!("{document}");
     } else {
-        print!("{}", table::score(&scored));
+        say!("{}", table::score(&scored).trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn compare_runs(args: &Compare) -> Result<ExitCode> {
-    let (teacher, student) = (samples(&args.teacher)?, samples(&args.student)?);
-    let base = args.base.as_deref().map(samples).transpose()?;
-    let control = args.control.as_deref().map(samples).transpose()?;
+    let teacher = TraceReader::open(&args.teacher)?;
+    let other = |role, run: &Path| -> Result<Vec<Sample>> {
+        let reader = TraceReader::open(run)?;
+        same_settings((Role::Teacher, &teacher.manifest().run), (role, &reader.manifest().run))?;
+        Ok(reader.read_all()?)
+    };
+    let student = other(Role::Student, &args.student)?;
+    let base = args.base.as_deref().map(|run| other(Role::Base, run)).transpose()?;
+    let control = args.control.as_deref().map(|run| other(Role::Control, run)).transpose()?;
+    let teacher = teacher.read_all()?;
     let runs = Runs { teacher: &teacher, student: &student, base: base.as_deref(), control: control.as_deref() };
     let report = compare(&runs, Context::default())?;
     report.write(&args.out)?;
     if args.json {
-        print!("{}", report.to_json()?);
+        say!("{}", report.to_json()?.trim_end());
     } else {
-        println!("{}\nreport: {}", table::render(&report), args.out.join("report.html").display());
+        say!("{}\nreport: {}", table::render(&report), args.out.join("report.html").display());
     }
     Ok(ExitCode::SUCCESS)
 }

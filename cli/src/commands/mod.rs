@@ -8,7 +8,7 @@ mod pretrain;
 mod quickstart;
 
 use crate::args::{Arguments, Command, Student, Teacher};
-use crate::progress;
+use crate::{progress, recipe};
 use anyhow::Result;
 use std::process::ExitCode;
 
@@ -53,6 +53,8 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let datagen = || cause.downcast_ref::<retort_datagen::Error>().and_then(retort_datagen::Error::hint);
         let evals = || cause.downcast_ref::<retort_evals::Error>().and_then(retort_evals::Error::hint);
         let distill = || cause.downcast_ref::<retort_distill::Error>().and_then(retort_distill::Error::hint);
-        model.or_else(gym).or_else(datagen).or_else(evals).or_else(distill)
+        let settings = || cause.downcast_ref::<recipe::OtherSettings>();
+        let settings = || settings().map(|_| "choose another `--out`, or delete the folder to start anew".to_string());
+        model.or_else(gym).or_else(datagen).or_else(evals).or_else(distill).or_else(settings)
     })
 }

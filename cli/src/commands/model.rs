@@ -1,11 +1,13 @@
 //! `retort model ...`: look into a model and run it.
 
+use super::INTERRUPTED;
 use crate::args::{Generate as Arguments, Model};
 use crate::open::{Embedded, ModelFiles};
-use anyhow::{Context, Result, bail};
+use crate::output::say;
+use anyhow::{Result, bail};
 use retort_model::batch::Batch;
 use retort_model::checkpoint::{Stored, write_tensors};
-use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
+use retort_model::generate::{Completion, FinishReason, Generate, JobError, Jobs, Message, Request};
 use retort_model::sampling::{NoiseKey, Sampling};
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,11 +37,11 @@ fn inspect(name: &str, json: bool) -> Result<ExitCode> {
         "fingerprint": files.fingerprint()?,
     });
     if json {
-        println!("{facts:#}");
+        say!("{facts:#}");
     } else if let Some(facts) = facts.as_object() {
         for (name, value) in facts {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            println!("{:<26}{text}", name.replace('_', " "));
+            say!("{:<26}{text}", name.replace('_', " "));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -69,6 +71,9 @@ impl Jobs for Single {
     fn next(&mut self) -> Option<Request> {
         self.request.take()
     }
+    fn cancelled(&self) -> bool {
+        crate::progress::cancelled()
+    }
     fn done(&mut self, _: u64, completion: Completion) -> Result<(), JobError> {
         self.completion = Some(completion);
         Ok(())
@@ -79,18 +84,26 @@ fn generate(args: &Arguments) -> Result<ExitCode> {
     let mut engine = ModelFiles::open(&args.model, Embedded::Teacher)?.engine()?;
     engine.slots = 1;
     let temperature = if args.greedy { 0.0 } else { args.temperature };
+    let sampling = Sampling { temperature, top_p: args.top_p, max_tokens: args.max_tokens };
+    if let Some((setting, found, expected)) = sampling.fault() {
+        bail!("`{setting}` is {found}; it takes {expected}");
+    }
     let request = Request {
         id: 0,
         messages: vec![Message::user(args.prompt.as_str())],
-        sampling: Sampling { temperature, top_p: args.top_p, max_tokens: args.max_tokens },
+        sampling,
         noise: NoiseKey::new(args.seed, &args.prompt, 0),
     };
     let mut job = Single { request: Some(request), completion: None };
     engine.generate(&mut job)?;
-    let completion = job.completion.context("the model gave no completion")?;
-    if !completion.reasoning.is_empty() {
-        println!("<think>\n{}\n{}", completion.reasoning, if completion.unterminated { "" } else { "</think>\n" });
+    let Some(completion) = job.completion else { return Ok(ExitCode::from(INTERRUPTED)) };
+    if completion.finish_reason == FinishReason::PromptTooLong {
+        let (prompt, context) = (completion.prompt_tokens, engine.decoder.context_length());
+        bail!("the prompt has {prompt} tokens and the model's context holds {context}");
     }
-    println!("{}", completion.response);
+    if !completion.reasoning.is_empty() {
+        say!("<think>\n{}\n{}", completion.reasoning, if completion.unterminated { "" } else { "</think>\n" });
+    }
+    say!("{}", completion.response);
     Ok(ExitCode::SUCCESS)
 }

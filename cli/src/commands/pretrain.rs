@@ -76,7 +76,7 @@ fn run<C: Serialize, E: Serialize>(
     stored: impl Fn(&str) -> Stored,
 ) -> Result<ExitCode> {
     let observer = Progress::new();
-    recipe::write(&args.out, recipe)?;
+    recipe::claim(&args.out, recipe)?;
     let tokenizer = vocabulary(&recipe.vocabulary)?;
     let thinks = recipe.gym.solutions == Solutions::Worked;
     let files = house::folder(config, &tokenizer, thinks)?;

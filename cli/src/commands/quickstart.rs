@@ -5,9 +5,10 @@ use super::distill::{self, DistillRecipe};
 use super::{INTERRUPTED, evals};
 use crate::args::Quickstart;
 use crate::open::{self, Embedded, ModelFiles};
+use crate::output::say;
 use crate::progress::Progress;
 use crate::recipe;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use retort_datagen::gym::Split;
 use retort_datagen::store::TraceReader;
 use retort_distill::sft::Target;
@@ -28,6 +29,15 @@ const RECIPE: &str = include_str!("../../recipes/quickstart.toml");
 struct QuickstartRecipe {
     traces: Traces,
     control: Control,
+}
+
+/// Everything that a quickstart was run with, as it is written to `recipe.toml`.
+#[derive(Serialize)]
+struct Resolved<'a> {
+    seed: u64,
+    traces: &'a Traces,
+    control: &'a Control,
+    student: &'a DistillRecipe,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,6 +80,9 @@ impl Stopwatch {
 }
 
 pub fn run(args: &Quickstart) -> Result<ExitCode> {
+    if let Some(set) = args.set.iter().find(|set| set.split('=').next().is_some_and(|key| key.ends_with("seed"))) {
+        bail!("`--set {set}`: all seeds of a quickstart follow from `--seed`");
+    }
     // `student.` leads into the recipe of `distill run`, which stands in a file of its own.
     let (own, student): (Vec<_>, Vec<_>) = args.set.iter().cloned().partition(|set| !set.starts_with("student."));
     let student: Vec<String> = student.iter().map(|set| set["student.".len()..].into()).collect();
@@ -79,9 +92,10 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let mut student_recipe: DistillRecipe =
         recipe::parse(distill::DEFAULT, &student).context("`--set student.` does not fit the student's recipe")?;
     student_recipe.seed = args.seed;
-    student_recipe.benchmark.asking.seed = args.seed + 1;
+    student_recipe.benchmark.asking.seed = args.seed.wrapping_add(1);
     let out = |name: &str| args.out.join(name);
-    recipe::write(&args.out, &recipe)?;
+    let QuickstartRecipe { traces, control } = &recipe;
+    recipe::claim(&args.out, &Resolved { seed: args.seed, traces, control, student: &student_recipe })?;
     let mut watch = Stopwatch::open(&args.out)?;
     let observer = Progress::new();
     let interrupted = || Ok(ExitCode::from(INTERRUPTED));
@@ -137,9 +151,8 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let (_, control) = best.context("the recipe names no learning rate for the control")?;
 
     // 4. All four are scored on the same held-out problems.
-    let distill::Benchmark { problems: source, limit, asking } = &student_recipe.benchmark;
-    let problems = open::problems(source, Split::HeldOut, asking.seed, Some(*limit))?;
-    let plan = asking.plan(source);
+    let benchmark = &student_recipe.benchmark;
+    let (problems, plan) = (benchmark.problems()?, benchmark.plan());
     let student = ModelFiles::open(&student.to_string_lossy(), Embedded::Student)?.engine()?;
     let control = ModelFiles::open(&control.to_string_lossy(), Embedded::Student)?.engine()?;
     let models = [("teacher", &teacher), ("base", &base.engine()?), ("control", &control), ("student", &student)];
@@ -156,15 +169,21 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
         (scores("teacher")?, scores("base")?, scores("control")?, scores("student")?);
     let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control) };
     let context = Context {
-        benchmark: Some(Benchmark::new(source.as_str(), problems, plan.n, plan.sampling)?.card()),
+        benchmark: Some(Benchmark::new(benchmark.problems.as_str(), problems, plan.n, plan.sampling)?.card()),
         seconds: watch.seconds.into_iter().collect(),
-        commands: vec![format!("retort quickstart --out {} --seed {}", args.out.display(), args.seed)],
+        commands: vec![command(args)],
         ..Context::default()
     };
     let report = compare(&runs, context)?;
     report.write(&args.out)?;
-    println!("{}\nreport: {}", table::render(&report), out("report.html").display());
+    say!("{}\nreport: {}", table::render(&report), out("report.html").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// The command that gives the same report.
+fn command(args: &Quickstart) -> String {
+    let set: String = args.set.iter().map(|set| format!(" --set {set}")).collect();
+    format!("retort quickstart --out {} --seed {}{set}", args.out.display(), args.seed)
 }
 
 /// A folder with weights is complete: they are written last.

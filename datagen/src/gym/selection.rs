@@ -17,6 +17,8 @@ pub enum Error {
     UnknownLevel { found: String },
     #[error("`{family}` level {level} has only {found} distinct problems on this side of the hold-out, not {wanted}")]
     TooFew { family: &'static str, level: &'static str, found: usize, wanted: usize },
+    #[error("{wanted} problems of each family and level are more than fit in memory")]
+    TooMany { wanted: usize },
 }
 
 impl Error {
@@ -27,10 +29,14 @@ impl Error {
             Self::NotTheGym { .. } => "write `gym`, `gym:FAMILY,...` or `gym:FAMILY,...@LEVEL`".into(),
             Self::UnknownFamily { .. } => format!("families: {}; `all` or nothing takes every one", families()),
             Self::UnknownLevel { .. } => "levels are 1, 2 and 3, as in `@3`, `@1,3` or `@1-2`".into(),
+            Self::TooMany { .. } => format!("ask for at most {MOST_PER_CELL}"),
             Self::TooFew { found, .. } => format!("ask for at most {found} problems of each family and level"),
         })
     }
 }
+
+/// The most exercises of a cell that one selection may hold.
+const MOST_PER_CELL: usize = 1_000_000;
 
 /// Which cells of the gym, on which side of the hold-out, under which seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,9 +97,12 @@ pub fn parse_spec(spec: &str) -> Result<Selection, Error> {
 /// `count_per_cell` exercises of every family and level, no instance twice; families and levels take turns, so every
 /// prefix is balanced.
 pub fn exercises(selection: &Selection, count_per_cell: usize) -> Result<Vec<Exercise>, Error> {
+    if count_per_cell > MOST_PER_CELL {
+        return Err(Error::TooMany { wanted: count_per_cell });
+    }
     let mut seen = HashSet::new();
     let mut next_index = vec![0u64; selection.families.len() * selection.levels.len()];
-    let mut chosen = Vec::with_capacity(count_per_cell * next_index.len());
+    let mut chosen = Vec::new();
     for found in 0..count_per_cell {
         for (cell, next) in next_index.iter_mut().enumerate() {
             // Families turn fastest.

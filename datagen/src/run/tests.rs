@@ -58,7 +58,7 @@ impl Generate for Adder {
                     return Ok(());
                 }
                 if Some(self.answered.get()) == self.breaks_after {
-                    return Err(GenerateError::PromptTooLong { prompt: 9, context: 8 });
+                    return Err(GenerateError::EmptyPrompt { model: "double".into() });
                 }
                 if forgets > 0 {
                     forgets -= 1;

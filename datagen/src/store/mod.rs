@@ -4,7 +4,7 @@
 //! - `manifest.json`: what the run is and which shards are sealed, under a checksum of its own;
 //! - `data-NNNNN.arrow`: sealed, immutable shards (Arrow IPC file, zstd); shard `i` holds the samples at positions
 //!   `i * rows_per_shard ..`, where the position of a sample is `problem * n + sample`. Which rows share a shard
-//!   depends on their keys alone, so an interrupted run ends with the bytes of an uninterrupted one;
+//!   depends on their keys alone, so an interrupted run ends with the rows of an uninterrupted one;
 //! - `journal.bin`: samples that are stored and whose shard is not full yet; absent when there are none;
 //! - `README.md`: a dataset card;
 //! - `.lock`: held by the one writer.

@@ -13,6 +13,10 @@ const MIN_REPEATS: usize = 4;
 
 /// The verdict on a completion that did not end its turn itself; `None` where it did.
 pub(super) fn judge(completion: &Completion) -> Option<Judgement> {
+    if completion.finish_reason == FinishReason::PromptTooLong {
+        let reason = format!("the prompt fills the context: {} tokens", completion.prompt_tokens);
+        return Some(Judgement::new(Verdict::NoAnswer, reason));
+    }
     let cut = completion.finish_reason == FinishReason::Length;
     if cut && let Some(period) = loop_period(&completion.token_ids) {
         return Some(Judgement::new(Verdict::Loop, format!("repeats itself until cut off: {period} tokens")));

@@ -23,7 +23,8 @@ pub(super) fn compare(gold: &str, answer: &str) -> Judgement {
             return Judgement::new(Verdict::Wrong, format!("divides by zero: {}", quote(answer)));
         }
         Err(Fault::Syntax) => {
-            return Judgement::new(Verdict::Wrong, format!("not an arithmetic expression: {}", quote(answer)));
+            let verdict = if is_plain(answer) { Verdict::Wrong } else { Verdict::Undecided };
+            return Judgement::new(verdict, format!("not an arithmetic expression: {}", quote(answer)));
         }
     };
     let wrong = |reason: String| Judgement::new(Verdict::Wrong, reason);
@@ -45,6 +46,19 @@ pub(super) fn compare(gold: &str, answer: &str) -> Judgement {
         return wrong(format!("states another value: {} is {}, not {stated}", quote(answer_text), answer.value));
     }
     Judgement::new(Verdict::Right, "the same numbers and value")
+}
+
+/// Whether nothing but our own grammar could give `text` a meaning: no letters, no LaTeX, no signed numbers, no products
+/// without a sign.
+fn is_plain(text: &str) -> bool {
+    let dense: String = text.split_whitespace().collect();
+    let ours = dense.chars().all(|c| c.is_ascii_digit() || "+-*/()=".contains(c));
+    let signed =
+        dense.starts_with(['+', '-']) || ["(-", "+-", "--", "*-", "/-", "(+"].iter().any(|s| dense.contains(s));
+    let pairs = || dense.chars().zip(dense.chars().skip(1));
+    let silent_product =
+        pairs().any(|(a, b)| (a.is_ascii_digit() || a == ')') && b == '(' || a == ')' && b.is_ascii_digit());
+    ours && !signed && !silent_product
 }
 
 /// Why a text has no value.

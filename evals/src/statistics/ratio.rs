@@ -63,6 +63,10 @@ fn ratio(rows: &[[f64; 2]], denominator: Interval, name: &str, bootstrap: &Boots
         sums[0] += row[0];
         sums[1] += row[1];
     }
+    if rows.iter().all(|row| row[0] == rows[0][0]) {
+        // Resampling equal numbers only ever finds that number; a width of 0 would claim certainty.
+        return Estimate::undefined("the numerator is the same on every question, so resampling gives it no interval");
+    }
     let mut ratios: Vec<f64> = bootstrap.means(rows).into_iter().map(toward_the_limit).collect();
     ratios.sort_unstable_by(f64::total_cmp);
     if ratios.is_empty() {

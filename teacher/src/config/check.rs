@@ -2,33 +2,9 @@
 
 use super::{Config, RopeScaling, Scoring, TopkMethod};
 use retort_model::Error;
+use retort_model::config_keys::{check_rest, check_sizes};
 use serde_json::Value;
 use std::path::Path;
-
-/// Keys that change nothing about a forward pass: training, bookkeeping, other programs' switches.
-const WITHOUT_EFFECT: [&str; 21] = [
-    "_name_or_path",
-    "attention_dropout",
-    "auto_map",
-    "aux_loss_alpha",
-    "bos_token_id",
-    "dtype",
-    "eos_token_id",
-    "ep_size",
-    "head_dim",
-    "id2label",
-    "label2id",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
-    "pad_token_id",
-    "pretraining_tp",
-    "return_dict",
-    "seq_aux",
-    "torch_dtype",
-    "transformers_version",
-    "use_cache",
-];
 
 impl Config {
     /// Refuses what is not supported and what contradicts itself.
@@ -53,41 +29,44 @@ impl Config {
                 check_rope(scaling).or_else(|value| refuse(field, value))?;
             }
         }
-        self.check_sizes().or_else(|(field, value)| refuse(field, value))?;
-        for (field, value) in &self.rest {
-            let expected = match field.as_str() {
-                "num_key_value_heads" => Some(Value::from(self.num_attention_heads)),
-                "qk_head_dim" => Some(Value::from(self.qk_head_dim())),
-                "mlp_bias" => Some(Value::from(false)),
-                known if WITHOUT_EFFECT.contains(&known) => None,
-                _ => return refuse(field, value.to_string()),
-            };
-            if expected.is_some_and(|expected| *value != expected && !value.is_null()) {
-                return refuse(field, value.to_string());
-            }
-        }
+        self.check_numbers().or_else(|(field, value)| refuse(field, value))?;
+        let fixed = [
+            ("num_key_value_heads", Some(Value::from(self.num_attention_heads))),
+            ("qk_head_dim", Some(Value::from(self.qk_head_dim()))),
+            // transformers writes the rotary width here, or hidden_size / heads; neither is read.
+            ("head_dim", None),
+            ("mlp_bias", Some(Value::from(false))),
+        ];
+        check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
         Ok(())
     }
 
-    fn check_sizes(&self) -> Result<(), (&'static str, String)> {
+    fn check_numbers(&self) -> Result<(), (&'static str, String)> {
         let (groups, kept) = self.groups();
-        let zero = [
+        check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("moe_intermediate_size", self.moe_intermediate_size),
             ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("q_lora_rank", self.q_lora_rank.unwrap_or(1)),
             ("kv_lora_rank", self.kv_lora_rank),
+            ("qk_nope_head_dim", self.qk_nope_head_dim),
+            ("qk_rope_head_dim", self.qk_rope_head_dim),
             ("v_head_dim", self.v_head_dim),
             ("n_routed_experts", self.n_routed_experts),
             ("n_group", groups),
             ("moe_layer_freq", self.moe_layer_freq),
             ("num_experts_per_tok", self.num_experts_per_tok),
-        ];
-        if let Some((field, _)) = zero.into_iter().find(|&(_, value)| value == 0) {
-            return Err((field, "0".into()));
+            ("max_position_embeddings", self.max_position_embeddings),
+        ])?;
+        for (field, eps) in [("rms_norm_eps", self.rms_norm_eps), ("latent_rms_norm_eps", self.latent_eps())] {
+            if !(eps.is_finite() && eps >= 0.0) {
+                return Err((field, eps.to_string()));
+            }
         }
-        if self.qk_rope_head_dim == 0 || !self.qk_rope_head_dim.is_multiple_of(2) {
+        if !self.qk_rope_head_dim.is_multiple_of(2) {
             return Err(("qk_rope_head_dim", self.qk_rope_head_dim.to_string()));
         }
         let experts = self.n_routed_experts;

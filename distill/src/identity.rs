@@ -1,0 +1,55 @@
+//! What makes a run the same run: the model's settings and first weights, the data, the settings of training. A folder
+//! continues only with what it was started with; anything else is refused, each difference by name.
+
+use crate::Error;
+use crate::data::Stream;
+use crate::trainer::TrainSettings;
+use retort_model::decoder::Trainable;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Settings and hashes by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Identity(BTreeMap<String, Value>);
+
+impl Identity {
+    /// The identity of a run that starts with `model` as it is now.
+    pub(crate) fn new(model: &dyn Trainable, stream: &dyn Stream, settings: &TrainSettings) -> Result<Self, Error> {
+        let mut hasher = blake3::Hasher::new();
+        for (name, var) in model.parameters().iter().cloned().chain(model.buffers()) {
+            hasher.update(name.as_bytes());
+            for value in var.flatten_all()?.to_vec1::<f32>()? {
+                hasher.update(&value.to_le_bytes());
+            }
+        }
+        let mut all = BTreeMap::new();
+        flatten("model", model.settings(), &mut all);
+        flatten("train", serde_json::to_value(settings).unwrap_or_default(), &mut all);
+        all.insert("data".into(), stream.fingerprint().into());
+        all.insert("first weights".into(), hasher.finalize().to_hex()[..16].into());
+        Ok(Self(all))
+    }
+
+    /// Where `self`, a run on disk, differs from `other`, the one asked for; empty where it does not.
+    pub(crate) fn differences(&self, other: &Self) -> String {
+        let names: std::collections::BTreeSet<&String> = self.0.keys().chain(other.0.keys()).collect();
+        let shown = |value: Option<&Value>| value.map_or("unset".into(), Value::to_string);
+        let differing = names.into_iter().filter(|name| self.0.get(*name) != other.0.get(*name));
+        let lines =
+            differing.map(|name| format!("{name} was {} and is {}", shown(self.0.get(name)), shown(other.0.get(name))));
+        lines.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Leaves of a JSON document by their path.
+fn flatten(path: &str, value: Value, into: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(fields) => {
+            fields.into_iter().for_each(|(name, value)| flatten(&format!("{path}.{name}"), value, into));
+        }
+        leaf => {
+            into.insert(path.into(), leaf);
+        }
+    }
+}
