@@ -110,18 +110,18 @@ impl ModelFiles {
     /// The model ready to run.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
         let checkpoint = self.checkpoint()?;
+        let failure = checkpoint.failure();
+        let failed = |error| failure.behind(error);
         Ok(match self.model_type()?.as_str() {
             "deepseek_v2" | "deepseek_v3" | "kimi_k2" => {
                 let config = retort_teacher::Config::parse(&self.files.config, &self.config_path())?;
                 let source: Source = Box::new(Published(checkpoint));
-                Box::new(
-                    frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).map_err(retort_model::Error::from)?,
-                )
+                Box::new(frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).map_err(failed)?)
             }
             "llama" | "qwen2" => {
                 let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
                 let source: Source = Box::new(checkpoint);
-                Box::new(frozen(source, &Device::Cpu, |vb| Dense::new(config, vb)).map_err(retort_model::Error::from)?)
+                Box::new(frozen(source, &Device::Cpu, |vb| Dense::new(config, vb)).map_err(failed)?)
             }
             other => bail!("models of type `{other}` are not supported"),
         })
@@ -130,8 +130,10 @@ impl ModelFiles {
     /// A student whose weights can be trained.
     pub fn trainee(&self) -> Result<retort_student::Trainee> {
         let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
-        let source: Source = Box::new(self.checkpoint()?);
-        Ok(retort_student::Trainee::new(config, source, &Device::Cpu).map_err(retort_model::Error::from)?)
+        let checkpoint = self.checkpoint()?;
+        let failure = checkpoint.failure();
+        let trainee = retort_student::Trainee::new(config, Box::new(checkpoint), &Device::Cpu);
+        Ok(trainee.map_err(|error| failure.behind(error))?)
     }
 
     /// The model with tokenizer and template, generating.

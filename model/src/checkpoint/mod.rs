@@ -8,5 +8,5 @@ mod read;
 mod write;
 
 pub use fp8::{BLOCK, Fp8Block};
-pub use read::Checkpoint;
+pub use read::{Checkpoint, Failure};
 pub use write::{Stored, fingerprint, write_bytes, write_tensors};

@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The bytes of one safetensors file.
 enum Bytes {
@@ -39,6 +40,24 @@ pub struct Checkpoint {
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
     names: BTreeMap<String, usize>,
+    failure: Failure,
+}
+
+/// The first error that a checkpoint met while a model was built from it. candle passes on only its text.
+#[derive(Clone, Default)]
+pub struct Failure(Arc<Mutex<Option<Error>>>);
+
+impl Failure {
+    /// The error behind what candle made of it.
+    pub fn behind(&self, error: candle_core::Error) -> Error {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| error.into())
+    }
+
+    fn keep(&self, error: Error) -> candle_core::Error {
+        let text = error.to_string();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        candle_core::Error::Msg(text)
+    }
 }
 
 impl Checkpoint {
@@ -72,7 +91,12 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self { shards, names })
+        Ok(Self { shards, names, failure: Failure::default() })
+    }
+
+    /// Tells afterwards why a model could not be built.
+    pub fn failure(&self) -> Failure {
+        self.failure.clone()
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -193,17 +217,17 @@ fn numbers<const W: usize>(bytes: &[u8], decode: impl Fn([u8; W]) -> f32) -> Vec
 /// A checkpoint as the source of a model's tensors: names must exist and shapes must fit.
 impl SimpleBackend for Checkpoint {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let (found, values) = self.values(name).map_err(candle_core::Error::wrap)?;
+        let (found, values) = self.values(name).map_err(|error| self.failure.keep(error))?;
         if found != shape.dims() {
             let path = self.shards[self.names[name]].path.clone();
             let error = Error::TensorShape { name: name.into(), path, expected: shape.dims().to_vec(), found };
-            return Err(candle_core::Error::wrap(error));
+            return Err(self.failure.keep(error));
         }
         Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
     }
 
     fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        self.tensor(name, device).map_err(candle_core::Error::wrap)?.to_dtype(dtype)
+        self.tensor(name, device).map_err(|error| self.failure.keep(error))?.to_dtype(dtype)
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
