@@ -121,10 +121,8 @@ fn attempts(goal: &Goal, products: bool) -> (Vec<Pair>, bool) {
 /// The line that tries the two last numbers.
 fn try_pair(goal: &Goal, products: bool, draw: &mut Draw) -> Step {
     let (pairs, found) = attempts(goal, products);
-    let told: Vec<(String, i64)> = pairs
-        .iter()
-        .map(|&(left, sign, right)| (format!("{left}{sign}{right}"), apply(left, sign, right)))
-        .collect();
+    let told: Vec<(String, i64)> =
+        pairs.iter().map(|&(left, sign, right)| (format!("{left}{sign}{right}"), apply(left, sign, right))).collect();
     let rest: String = told[1..].iter().map(|(left, value)| format!(",{left}={value}")).collect();
     let verdict = if found { "yes" } else { "no" };
     Step::compute(draw, "Try", &told[0].0, told[0].1).then(&format!("{rest} {verdict}"))
