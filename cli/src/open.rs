@@ -8,7 +8,7 @@ use retort_model::checkpoint::{Checkpoint, fingerprint};
 use retort_model::decoder::Decoder;
 use retort_model::engine::Engine;
 use retort_model::folder::FolderFiles;
-use retort_model::params::{Source, frozen};
+use retort_model::params::frozen;
 use retort_model::workers::Workers;
 use retort_student::Dense;
 use retort_teacher::DeepSeek;
@@ -21,6 +21,9 @@ const SLOTS: usize = 128;
 
 /// The most memory for caches; a long context gets fewer slots.
 const CACHE_BYTES: usize = 2 << 30;
+
+/// Models with more parameters are computed from the bytes of their files; smaller ones are faster in f32, and cost little.
+const WIDENED_PARAMETERS: u64 = 100_000_000;
 
 /// Which of the two embedded models `embedded` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,19 +112,19 @@ impl ModelFiles {
 
     /// The model ready to run.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        let checkpoint = self.checkpoint()?;
-        let failure = checkpoint.failure();
-        let failed = |error| failure.behind(error);
+        let mut checkpoint = self.checkpoint()?;
+        if self.parameters()?.total > WIDENED_PARAMETERS {
+            checkpoint = checkpoint.in_stored_form();
+        }
         Ok(match self.model_type()?.as_str() {
             "deepseek_v2" | "deepseek_v3" | "kimi_k2" => {
                 let config = retort_teacher::Config::parse(&self.files.config, &self.config_path())?;
-                let source: Source = Box::new(Published(checkpoint));
-                Box::new(frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).map_err(failed)?)
+                let source = Box::new(Published(checkpoint));
+                Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config, params))?)
             }
             "llama" | "qwen2" => {
                 let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
-                let source: Source = Box::new(checkpoint);
-                Box::new(frozen(source, &Device::Cpu, |vb| Dense::new(config, vb)).map_err(failed)?)
+                Box::new(frozen(Box::new(checkpoint), &Device::Cpu, |params| Dense::new(config, params))?)
             }
             other => bail!("models of type `{other}` are not supported"),
         })
@@ -130,10 +133,7 @@ impl ModelFiles {
     /// A student whose weights can be trained.
     pub fn trainee(&self) -> Result<retort_student::Trainee> {
         let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
-        let checkpoint = self.checkpoint()?;
-        let failure = checkpoint.failure();
-        let trainee = retort_student::Trainee::new(config, Box::new(checkpoint), &Device::Cpu);
-        Ok(trainee.map_err(|error| failure.behind(error))?)
+        Ok(retort_student::Trainee::new(config, Box::new(self.checkpoint()?), &Device::Cpu)?)
     }
 
     /// The model with tokenizer and template, generating.

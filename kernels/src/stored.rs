@@ -62,6 +62,24 @@ impl StoredMatrix {
         &(*self.file).as_ref()[self.range.clone()]
     }
 
+    /// All numbers in f32, row after row.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let mut out = vec![0f32; self.o * self.i];
+        self.decode(0..self.o, 0..self.i, &mut out);
+        out
+    }
+
+    /// The first number that is infinite or none at all. Scales are not looked at.
+    pub fn first_not_finite(&self) -> Option<usize> {
+        let exponent = match self.format {
+            Format::Fp8 { .. } => return self.bytes().iter().position(|byte| byte & 0x7f == 0x7f),
+            Format::Bf16 => 0x7f80,
+            Format::F16 => 0x7c00,
+        };
+        let mut pairs = self.bytes().as_chunks::<2>().0.iter();
+        pairs.position(|pair| u16::from_le_bytes(*pair) & exponent == exponent)
+    }
+
     /// The numbers of `rows` and `cols` into `out`, row after row.
     pub(crate) fn decode(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f32]) {
         let bytes = self.bytes();

@@ -75,10 +75,7 @@ impl Weight {
             Self::Plain(value) => return Ok(value.clone()),
             Self::Stored(parts) => single(parts)?,
         };
-        let (o, i) = matrix.dims();
-        let mut out = vec![0f32; o * i];
-        matrix.decode(0..o, 0..i, &mut out);
-        Value::constant(&cpu::shaped(out, (o, i))?)
+        Value::constant(&cpu::shaped(matrix.to_vec(), matrix.dims())?)
     }
 
     /// Rows of the matrix, o.

@@ -49,7 +49,7 @@ fn inspect(name: &str, json: bool) -> Result<ExitCode> {
 
 fn logits(name: &str, tokens: &[u32], out: &Path) -> Result<ExitCode> {
     let decoder = ModelFiles::open(name, Embedded::Teacher)?.decoder()?;
-    let (vocabulary, context) = (decoder.head().dims()[0], decoder.context_length());
+    let (vocabulary, context) = (decoder.head().rows(), decoder.context_length());
     if let Some(bad) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
         bail!("token {bad} is outside the vocabulary of {vocabulary}");
     }

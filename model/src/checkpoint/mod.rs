@@ -7,6 +7,6 @@ mod fp8;
 mod read;
 mod write;
 
-pub use fp8::{BLOCK, Fp8Block};
-pub use read::{Checkpoint, Failure};
+pub use fp8::Fp8Block;
+pub use read::Checkpoint;
 pub use write::{Stored, fingerprint, write_bytes, write_tensors};

@@ -1,16 +1,16 @@
 //! Reading: maps each file once, finds tensors by name, checks what the header says before using it.
 
-use super::fp8::{BLOCK, Fp8Block};
 use crate::Error;
-use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::Init;
-use candle_nn::var_builder::SimpleBackend;
+use crate::params::{Init, Source};
+use candle_core::{Device, Shape, Tensor};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata};
+use retort_kernels::{FP8_BLOCK, Format, SharedBytes, StoredMatrix};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The bytes of one safetensors file.
 enum Bytes {
@@ -18,8 +18,8 @@ enum Bytes {
     Static(&'static [u8]),
 }
 
-impl Bytes {
-    fn get(&self) -> &[u8] {
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
             Self::Static(bytes) => bytes,
@@ -29,10 +29,17 @@ impl Bytes {
 
 struct Shard {
     path: PathBuf,
-    bytes: Bytes,
+    bytes: SharedBytes,
     header: Metadata,
     /// Where the tensors' bytes begin.
     start: usize,
+}
+
+impl Shard {
+    /// Where a tensor lies in the file.
+    fn span(&self, info: &TensorInfo) -> Range<usize> {
+        self.start + info.data_offsets.0..self.start + info.data_offsets.1
+    }
 }
 
 /// An open checkpoint: tensors by their published names.
@@ -40,24 +47,8 @@ pub struct Checkpoint {
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
     names: BTreeMap<String, usize>,
-    failure: Failure,
-}
-
-/// The first error that a checkpoint met while a model was built from it. candle passes on only its text.
-#[derive(Clone, Default)]
-pub struct Failure(Arc<Mutex<Option<Error>>>);
-
-impl Failure {
-    /// The error behind what candle made of it.
-    pub fn behind(&self, error: candle_core::Error) -> Error {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| error.into())
-    }
-
-    fn keep(&self, error: Error) -> candle_core::Error {
-        let text = error.to_string();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        candle_core::Error::Msg(text)
-    }
+    /// Whether matrices stay in the bytes of the file.
+    in_stored_form: bool,
 }
 
 impl Checkpoint {
@@ -91,12 +82,12 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self { shards, names, failure: Failure::default() })
+        Ok(Self { shards, names, in_stored_form: false })
     }
 
-    /// Tells afterwards why a model could not be built.
-    pub fn failure(&self) -> Failure {
-        self.failure.clone()
+    /// The same, with every matrix that is narrower than f32 computed from the bytes of its file.
+    pub fn in_stored_form(self) -> Self {
+        Self { in_stored_form: true, ..self }
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -122,49 +113,71 @@ impl Checkpoint {
 
     /// Bytes of all files together.
     pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.bytes.get().len()).sum()
+        self.shards.iter().map(|shard| (*shard.bytes).as_ref().len()).sum()
     }
 
-    /// A tensor as f32, FP8 blocks multiplied out.
-    pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
+    /// The numbers of a tensor in f32, whatever shape it has.
+    pub fn read(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
         let (shape, values) = self.values(name)?;
         Ok(Tensor::from_vec(values, shape, device)?)
     }
 
-    fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
-        let Some(&shard) = self.names.get(name) else {
-            return Err(Error::MissingTensor { name: name.into(), path: self.shards[0].path.clone() });
-        };
+    fn locate(&self, name: &str) -> Result<(&Shard, &TensorInfo), Error> {
+        let missing = |shard: &Shard| Error::MissingTensor { name: name.into(), path: shard.path.clone() };
+        let Some(&shard) = self.names.get(name) else { return Err(missing(&self.shards[0])) };
         let shard = &self.shards[shard];
+        Ok((shard, shard.header.info(name).ok_or_else(|| missing(shard))?))
+    }
+
+    fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
+        let (shard, info) = self.locate(name)?;
+        let values = match self.stored_matrix(name)? {
+            Some(matrix) => matrix.to_vec(),
+            None => numbers(&(*shard.bytes).as_ref()[shard.span(info)]),
+        };
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
+            None => Ok((info.shape.clone(), values)),
+        }
+    }
+
+    /// A tensor, seen as rows of its last dimension, in the form it is stored in; `None` for f32.
+    fn stored_matrix(&self, name: &str) -> Result<Option<StoredMatrix>, Error> {
+        let (shard, info) = self.locate(name)?;
         let path = || shard.path.clone();
-        let info = shard.header.info(name).ok_or_else(|| Error::MissingTensor { name: name.into(), path: path() })?;
-        let bytes = &shard.bytes.get()[shard.start..][info.data_offsets.0..info.data_offsets.1];
-        let values = match info.dtype {
-            Dtype::F32 => numbers(bytes, f32::from_le_bytes),
-            Dtype::BF16 => numbers(bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
-            Dtype::F16 => numbers(bytes, |b| half::f16::from_le_bytes(b).to_f32()),
+        let i = info.shape.last().copied().unwrap_or(1);
+        let dims = (info.shape.iter().rev().skip(1).product(), i);
+        let format = match info.dtype {
+            Dtype::F32 => return Ok(None),
+            Dtype::BF16 => Format::Bf16,
+            Dtype::F16 => Format::F16,
             Dtype::F8_E4M3 => {
                 let scale_name = format!("{name}_scale_inv");
-                let (scale_shape, scales) = self.values(&scale_name)?;
-                let expected: Vec<usize> = info.shape.iter().map(|side| side.div_ceil(BLOCK)).collect();
-                if info.shape.len() != 2 || scale_shape != expected {
-                    return Err(Error::TensorShape { name: scale_name, path: path(), expected, found: scale_shape });
+                let (found, scales) = self.values(&scale_name)?;
+                let expected: Vec<usize> = info.shape.iter().map(|side| side.div_ceil(FP8_BLOCK)).collect();
+                if info.shape.len() != 2 || found != expected {
+                    return Err(Error::TensorShape { name: scale_name, path: path(), expected, found });
                 }
-                Fp8Block::dequantise(bytes, &scales, info.shape[1])
+                Format::Fp8 { scale_inv: scales.into() }
             }
             other => {
                 return Err(Error::TensorType { name: name.into(), path: path(), found: format!("{other:?}") });
             }
         };
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { name: name.into(), path: path(), at });
+        Ok(Some(StoredMatrix::new(shard.bytes.clone(), shard.span(info), format, dims)?))
+    }
+
+    fn check_shape(&self, name: &str, expected: &Shape, found: &[usize]) -> Result<(), Error> {
+        if found == expected.dims() {
+            return Ok(());
         }
-        Ok((info.shape.clone(), values))
+        let (path, expected) = (self.locate(name)?.0.path.clone(), expected.dims().to_vec());
+        Err(Error::TensorShape { name: name.into(), path, expected, found: found.to_vec() })
     }
 
     /// A hash over the bytes of all files.
     pub fn digest(&self) -> String {
-        super::fingerprint(&self.shards.iter().map(|shard| shard.bytes.get()).collect::<Vec<_>>())
+        super::fingerprint(&self.shards.iter().map(|shard| (*shard.bytes).as_ref()).collect::<Vec<_>>())
     }
 }
 
@@ -200,37 +213,38 @@ fn map_shard(path: &Path) -> Result<Shard, Error> {
 
 /// Checks the header against the bytes: offsets in order, without gaps or overlaps, inside the file.
 fn parse(path: PathBuf, bytes: Bytes) -> Result<Shard, Error> {
-    let (length, header) = safetensors::SafeTensors::read_metadata(bytes.get())
+    let (length, header) = safetensors::SafeTensors::read_metadata(bytes.as_ref())
         .map_err(|source| Error::Safetensors { path: path.clone(), reason: source.to_string() })?;
     let start = length + 8; // the header is preceded by its length as a u64
-    if start + header.data_len() != bytes.get().len() {
-        let reason = format!("its header describes {} bytes, it has {}", start + header.data_len(), bytes.get().len());
+    if start + header.data_len() != bytes.as_ref().len() {
+        let reason = format!("its header describes {} bytes, it has {}", start + header.data_len(), bytes.as_ref().len());
         return Err(Error::Safetensors { path, reason });
     }
-    Ok(Shard { path, bytes, header, start })
+    Ok(Shard { path, bytes: Arc::new(bytes), header, start })
 }
 
-fn numbers<const W: usize>(bytes: &[u8], decode: impl Fn([u8; W]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<W>().0.iter().map(|chunk| decode(*chunk)).collect()
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
 }
 
-/// A checkpoint as the source of a model's tensors: names must exist and shapes must fit.
-impl SimpleBackend for Checkpoint {
-    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let (found, values) = self.values(name).map_err(|error| self.failure.keep(error))?;
-        if found != shape.dims() {
-            let path = self.shards[self.names[name]].path.clone();
-            let error = Error::TensorShape { name: name.into(), path, expected: shape.dims().to_vec(), found };
-            return Err(self.failure.keep(error));
+/// A checkpoint as the source of a model's weights: names must exist and shapes must fit.
+impl Source for Checkpoint {
+    fn tensor(&self, name: &str, shape: &Shape, _: Init, device: &Device) -> Result<Tensor, Error> {
+        let (found, values) = self.values(name)?;
+        self.check_shape(name, shape, &found)?;
+        Ok(Tensor::from_vec(values, shape, device)?)
+    }
+
+    fn stored(&self, name: &str, shape: &Shape) -> Result<Option<Vec<StoredMatrix>>, Error> {
+        if !self.in_stored_form {
+            return Ok(None);
         }
-        Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        self.tensor(name, device).map_err(|error| self.failure.keep(error))?.to_dtype(dtype)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.contains(name)
+        let (shard, info) = self.locate(name)?;
+        self.check_shape(name, shape, &info.shape)?;
+        let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
+        match matrix.first_not_finite() {
+            Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
+            None => Ok(Some(vec![matrix])),
+        }
     }
 }
