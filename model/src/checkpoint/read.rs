@@ -1,13 +1,17 @@
 //! Reading: maps each file once, finds tensors by name, checks what the header says before using it.
 
 use super::fp8::{BLOCK, Fp8Block};
+use super::header::{Entry, Header};
+use super::index::shards;
 use crate::Error;
+use crate::inventory::Part;
 use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::Init;
 use candle_nn::var_builder::SimpleBackend;
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata};
-use std::collections::{BTreeMap, BTreeSet};
+use safetensors::tensor::Dtype;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,28 +19,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The bytes of one safetensors file.
 enum Bytes {
     Mapped(Mmap),
-    Static(&'static [u8]),
+    Held(Cow<'static, [u8]>),
 }
 
 impl Bytes {
     fn get(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
+            Self::Held(bytes) => bytes,
         }
     }
 }
 
+/// What the name of an FP8 weight's scales adds to its own.
+const SCALES: &str = "_scale_inv";
+
 struct Shard {
     path: PathBuf,
     bytes: Bytes,
-    header: Metadata,
-    /// Where the tensors' bytes begin.
-    start: usize,
+    header: Header,
 }
 
 /// An open checkpoint: tensors by their published names.
 pub struct Checkpoint {
+    /// The folder or file, for errors.
+    origin: PathBuf,
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
     names: BTreeMap<String, usize>,
@@ -64,34 +71,84 @@ impl Checkpoint {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, in `folder`.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let single = folder.join("model.safetensors");
+        if single.is_file() {
+            return Self::from_shards(single.clone(), vec![map_shard(&single)?]);
+        }
         let index = folder.join("model.safetensors.index.json");
-        let paths = if single.is_file() {
-            vec![single]
-        } else if index.is_file() {
-            shard_paths(folder, &index)?
-        } else {
-            return Err(Error::NoWeights { folder: folder.into() });
-        };
-        let shards = paths.into_iter().map(|path| map_shard(&path)).collect::<Result<_, _>>()?;
-        Self::from_shards(shards)
+        if !index.is_file() {
+            return Err(no_weights(folder));
+        }
+        let listed = shards(folder, &index)?;
+        let mapped = listed.files.iter().map(|path| map_shard(path)).collect::<Result<_, _>>()?;
+        let checkpoint = Self::from_shards(folder.into(), mapped)?;
+        let found = |name: &str| checkpoint.names.get(name).map(|&shard| checkpoint.shards[shard].path.as_path());
+        listed.check(&index, checkpoint.names(), found)?;
+        Ok(checkpoint)
     }
 
-    /// A checkpoint inside the program itself; `label` names it in errors.
-    pub fn embedded(bytes: &'static [u8], label: &str) -> Result<Self, Error> {
-        Self::from_shards(vec![parse(label.into(), Bytes::Static(bytes))?])
+    /// A checkpoint that is in memory as one file, such as the program's own; `label` names it in errors.
+    pub fn embedded(bytes: impl Into<Cow<'static, [u8]>>, label: &str) -> Result<Self, Error> {
+        Self::from_shards(label.into(), vec![parse(label.into(), Bytes::Held(bytes.into()))?])
     }
 
-    fn from_shards(shards: Vec<Shard>) -> Result<Self, Error> {
+    fn from_shards(origin: PathBuf, shards: Vec<Shard>) -> Result<Self, Error> {
         let mut names = BTreeMap::new();
         for (index, shard) in shards.iter().enumerate() {
-            for name in shard.header.offset_keys() {
+            for name in shard.header.entries.keys() {
                 if let Some(other) = names.insert(name.clone(), index) {
-                    let (path, other) = (shard.path.clone(), shards[other].path.clone());
+                    let (name, path, other) = (name.clone(), shard.path.clone(), shards[other].path.clone());
                     return Err(Error::DuplicateTensor { name, path, other });
                 }
             }
         }
-        Ok(Self { shards, names, failure: Failure::default() })
+        Ok(Self { origin, shards, names, failure: Failure::default() })
+    }
+
+    /// Holds names and shapes against what a model needs, before any number is read: `parts` must all be there, and
+    /// nothing else but scales of FP8 weights and what `is_spare` knows to be harmless.
+    pub fn check(&self, parts: impl Iterator<Item = Part>, is_spare: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let mut needed = HashSet::new();
+        for part in parts {
+            for name in part.names() {
+                let (shard, entry) = self.find(&name)?;
+                if entry.shape != part.shape {
+                    let (path, expected, found) = (shard.path.clone(), part.shape.clone(), entry.shape.clone());
+                    return Err(Error::TensorShape { name, path, expected, found });
+                }
+                if entry.dtype == Dtype::F8_E4M3 {
+                    needed.insert(self.scales(&name, entry)?);
+                }
+                needed.insert(name);
+            }
+        }
+        for (name, &shard) in &self.names {
+            let weight = name.strip_suffix(SCALES).unwrap_or(name);
+            if !needed.contains(name) && !is_spare(weight) {
+                return Err(Error::ExtraTensor { name: name.clone(), path: self.shards[shard].path.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<(&Shard, &Entry), Error> {
+        let shard = self.names.get(name).map(|&shard| &self.shards[shard]);
+        let found = shard.and_then(|shard| Some((shard, shard.header.entries.get(name)?)));
+        found.ok_or_else(|| Error::MissingTensor { name: name.into(), path: self.origin.clone() })
+    }
+
+    /// The name of the scales of an FP8 weight, after checking that they are there, f32 and of the right shape.
+    fn scales(&self, name: &str, weight: &Entry) -> Result<String, Error> {
+        let scales = format!("{name}{SCALES}");
+        let (shard, entry) = self.find(&scales)?;
+        let path = shard.path.clone();
+        if entry.dtype != Dtype::F32 {
+            return Err(Error::TensorType { name: scales, path, found: format!("{:?}", entry.dtype) });
+        }
+        let expected: Vec<usize> = weight.shape.iter().map(|side| side.div_ceil(BLOCK)).collect();
+        if weight.shape.len() != 2 || entry.shape != expected {
+            return Err(Error::TensorShape { name: scales, path, expected, found: entry.shape.clone() });
+        }
+        Ok(scales)
     }
 
     /// Tells afterwards why a model could not be built.
@@ -110,14 +167,22 @@ impl Checkpoint {
 
     /// The shape of a tensor, if it is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        let shard = &self.shards[*self.names.get(name)?];
-        shard.header.info(name).map(|info| info.shape.as_slice())
+        self.find(name).ok().map(|(_, entry)| entry.shape.as_slice())
     }
 
     /// The type a tensor is stored in, as safetensors writes it.
     pub fn dtype(&self, name: &str) -> Option<String> {
-        let shard = &self.shards[*self.names.get(name)?];
-        shard.header.info(name).map(|info| format!("{:?}", info.dtype))
+        self.find(name).ok().map(|(_, entry)| format!("{:?}", entry.dtype))
+    }
+
+    /// How many numbers are stored in each type; scales of FP8 weights are no numbers of the model.
+    pub fn dtypes(&self) -> BTreeMap<String, u64> {
+        let mut dtypes = BTreeMap::new();
+        let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
+        for (_, entry) in entries.filter(|(name, _)| !name.ends_with(SCALES)) {
+            *dtypes.entry(format!("{:?}", entry.dtype)).or_default() += entry.shape.iter().product::<usize>() as u64;
+        }
+        dtypes
     }
 
     /// Bytes of all files together.
@@ -132,25 +197,16 @@ impl Checkpoint {
     }
 
     fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
-        let Some(&shard) = self.names.get(name) else {
-            return Err(Error::MissingTensor { name: name.into(), path: self.shards[0].path.clone() });
-        };
-        let shard = &self.shards[shard];
+        let (shard, entry) = self.find(name)?;
         let path = || shard.path.clone();
-        let info = shard.header.info(name).ok_or_else(|| Error::MissingTensor { name: name.into(), path: path() })?;
-        let bytes = &shard.bytes.get()[shard.start..][info.data_offsets.0..info.data_offsets.1];
-        let values = match info.dtype {
+        let bytes = &shard.bytes.get()[shard.header.start..][entry.data_offsets.0..entry.data_offsets.1];
+        let values = match entry.dtype {
             Dtype::F32 => numbers(bytes, f32::from_le_bytes),
             Dtype::BF16 => numbers(bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
             Dtype::F16 => numbers(bytes, |b| half::f16::from_le_bytes(b).to_f32()),
             Dtype::F8_E4M3 => {
-                let scale_name = format!("{name}_scale_inv");
-                let (scale_shape, scales) = self.values(&scale_name)?;
-                let expected: Vec<usize> = info.shape.iter().map(|side| side.div_ceil(BLOCK)).collect();
-                if info.shape.len() != 2 || scale_shape != expected {
-                    return Err(Error::TensorShape { name: scale_name, path: path(), expected, found: scale_shape });
-                }
-                Fp8Block::dequantise(bytes, &scales, info.shape[1])
+                let (_, scales) = self.values(&self.scales(name, entry)?)?;
+                Fp8Block::dequantise(bytes, &scales, entry.shape[1])
             }
             other => {
                 return Err(Error::TensorType { name: name.into(), path: path(), found: format!("{other:?}") });
@@ -159,7 +215,7 @@ impl Checkpoint {
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { name: name.into(), path: path(), at });
         }
-        Ok((info.shape.clone(), values))
+        Ok((entry.shape.clone(), values))
     }
 
     /// A hash over the bytes of all files.
@@ -168,25 +224,14 @@ impl Checkpoint {
     }
 }
 
-fn shard_paths(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
+/// Why a folder without safetensors cannot be read: pickle files are named, for they may be all there is.
+fn no_weights(folder: &Path) -> Error {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_pickle = |name: &String| [".bin", ".pt", ".pth"].iter().any(|ending| name.ends_with(ending));
+    match names.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(is_pickle).min() {
+        Some(file) => Error::Pickle { path: folder.join(file) },
+        None => Error::NoWeights { folder: folder.into() },
     }
-    let index: Index = crate::files::read_json(index)?;
-    let files: BTreeSet<&String> = index.weight_map.values().collect();
-    files
-        .into_iter()
-        .map(|file| {
-            // The index is input: it may not lead out of its folder.
-            let inside = Path::new(file).components().eq([std::path::Component::Normal(file.as_ref())]);
-            if inside {
-                Ok(folder.join(file))
-            } else {
-                Err(Error::ShardPath { folder: folder.into(), file: file.clone() })
-            }
-        })
-        .collect()
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature: another process may change it under the map")]
@@ -198,16 +243,11 @@ fn map_shard(path: &Path) -> Result<Shard, Error> {
     parse(path.into(), Bytes::Mapped(map))
 }
 
-/// Checks the header against the bytes: offsets in order, without gaps or overlaps, inside the file.
 fn parse(path: PathBuf, bytes: Bytes) -> Result<Shard, Error> {
-    let (length, header) = safetensors::SafeTensors::read_metadata(bytes.get())
-        .map_err(|source| Error::Safetensors { path: path.clone(), reason: source.to_string() })?;
-    let start = length + 8; // the header is preceded by its length as a u64
-    if start + header.data_len() != bytes.get().len() {
-        let reason = format!("its header describes {} bytes, it has {}", start + header.data_len(), bytes.get().len());
-        return Err(Error::Safetensors { path, reason });
+    match Header::parse(bytes.get()) {
+        Ok(header) => Ok(Shard { path, bytes, header }),
+        Err(reason) => Err(Error::Safetensors { path, reason }),
     }
-    Ok(Shard { path, bytes, header, start })
 }
 
 fn numbers<const W: usize>(bytes: &[u8], decode: impl Fn([u8; W]) -> f32) -> Vec<f32> {
@@ -219,7 +259,7 @@ impl SimpleBackend for Checkpoint {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
         let (found, values) = self.values(name).map_err(|error| self.failure.keep(error))?;
         if found != shape.dims() {
-            let path = self.shards[self.names[name]].path.clone();
+            let path = self.origin.clone();
             let error = Error::TensorShape { name: name.into(), path, expected: shape.dims().to_vec(), found };
             return Err(self.failure.keep(error));
         }
