@@ -39,6 +39,8 @@ pub enum Error {
     NotFinite { name: String, path: PathBuf, at: usize },
     #[error("`{index}` puts tensor `{name}` into `{file}`, {found}")]
     Index { index: PathBuf, name: String, file: String, found: String },
+    #[error("`{index}` lists no tensors")]
+    EmptyIndex { index: PathBuf },
     #[error("`{field}` = {value} in `{path}` is not supported")]
     Unsupported { field: String, value: String, path: PathBuf },
     #[error("`{folder}` holds neither `tokenizer.json` nor `tiktoken.model`")]
@@ -71,7 +73,7 @@ impl Error {
             Self::Pickle { .. } => {
                 Some("loading a pickle runs code, so none is read: convert it with `transformers` (`save_pretrained` writes safetensors)".into())
             }
-            Self::Safetensors { .. } | Self::NotFinite { .. } | Self::Index { .. } => {
+            Self::Safetensors { .. } | Self::NotFinite { .. } | Self::Index { .. } | Self::EmptyIndex { .. } => {
                 Some("the file is damaged or incomplete: copy or download it again".into())
             }
             Self::MissingTensor { .. } | Self::ExtraTensor { .. } | Self::TensorShape { .. } => {

@@ -88,3 +88,23 @@ fn what_does_not_belong_together_is_refused_by_name() {
     // A module for multi-token prediction that nobody asked for is harmless.
     check(copy("v3-mtp").path(), |config| config.num_nextn_predict_layers = 0).expect("accepted");
 }
+
+#[test]
+fn no_number_in_a_config_breaks_the_arithmetic() {
+    let path = fixtures().join("published/v3.json");
+    let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("text")).expect("JSON");
+    let fields: Vec<&String> = json.as_object().expect("an object").keys().collect();
+    for field in fields {
+        for extreme in [0, 1, 1 << 30, u64::from(u32::MAX), u64::MAX] {
+            let mut json = json.clone();
+            json[field] = extreme.into();
+            if let Ok(config) = Config::parse(&json.to_string(), &path) {
+                Totals::of(config.parts());
+                config.expanded_cache_spec().elements_per_token();
+                assert!(
+                    Checkpoint::open(&fixtures().join("v3")).expect("weights").check(config.parts(), |_| true).is_err()
+                );
+            }
+        }
+    }
+}

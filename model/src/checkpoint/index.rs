@@ -21,6 +21,9 @@ pub(super) struct Index {
 /// Reads the index at `path`; every shard must be a file of `folder`.
 pub(super) fn shards(folder: &Path, path: &Path) -> Result<Index, Error> {
     let Json { weight_map: places } = crate::files::read_json(path)?;
+    if places.is_empty() {
+        return Err(Error::EmptyIndex { index: path.into() });
+    }
     let mut seen = BTreeSet::new();
     for (name, file) in &places {
         if !seen.insert(file) {
