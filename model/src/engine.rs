@@ -129,7 +129,10 @@ impl<D: Decoder> Engine<D> {
                     let (id, completion) = self.complete(sequence, reason)?;
                     jobs.done(id, completion).map_err(GenerateError::Job)?;
                 }
-                None => running.push(sequence),
+                None => {
+                    jobs.advanced(sequence.request.id, &sequence.tokens).map_err(GenerateError::Job)?;
+                    running.push(sequence);
+                }
             }
         }
         lane.active = running;

@@ -148,8 +148,7 @@ mod tests {
     #[test]
     fn fresh_weights_follow_seed_and_name() -> Result<(), Error> {
         let draw = |seed, name: &str| -> Result<Vec<f32>, Error> {
-            let tensor =
-                Fresh { seed }.tensor(name, &Shape::from(4000), Init::Normal { stdev: 2.0 }, &Device::Cpu)?;
+            let tensor = Fresh { seed }.tensor(name, &Shape::from(4000), Init::Normal { stdev: 2.0 }, &Device::Cpu)?;
             Ok(tensor.to_vec1()?)
         };
         assert_eq!(draw(1, "a")?, draw(1, "a")?);

@@ -163,8 +163,7 @@ impl Decoder for Dense {
     }
 
     fn cache_spec(&self) -> CacheSpec {
-        let (g, c) = (self.config.kv_heads(), self.config.head_dim());
-        CacheSpec { layers: self.layers.len(), tensors: vec![(g, c), (g, c)] }
+        self.config.cache_spec()
     }
 
     fn context_length(&self) -> usize {

@@ -127,7 +127,13 @@ impl Attention {
     }
 
     /// Keys and values multiplied out of the batch's own latents.
-    fn expanded(&self, q_nhc: &Value, latent_nr: &Value, k_pe: &Value, context: &Context) -> candle_core::Result<Value> {
+    fn expanded(
+        &self,
+        q_nhc: &Value,
+        latent_nr: &Value,
+        k_pe: &Value,
+        context: &Context,
+    ) -> candle_core::Result<Value> {
         let n = latent_nr.dims()[0];
         let kv = kernels::linear(latent_nr, &self.kv_b_proj)?.reshape((n, self.h, self.nope + self.cv))?;
         let k_nhc = kernels::join_keys(&kv, k_pe, self.nope)?;

@@ -188,8 +188,7 @@ impl Decoder for DeepSeek {
     }
 
     fn cache_spec(&self) -> CacheSpec {
-        let latent = self.config.kv_lora_rank + self.config.qk_rope_head_dim;
-        CacheSpec { layers: self.layers.len(), tensors: vec![(1, latent)] }
+        self.config.cache_spec()
     }
 
     fn context_length(&self) -> usize {

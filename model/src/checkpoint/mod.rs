@@ -4,6 +4,8 @@
 //! any number is used; writing is durable (temporary file, fsync, rename, fsync of the folder).
 
 mod fp8;
+mod header;
+mod index;
 mod read;
 mod write;
 

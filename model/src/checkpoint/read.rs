@@ -1,12 +1,16 @@
 //! Reading: maps each file once, finds tensors by name, checks what the header says before using it.
 
+use super::header::{Entry, Header};
+use super::index::shards;
 use crate::Error;
+use crate::inventory::Part;
 use crate::params::{Init, Source};
 use candle_core::{Device, Shape, Tensor};
 use memmap2::Mmap;
 use retort_kernels::{FP8_BLOCK, Format, SharedBytes, StoredMatrix};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use std::collections::{BTreeMap, BTreeSet};
+use safetensors::tensor::Dtype;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,35 +19,42 @@ use std::sync::Arc;
 /// The bytes of one safetensors file.
 enum Bytes {
     Mapped(Mmap),
-    Static(&'static [u8]),
+    Held(Cow<'static, [u8]>),
 }
 
 impl AsRef<[u8]> for Bytes {
     fn as_ref(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
+            Self::Held(bytes) => bytes,
         }
     }
 }
 
+/// What the name of an FP8 weight's scales adds to its own.
+const SCALES: &str = "_scale_inv";
+
 struct Shard {
     path: PathBuf,
     bytes: SharedBytes,
-    header: Metadata,
-    /// Where the tensors' bytes begin.
-    start: usize,
+    header: Header,
 }
 
 impl Shard {
+    fn bytes(&self) -> &[u8] {
+        (*self.bytes).as_ref()
+    }
+
     /// Where a tensor lies in the file.
-    fn span(&self, info: &TensorInfo) -> Range<usize> {
-        self.start + info.data_offsets.0..self.start + info.data_offsets.1
+    fn span(&self, entry: &Entry) -> Range<usize> {
+        self.header.start + entry.data_offsets.0..self.header.start + entry.data_offsets.1
     }
 }
 
 /// An open checkpoint: tensors by their published names.
 pub struct Checkpoint {
+    /// The folder or file, for errors.
+    origin: PathBuf,
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
     names: BTreeMap<String, usize>,
@@ -55,34 +66,84 @@ impl Checkpoint {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, in `folder`.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let single = folder.join("model.safetensors");
+        if single.is_file() {
+            return Self::from_shards(single.clone(), vec![map_shard(&single)?]);
+        }
         let index = folder.join("model.safetensors.index.json");
-        let paths = if single.is_file() {
-            vec![single]
-        } else if index.is_file() {
-            shard_paths(folder, &index)?
-        } else {
-            return Err(Error::NoWeights { folder: folder.into() });
-        };
-        let shards = paths.into_iter().map(|path| map_shard(&path)).collect::<Result<_, _>>()?;
-        Self::from_shards(shards)
+        if !index.is_file() {
+            return Err(no_weights(folder));
+        }
+        let listed = shards(folder, &index)?;
+        let mapped = listed.files.iter().map(|path| map_shard(path)).collect::<Result<_, _>>()?;
+        let checkpoint = Self::from_shards(folder.into(), mapped)?;
+        let found = |name: &str| checkpoint.names.get(name).map(|&shard| checkpoint.shards[shard].path.as_path());
+        listed.check(&index, checkpoint.names(), found)?;
+        Ok(checkpoint)
     }
 
-    /// A checkpoint inside the program itself; `label` names it in errors.
-    pub fn embedded(bytes: &'static [u8], label: &str) -> Result<Self, Error> {
-        Self::from_shards(vec![parse(label.into(), Bytes::Static(bytes))?])
+    /// A checkpoint that is in memory as one file, such as the program's own; `label` names it in errors.
+    pub fn embedded(bytes: impl Into<Cow<'static, [u8]>>, label: &str) -> Result<Self, Error> {
+        Self::from_shards(label.into(), vec![parse(label.into(), Bytes::Held(bytes.into()))?])
     }
 
-    fn from_shards(shards: Vec<Shard>) -> Result<Self, Error> {
+    fn from_shards(origin: PathBuf, shards: Vec<Shard>) -> Result<Self, Error> {
         let mut names = BTreeMap::new();
         for (index, shard) in shards.iter().enumerate() {
-            for name in shard.header.offset_keys() {
+            for name in shard.header.entries.keys() {
                 if let Some(other) = names.insert(name.clone(), index) {
-                    let (path, other) = (shard.path.clone(), shards[other].path.clone());
+                    let (name, path, other) = (name.clone(), shard.path.clone(), shards[other].path.clone());
                     return Err(Error::DuplicateTensor { name, path, other });
                 }
             }
         }
-        Ok(Self { shards, names, in_stored_form: false })
+        Ok(Self { origin, shards, names, in_stored_form: false })
+    }
+
+    /// Holds names and shapes against what a model needs, before any number is read: `parts` must all be there, and
+    /// nothing else but scales of FP8 weights and what `is_spare` knows to be harmless.
+    pub fn check(&self, parts: impl Iterator<Item = Part>, is_spare: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let mut needed = HashSet::new();
+        for part in parts {
+            for name in part.names() {
+                let (shard, entry) = self.find(&name)?;
+                if entry.shape != part.shape {
+                    let (path, expected, found) = (shard.path.clone(), part.shape.clone(), entry.shape.clone());
+                    return Err(Error::TensorShape { name, path, expected, found });
+                }
+                if entry.dtype == Dtype::F8_E4M3 {
+                    needed.insert(self.scales(&name, entry)?);
+                }
+                needed.insert(name);
+            }
+        }
+        for (name, &shard) in &self.names {
+            let weight = name.strip_suffix(SCALES).unwrap_or(name);
+            if !needed.contains(name) && !is_spare(weight) {
+                return Err(Error::ExtraTensor { name: name.clone(), path: self.shards[shard].path.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<(&Shard, &Entry), Error> {
+        let shard = self.names.get(name).map(|&shard| &self.shards[shard]);
+        let found = shard.and_then(|shard| Some((shard, shard.header.entries.get(name)?)));
+        found.ok_or_else(|| Error::MissingTensor { name: name.into(), path: self.origin.clone() })
+    }
+
+    /// The name of the scales of an FP8 weight, after checking that they are there, f32 and of the right shape.
+    fn scales(&self, name: &str, weight: &Entry) -> Result<String, Error> {
+        let scales = format!("{name}{SCALES}");
+        let (shard, entry) = self.find(&scales)?;
+        let path = shard.path.clone();
+        if entry.dtype != Dtype::F32 {
+            return Err(Error::TensorType { name: scales, path, found: format!("{:?}", entry.dtype) });
+        }
+        let expected: Vec<usize> = weight.shape.iter().map(|side| side.div_ceil(FP8_BLOCK)).collect();
+        if weight.shape.len() != 2 || entry.shape != expected {
+            return Err(Error::TensorShape { name: scales, path, expected, found: entry.shape.clone() });
+        }
+        Ok(scales)
     }
 
     /// The same, with every matrix that is narrower than f32 computed from the bytes of its file.
@@ -101,19 +162,27 @@ impl Checkpoint {
 
     /// The shape of a tensor, if it is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        let shard = &self.shards[*self.names.get(name)?];
-        shard.header.info(name).map(|info| info.shape.as_slice())
+        self.find(name).ok().map(|(_, entry)| entry.shape.as_slice())
     }
 
     /// The type a tensor is stored in, as safetensors writes it.
     pub fn dtype(&self, name: &str) -> Option<String> {
-        let shard = &self.shards[*self.names.get(name)?];
-        shard.header.info(name).map(|info| format!("{:?}", info.dtype))
+        self.find(name).ok().map(|(_, entry)| format!("{:?}", entry.dtype))
+    }
+
+    /// How many numbers are stored in each type; scales of FP8 weights are no numbers of the model.
+    pub fn dtypes(&self) -> BTreeMap<String, u64> {
+        let mut dtypes = BTreeMap::new();
+        let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
+        for (_, entry) in entries.filter(|(name, _)| !name.ends_with(SCALES)) {
+            *dtypes.entry(format!("{:?}", entry.dtype)).or_default() += entry.shape.iter().product::<usize>() as u64;
+        }
+        dtypes
     }
 
     /// Bytes of all files together.
     pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| (*shard.bytes).as_ref().len()).sum()
+        self.shards.iter().map(|shard| shard.bytes().len()).sum()
     }
 
     /// The numbers of a tensor in f32, whatever shape it has.
@@ -122,84 +191,57 @@ impl Checkpoint {
         Ok(Tensor::from_vec(values, shape, device)?)
     }
 
-    fn locate(&self, name: &str) -> Result<(&Shard, &TensorInfo), Error> {
-        let missing = |shard: &Shard| Error::MissingTensor { name: name.into(), path: shard.path.clone() };
-        let Some(&shard) = self.names.get(name) else { return Err(missing(&self.shards[0])) };
-        let shard = &self.shards[shard];
-        Ok((shard, shard.header.info(name).ok_or_else(|| missing(shard))?))
-    }
-
     fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
-        let (shard, info) = self.locate(name)?;
+        let (shard, entry) = self.find(name)?;
         let values = match self.stored_matrix(name)? {
             Some(matrix) => matrix.to_vec(),
-            None => numbers(&(*shard.bytes).as_ref()[shard.span(info)]),
+            None => numbers(&shard.bytes()[shard.span(entry)]),
         };
         match values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
-            None => Ok((info.shape.clone(), values)),
+            None => Ok((entry.shape.clone(), values)),
         }
     }
 
     /// A tensor, seen as rows of its last dimension, in the form it is stored in; `None` for f32.
     fn stored_matrix(&self, name: &str) -> Result<Option<StoredMatrix>, Error> {
-        let (shard, info) = self.locate(name)?;
-        let path = || shard.path.clone();
-        let i = info.shape.last().copied().unwrap_or(1);
-        let dims = (info.shape.iter().rev().skip(1).product(), i);
-        let format = match info.dtype {
+        let (shard, entry) = self.find(name)?;
+        let format = match entry.dtype {
             Dtype::F32 => return Ok(None),
             Dtype::BF16 => Format::Bf16,
             Dtype::F16 => Format::F16,
-            Dtype::F8_E4M3 => {
-                let scale_name = format!("{name}_scale_inv");
-                let (found, scales) = self.values(&scale_name)?;
-                let expected: Vec<usize> = info.shape.iter().map(|side| side.div_ceil(FP8_BLOCK)).collect();
-                if info.shape.len() != 2 || found != expected {
-                    return Err(Error::TensorShape { name: scale_name, path: path(), expected, found });
-                }
-                Format::Fp8 { scale_inv: scales.into() }
-            }
+            Dtype::F8_E4M3 => Format::Fp8 { scale_inv: self.values(&self.scales(name, entry)?)?.1.into() },
             other => {
-                return Err(Error::TensorType { name: name.into(), path: path(), found: format!("{other:?}") });
+                let (path, found) = (shard.path.clone(), format!("{other:?}"));
+                return Err(Error::TensorType { name: name.into(), path, found });
             }
         };
-        Ok(Some(StoredMatrix::new(shard.bytes.clone(), shard.span(info), format, dims)?))
+        let dims = (entry.shape.iter().rev().skip(1).product(), entry.shape.last().copied().unwrap_or(1));
+        Ok(Some(StoredMatrix::new(shard.bytes.clone(), shard.span(entry), format, dims)?))
     }
 
     fn check_shape(&self, name: &str, expected: &Shape, found: &[usize]) -> Result<(), Error> {
         if found == expected.dims() {
             return Ok(());
         }
-        let (path, expected) = (self.locate(name)?.0.path.clone(), expected.dims().to_vec());
+        let (path, expected) = (self.find(name)?.0.path.clone(), expected.dims().to_vec());
         Err(Error::TensorShape { name: name.into(), path, expected, found: found.to_vec() })
     }
 
     /// A hash over the bytes of all files.
     pub fn digest(&self) -> String {
-        super::fingerprint(&self.shards.iter().map(|shard| (*shard.bytes).as_ref()).collect::<Vec<_>>())
+        super::fingerprint(&self.shards.iter().map(|shard| shard.bytes()).collect::<Vec<_>>())
     }
 }
 
-fn shard_paths(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
+/// Why a folder without safetensors cannot be read: pickle files are named, for they may be all there is.
+fn no_weights(folder: &Path) -> Error {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_pickle = |name: &String| [".bin", ".pt", ".pth"].iter().any(|ending| name.ends_with(ending));
+    match names.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(is_pickle).min() {
+        Some(file) => Error::Pickle { path: folder.join(file) },
+        None => Error::NoWeights { folder: folder.into() },
     }
-    let index: Index = crate::files::read_json(index)?;
-    let files: BTreeSet<&String> = index.weight_map.values().collect();
-    files
-        .into_iter()
-        .map(|file| {
-            // The index is input: it may not lead out of its folder.
-            let inside = Path::new(file).components().eq([std::path::Component::Normal(file.as_ref())]);
-            if inside {
-                Ok(folder.join(file))
-            } else {
-                Err(Error::ShardPath { folder: folder.into(), file: file.clone() })
-            }
-        })
-        .collect()
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature: another process may change it under the map")]
@@ -211,16 +253,11 @@ fn map_shard(path: &Path) -> Result<Shard, Error> {
     parse(path.into(), Bytes::Mapped(map))
 }
 
-/// Checks the header against the bytes: offsets in order, without gaps or overlaps, inside the file.
 fn parse(path: PathBuf, bytes: Bytes) -> Result<Shard, Error> {
-    let (length, header) = safetensors::SafeTensors::read_metadata(bytes.as_ref())
-        .map_err(|source| Error::Safetensors { path: path.clone(), reason: source.to_string() })?;
-    let start = length + 8; // the header is preceded by its length as a u64
-    if start + header.data_len() != bytes.as_ref().len() {
-        let reason = format!("its header describes {} bytes, it has {}", start + header.data_len(), bytes.as_ref().len());
-        return Err(Error::Safetensors { path, reason });
+    match Header::parse(bytes.as_ref()) {
+        Ok(header) => Ok(Shard { path, bytes: Arc::new(bytes), header }),
+        Err(reason) => Err(Error::Safetensors { path, reason }),
     }
-    Ok(Shard { path, bytes: Arc::new(bytes), header, start })
 }
 
 fn numbers(bytes: &[u8]) -> Vec<f32> {
@@ -239,8 +276,8 @@ impl Source for Checkpoint {
         if !self.in_stored_form {
             return Ok(None);
         }
-        let (shard, info) = self.locate(name)?;
-        self.check_shape(name, shape, &info.shape)?;
+        let (shard, entry) = self.find(name)?;
+        self.check_shape(name, shape, &entry.shape)?;
         let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
         match matrix.first_not_finite() {
             Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
