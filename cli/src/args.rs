@@ -131,6 +131,9 @@ pub struct Generate {
     pub max_tokens: usize,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Do not let the model's multi-token-prediction module guess ahead; the tokens are the same, the time is not
+    #[arg(long)]
+    pub no_draft: bool,
 }
 
 #[derive(Debug, Subcommand)]

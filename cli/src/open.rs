@@ -130,6 +130,8 @@ impl ModelFiles {
             name: self.name.clone(),
             fingerprint,
             slots: (CACHE_BYTES / slot_bytes.max(1)).clamp(1, SLOTS),
+            draft: false,
+            draft_count: Default::default(),
             workers: Workers::for_model(self.architecture.totals().total as usize)?,
         })
     }
