@@ -92,6 +92,17 @@ pub enum Model {
         #[arg(long)]
         json: bool,
     },
+    /// The same model in another number format
+    #[command(after_help = "Example:\n  retort model convert runs/teacher --to fp8 --out runs/teacher-fp8")]
+    Convert {
+        /// Model folder, `hub:org/name` or `embedded`
+        model: String,
+        /// The format of projections and experts
+        #[arg(long, value_enum)]
+        to: crate::commands::To,
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Logits [t, v] in f32 for given token ids, as a safetensors file with the key `logits`
     #[command(after_help = "Example:\n  retort model logits runs/student --tokens 1,2,3 --out logits.safetensors")]
     Logits {

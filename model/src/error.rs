@@ -55,6 +55,8 @@ pub enum Error {
     LogitNotFinite { value: f32 },
     #[error("worker threads could not be started: {0}")]
     Threads(String),
+    #[error("{memory} bytes of memory are too few: this model needs {needed}")]
+    Memory { memory: usize, needed: usize },
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 }
@@ -82,6 +84,7 @@ impl Error {
             Self::LogitNotFinite { .. } => {
                 Some("its weights or its `config.json` are damaged: compare them with where they came from".into())
             }
+            Self::Memory { .. } => Some("raise `--memory`; experts may stay on disk, everything else may not".into()),
             _ => None,
         }
     }

@@ -132,6 +132,12 @@ impl FolderFiles {
         tensors: &[(String, Tensor)],
         stored: impl Fn(&str) -> Stored,
     ) -> Result<(), Error> {
+        self.write_small(folder)?;
+        write_tensors(&folder.join("model.safetensors"), tensors, stored)
+    }
+
+    /// Writes everything but the weights.
+    pub fn write_small(&self, folder: &Path) -> Result<(), Error> {
         std::fs::create_dir_all(folder).map_err(|source| Error::Io {
             action: "created",
             path: folder.into(),
@@ -147,6 +153,6 @@ impl FolderFiles {
         for (name, text) in always.into_iter().chain(vocabulary).chain(template) {
             write_bytes(&folder.join(name), text.as_bytes())?;
         }
-        write_tensors(&folder.join("model.safetensors"), tensors, stored)
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! One module per command; each opens what it is given, calls one library and prints what came of it.
 
+mod convert;
 mod datagen;
 mod distill;
 mod evals;
@@ -8,6 +9,8 @@ mod inspect;
 mod model;
 mod pretrain;
 mod quickstart;
+
+pub use convert::To;
 
 use crate::args::{Arguments, Command, Student, Teacher};
 use crate::{progress, recipe};
