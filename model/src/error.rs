@@ -55,6 +55,8 @@ pub enum Error {
     LogitNotFinite { value: f32 },
     #[error("worker threads could not be started: {0}")]
     Threads(String),
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 }
@@ -82,6 +84,7 @@ impl Error {
             Self::LogitNotFinite { .. } => {
                 Some("its weights or its `config.json` are damaged: compare them with where they came from".into())
             }
+            Self::Hub(error) => error.hint(),
             _ => None,
         }
     }
