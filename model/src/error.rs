@@ -37,8 +37,8 @@ pub enum Error {
     TensorType { name: String, path: PathBuf, found: String },
     #[error("tensor `{name}` in `{path}` holds a number that is not finite, at element {at}")]
     NotFinite { name: String, path: PathBuf, at: usize },
-    #[error("`{index}` puts tensor `{name}` into `{file}`, {found}")]
-    Index { index: PathBuf, name: String, file: String, found: String },
+    #[error("`{index}` puts tensor `{name}` into {fault}")]
+    Index { index: PathBuf, name: String, fault: String },
     #[error("`{index}` lists no tensors")]
     EmptyIndex { index: PathBuf },
     #[error("`{field}` = {value} in `{path}` is not supported")]

@@ -72,6 +72,14 @@ fn a_model_is_fetched_once_in_the_shared_layout() {
     let before = requests.len();
     hub.folder(&name(), Want::Everything, &Silent).expect("there already");
     assert_eq!(server.requests().len(), before + 1);
+    // A commit that changes one file brings that file alone.
+    server.file("config.json", b"{ }", false);
+    server.commit(&COMMIT.replace('0', "f"));
+    let next = hub.folder(&name(), Want::Everything, &Silent).expect("fetched");
+    assert_eq!((read(&next, "config.json"), read(&folder, "config.json")), (b"{ }".to_vec(), b"{}".to_vec()));
+    assert_eq!(read(&next, "model-2.safetensors"), [2; 700_000]);
+    assert_eq!(server.requests().len(), before + 3);
+    let folder = next;
     // Without the server the cache is enough, but not for another model.
     drop(server);
     assert_eq!(hub.folder(&name(), Want::Everything, &Silent).expect("from the cache"), folder);

@@ -259,7 +259,7 @@ impl SimpleBackend for Checkpoint {
     fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
         let (found, values) = self.values(name).map_err(|error| self.failure.keep(error))?;
         if found != shape.dims() {
-            let path = self.origin.clone();
+            let path = self.find(name).map_or_else(|_| self.origin.clone(), |(shard, _)| shard.path.clone());
             let error = Error::TensorShape { name: name.into(), path, expected: shape.dims().to_vec(), found };
             return Err(self.failure.keep(error));
         }

@@ -45,12 +45,23 @@ impl Snapshot {
         let blobs = self.model.join("blobs");
         let place = blobs.join(blob);
         fs::rename(partial, &place).and_then(|()| durable::sync_folder(&blobs)).map_err(failed("written", &place))?;
+        self.show(blob, name)
+    }
+
+    /// Takes a blob that an earlier commit brought, if there is one.
+    pub(super) fn adopt(&self, blob: &str, name: &str) -> Result<bool, HubError> {
+        let there = self.model.join("blobs").join(blob).is_file();
+        if there { self.show(blob, name).map(|()| true) } else { Ok(false) }
+    }
+
+    fn show(&self, blob: &str, name: &str) -> Result<(), HubError> {
+        let place = self.model.join("blobs").join(blob);
         let folder = self.folder();
         fs::create_dir_all(&folder).map_err(failed("created", &folder))?;
         let shown = folder.join(name);
         // What is there and is no file is a link whose blob is gone.
         let _ = fs::remove_file(&shown);
-        show(&place, blob, &shown).and_then(|()| durable::sync_folder(&folder)).map_err(failed("written", &shown))
+        link(&place, blob, &shown).and_then(|()| durable::sync_folder(&folder)).map_err(failed("written", &shown))
     }
 
     /// Remembers which commit `revision` means.
@@ -66,12 +77,12 @@ impl Snapshot {
 }
 
 #[cfg(unix)]
-fn show(_: &Path, blob: &str, shown: &Path) -> std::io::Result<()> {
+fn link(_: &Path, blob: &str, shown: &Path) -> std::io::Result<()> {
     std::os::unix::fs::symlink(Path::new("../../blobs").join(blob), shown)
 }
 
 #[cfg(not(unix))]
-fn show(place: &Path, _: &str, shown: &Path) -> std::io::Result<()> {
+fn link(place: &Path, _: &str, shown: &Path) -> std::io::Result<()> {
     fs::rename(place, shown)
 }
 

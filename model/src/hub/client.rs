@@ -5,7 +5,7 @@ use super::{Hub, HubError, HubName, is_plain};
 use crate::observe::Observer;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use std::fs::{File as Partial, OpenOptions};
+use std::fs::{File as Partial, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -146,7 +146,13 @@ impl<'a> Client<'a> {
         let path = snapshot.partial(&blob)?;
         let opened = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let partial = &mut opened.map_err(failed("opened", &path))?;
-        partial.try_lock().map_err(|_| HubError::Busy { path: path.clone() })?;
+        // A file system without locks has no way to tell; one with them keeps two processes apart.
+        if let Err(TryLockError::WouldBlock) = partial.try_lock() {
+            return Err(HubError::Busy { path });
+        }
+        if snapshot.has(&file.name) || snapshot.adopt(&blob, &file.name)? {
+            return Ok(0);
+        }
         let url = format!("{}/{}/resolve/{commit}/{}", self.hub.endpoint, name.repo, file.name);
         let mut quiet = 0;
         loop {

@@ -66,6 +66,11 @@ impl Server {
         Self { address, state, thread: Some(thread) }
     }
 
+    /// Moves the branch to another commit.
+    pub(crate) fn commit(&self, commit: &str) {
+        self.state.lock().expect("no panic").commit = commit.into();
+    }
+
     pub(crate) fn address(&self) -> String {
         format!("http://{}", self.address)
     }
