@@ -86,7 +86,7 @@ pub enum Model {
     /// A folder that holds only `config.json` is enough; where there are weights, they must agree with it.
     #[command(after_help = "Example:\n  retort model inspect runs/teacher --json")]
     Inspect {
-        /// Model folder, or `embedded`
+        /// Model folder, `hub:org/name[@revision]`, or `embedded`
         model: String,
         /// One JSON document instead of text
         #[arg(long)]
@@ -106,7 +106,7 @@ pub enum Model {
     /// Logits [t, v] in f32 for given token ids, as a safetensors file with the key `logits`
     #[command(after_help = "Example:\n  retort model logits runs/student --tokens 1,2,3 --out logits.safetensors")]
     Logits {
-        /// Model folder, or `embedded`
+        /// Model folder, `hub:org/name[@revision]`, or `embedded`
         model: String,
         /// Token ids, separated by commas
         #[arg(long, value_delimiter = ',', required = true)]
@@ -121,7 +121,7 @@ pub enum Model {
 
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     pub model: String,
     #[arg(long)]
     pub prompt: String,
@@ -180,7 +180,7 @@ pub enum Datagen {
 
 #[derive(Debug, Args)]
 pub struct DatagenRun {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     #[arg(long)]
     pub teacher: String,
     /// A JSONL file, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its training side)
@@ -220,7 +220,7 @@ pub enum Distill {
 
 #[derive(Debug, Args)]
 pub struct DistillRun {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     #[arg(long)]
     pub student: String,
     /// A dataset folder
@@ -257,7 +257,7 @@ pub enum Evals {
 
 #[derive(Debug, Args)]
 pub struct EvalsRun {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     #[arg(long)]
     pub model: String,
     /// `gym` (its held-out side), `gym:FAMILY`, or a JSONL file

@@ -6,6 +6,7 @@
 mod architecture;
 mod args;
 mod commands;
+mod hub;
 mod open;
 mod output;
 mod progress;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             commands::report(&error);
-            ExitCode::from(2)
+            ExitCode::from(commands::exit_code(&error))
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Opens what a user names: a model folder, `embedded`, `gym:...`, a file of problems.
 
 use crate::architecture::Architecture;
+use crate::hub;
+use crate::progress::Progress;
 use anyhow::{Result, bail};
 use candle_core::Device;
 use retort_datagen::problem::Problem;
@@ -11,6 +13,7 @@ use retort_model::checkpoint::{Checkpoint, fingerprint};
 use retort_model::decoder::Decoder;
 use retort_model::engine::Engine;
 use retort_model::folder::FolderFiles;
+use retort_model::hub::{HubName, Want};
 use retort_model::workers::Workers;
 use std::path::Path;
 
@@ -41,8 +44,17 @@ enum Weights {
 }
 
 impl ModelFiles {
-    /// Opens a folder or an embedded model; `role` says which of them a plain `embedded` means.
+    /// Opens a folder, a name on the hub or an embedded model; `role` says which of them a plain `embedded` means.
     pub fn open(name: &str, role: Embedded) -> Result<Self> {
+        Self::fetch(name, role, Want::Everything)
+    }
+
+    /// The same without fetching weights from the hub; weights that are there already are used.
+    pub fn look(name: &str, role: Embedded) -> Result<Self> {
+        Self::fetch(name, role, Want::SmallFiles)
+    }
+
+    fn fetch(name: &str, role: Embedded, want: Want) -> Result<Self> {
         let embedded = match name {
             "embedded" => Some(role),
             "embedded-teacher" => Some(Embedded::Teacher),
@@ -60,18 +72,20 @@ impl ModelFiles {
             };
             return Self::new(name.into(), files, Weights::Static(bytes));
         }
-        for (scheme, what) in [("hub:", "hub names"), ("http://", "endpoints"), ("https://", "endpoints")] {
-            if name.starts_with(scheme) {
-                bail!("{what} such as `{name}` are not supported yet; give a folder, `embedded` or `embedded-student`");
-            }
+        if let Some(name) = name.strip_prefix("hub:") {
+            let name = HubName::parse(name).map_err(Error::from)?;
+            let folder = hub::from_environment().folder(&name, want, &Progress::new())?;
+            return Self::new(name.to_string(), FolderFiles::open(&folder)?, Weights::Folder(folder));
+        }
+        if name.starts_with("http://") || name.starts_with("https://") {
+            bail!("endpoints such as `{name}` are not supported yet; give a folder, `hub:org/name` or `embedded`");
         }
         let folder = Path::new(name);
         if !folder.is_dir() {
             bail!("`{name}` is not a model folder");
         }
-        let files = FolderFiles::open(folder)?;
         let shown = folder.file_name().map_or(name.into(), |last| last.to_string_lossy().into_owned());
-        Self::new(shown, files, Weights::Folder(folder.into()))
+        Self::new(shown, FolderFiles::open(folder)?, Weights::Folder(folder.into()))
     }
 
     fn new(name: String, files: FolderFiles, weights: Weights) -> Result<Self> {

@@ -82,7 +82,11 @@ impl FolderFiles {
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         match &self.vocabulary {
             Some(Vocabulary::Json(json)) => Tokenizer::parse(json.as_bytes(), &self.origin.join("tokenizer.json")),
-            Some(Vocabulary::Tiktoken(_)) | None => Err(Error::NoTokenizer { folder: self.origin.clone() }),
+            Some(Vocabulary::Tiktoken(text)) => {
+                let config = self.tokenizer_config()?;
+                Tokenizer::tiktoken(text, &config.added_tokens(), &self.origin.join("tiktoken.model"))
+            }
+            None => Err(Error::NoTokenizer { folder: self.origin.clone() }),
         }
     }
 

@@ -21,7 +21,8 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
     if let Some((setting, found, expected)) = sampling.fault() {
         bail!("`{setting}` is {found}; it takes {expected}");
     }
-    let model = ModelFiles::open(&args.model, Embedded::Teacher)?;
+    let open = if args.show_prompt { ModelFiles::look } else { ModelFiles::open };
+    let model = open(&args.model, Embedded::Teacher)?;
     let template = if args.raw { model.files.raw_template()? } else { model.files.template()? };
     let messages = vec![Message::user(args.prompt.as_str())];
     let prompt = template.prompt(&messages)?;

@@ -34,7 +34,7 @@ struct Facts {
 const BF16: usize = 2;
 
 pub fn run(name: &str, json: bool) -> Result<ExitCode> {
-    let files = ModelFiles::open(name, Embedded::Teacher)?;
+    let files = ModelFiles::look(name, Embedded::Teacher)?;
     let model = &files.architecture;
     let checkpoint = files.checkpoint_if_any()?;
     let totals = model.totals();
