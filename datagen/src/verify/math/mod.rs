@@ -1,0 +1,184 @@
+//! Whether two mathematical answers say the same: exact, bounded, and without an opinion where nothing is proven.
+//!
+//! LaTeX or plain text becomes tokens (`tokens.rs`, `numeral.rs`), a tree (`parse.rs`, `tree.rs`) and, where it is an
+//! expression, a quotient of polynomials over Q (`lower.rs`, `algebra.rs`, `radicals.rs`, `functions.rs`,
+//! `trigonometry.rs`). Equal and not equal are proofs (`zero.rs`: canonical forms, intervals, separation bounds);
+//! nothing is rounded. What the pairs of shapes mean to each other is in `compare.rs`, and in the `README.md` beside
+//! this file as a table. Every loop is bounded by `limits.rs`; nothing reads a clock, shares state or panics.
+
+mod algebra;
+mod compare;
+mod elementary;
+mod evaluate;
+mod functions;
+mod interval;
+mod limits;
+mod lower;
+mod matrices;
+mod numeral;
+mod parse;
+mod polynomial;
+mod radicals;
+mod regions;
+mod relations;
+mod text;
+mod tokens;
+mod tree;
+mod trigonometry;
+mod units;
+mod zero;
+
+#[cfg(test)]
+mod tests;
+
+use algebra::Algebra;
+use compare::Outcome;
+use limits::{Halt, MAX_STEPS};
+use numeral::Comma;
+use tree::Node;
+
+/// What a comparison came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Equality {
+    Equal,
+    NotEqual,
+    Undecided,
+}
+
+impl Equality {
+    /// The name as it stands in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::NotEqual => "not_equal",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// A comparison and why it came out so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grade {
+    pub verdict: Equality,
+    /// `cause: detail`, or the cause alone.
+    pub reason: String,
+}
+
+/// Compares an answer with the gold. The order of the two does not change the verdict.
+pub fn compare(gold: &str, answer: &str) -> Grade {
+    let algebra = Algebra::new(MAX_STEPS);
+    let (gold, answer) = (gold.trim(), answer.trim());
+    let (verdict, cause) = match decide(&algebra, gold, answer) {
+        Ok(Outcome::Equal(cause)) => return Grade { verdict: Equality::Equal, reason: cause.to_owned() },
+        Ok(Outcome::NotEqual(cause)) => (Equality::NotEqual, cause.to_owned()),
+        Ok(Outcome::Undecided(cause)) => (Equality::Undecided, cause.to_owned()),
+        // What cannot be read or computed may still be the same text.
+        Err(_) if same_text(gold, answer) => {
+            return Grade { verdict: Equality::Equal, reason: "the same text".to_owned() };
+        }
+        Err(halt) => (Equality::Undecided, halt.to_string().replace(": ", ", ")),
+    };
+    Grade { verdict, reason: format!("{cause}: {} with {}", super::quote(answer), super::quote(gold)) }
+}
+
+/// Whether `text` reads as one number, with its unit or without.
+pub(super) fn is_number(text: &str) -> bool {
+    let number = |node: &Node| !node.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..) | Node::Imaginary));
+    read(text.trim(), Comma::Usual).is_ok_and(|(node, _)| {
+        compare::is_expression(&node) && number(&node) && node.any(|node| matches!(node, Node::Number(_) | Node::Pi))
+    })
+}
+
+fn same_text(gold: &str, answer: &str) -> bool {
+    let plain = text::plain(gold);
+    !plain.is_empty() && plain == text::plain(answer)
+}
+
+fn read(text: &str, comma: Comma) -> Result<(Node, bool), Halt> {
+    let tokens = tokens::tokenize(text, comma)?;
+    let ambiguous = tokens.ambiguous;
+    parse::parse(tokens.list).map(|node| (node, ambiguous))
+}
+
+fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> {
+    if gold == answer && !gold.is_empty() {
+        return Ok(Outcome::Equal("the same text"));
+    }
+    if gold.len().max(answer.len()) > limits::MAX_BYTES {
+        return Err(Halt::TooLong);
+    }
+    if let Some(outcome) = in_words(gold, answer) {
+        return Ok(outcome);
+    }
+    let ((left, open), (right, other_open)) = (read(gold, Comma::Usual)?, read(answer, Comma::Usual)?);
+    let outcome = compare::compare(algebra, &left, &right);
+    if matches!(outcome, Ok(Outcome::Equal(_))) {
+        return outcome;
+    }
+    // A comma that can be read in two ways is read in the way that agrees, on one side at a time.
+    for comma in [Comma::Swapped, Comma::Decimal] {
+        let lists = |node: &Node| comma == Comma::Swapped && !matches!(node, Node::Number(_)) || comma == Comma::Decimal;
+        if open && lists(&right)
+            && let Ok((left, _)) = read(gold, comma)
+            && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
+        {
+            return Ok(Outcome::Equal("the same value"));
+        }
+        if other_open && lists(&left)
+            && let Ok((right, _)) = read(answer, comma)
+            && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
+        {
+            return Ok(Outcome::Equal("the same value"));
+        }
+    }
+    // `x` and `X` may be one variable; that is not for us to say.
+    if matches!(outcome, Ok(Outcome::NotEqual(_))) && same_text(&gold.to_lowercase(), &answer.to_lowercase()) {
+        return Ok(Outcome::Undecided("differs in case only"));
+    }
+    outcome
+}
+
+/// Compares choices and prose; `None` where neither side is either.
+fn in_words(gold: &str, answer: &str) -> Option<Outcome> {
+    if let (Some(left), Some(right)) = (text::choice(gold), text::choice(answer))
+        && (left.certain || right.certain)
+    {
+        let same = left.letter == right.letter;
+        return Some(if same { Outcome::Equal("the same choice") } else { Outcome::NotEqual("another choice") });
+    }
+    let (prose_gold, prose_answer) = (text::is_prose(gold), text::is_prose(answer));
+    if !prose_gold && !prose_answer {
+        return None;
+    }
+    let empty = |text: &str| matches!(read(text, Comma::Usual), Ok((Node::Empty, _)));
+    match (text::words(gold), text::words(answer)) {
+        (Some(left), Some(right)) => {
+            if left == right || text::says_none(&left) && text::says_none(&right) {
+                return Some(Outcome::Equal("the same text"));
+            }
+            // `xy` may be a product.
+            let product = |text: &str| !text.contains(' ') && !text.is_empty();
+            if text::same_letters(&left, &right) && product(&left) && product(&right) {
+                return Some(Outcome::Undecided("the same letters in another order"));
+            }
+            let numbers = text::speaks_of_numbers(&left) || text::speaks_of_numbers(&right);
+            Some(if numbers { Outcome::Undecided("words that speak of numbers") } else { Outcome::NotEqual("another text") })
+        }
+        (Some(words), None) | (None, Some(words)) => {
+            let other = if text::words(gold).is_some() { answer } else { gold };
+            if text::says_none(&words) && empty(other) {
+                return Some(Outcome::Equal("the same text"));
+            }
+            // One run of letters may be a product that the other side spells with signs.
+            let short = !words.contains(' ') && words.len() <= 4;
+            if short || text::speaks_of_numbers(&words) {
+                return if short { None } else { Some(Outcome::Undecided("words that speak of numbers")) };
+            }
+            match read(other, Comma::Usual) {
+                Ok(_) => Some(Outcome::NotEqual("words with a formula")),
+                Err(_) => Some(Outcome::Undecided("words with something unreadable")),
+            }
+        }
+        (None, None) => None,
+    }
+}
