@@ -137,7 +137,7 @@ impl Algebra {
         let mut factors: Vec<(Polynomial, i64)> = Vec::new();
         for (generator, exponent) in monomial.0 {
             let whole = exponent.floor().to_integer();
-            let part = exponent.fract();
+            let part = exponent - whole;
             let left = match self.kind(generator) {
                 Kind::Prime(prime) => {
                     let power = self.budget.power(&Rational::from_integer(prime.into()), whole.into())?;
@@ -273,7 +273,7 @@ impl Algebra {
                     factor.push((generator, -cancels));
                 }
             }
-            let factor = Polynomial::term(Monomial(factor), Rational::one());
+            let factor = self.reduce(Monomial(factor), Rational::one())?;
             above = self.product(&above, &factor)?;
             below = self.product(&below, &factor)?;
         }

@@ -86,9 +86,9 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
                 // A condition and its solutions are another matter than two numbers.
                 (Node::Relation(..) | Node::SetBuilder(..) | Node::Both(_), _)
                 | (_, Node::Relation(..) | Node::SetBuilder(..) | Node::Both(_)) => {
-                    let number = |node: &Node| matches!(node, Node::Number(_) | Node::Negative(_) | Node::Quotient(..));
-                    let plain = number(gold) || number(answer);
-                    Ok(if plain { NotEqual("another form") } else { Undecided("not comparable") })
+                    let names = |node: &Node| names(node).len();
+                    let (few, many) = (names(gold).min(names(answer)), names(gold).max(names(answer)));
+                    Ok(if few == 0 && many > 1 { NotEqual("another form") } else { Undecided("not comparable") })
                 }
                 _ => Ok(NotEqual("another form")),
             }
@@ -134,6 +134,16 @@ pub(super) fn is_equation(node: &Node) -> bool {
 /// One expression with one value.
 fn is_single(node: &Node) -> bool {
     is_expression(node) && !node.is_double()
+}
+
+fn names(node: &Node) -> std::collections::BTreeSet<&str> {
+    let mut names = std::collections::BTreeSet::new();
+    node.walk(&mut |node| {
+        if let Node::Symbol(name) = node {
+            names.insert(name.as_str());
+        }
+    });
+    names
 }
 
 /// The right side of `x = value` and `f(x) = value`.
@@ -305,13 +315,28 @@ pub(super) fn expressions(algebra: &Algebra, gold: &Node, answer: &Node) -> Comp
 fn with_unit_letters(node: &Node, other: &Node) -> Node {
     let has_units = |node: &Node| node.any(|node| matches!(node, Node::Unit(unit) if !matches!(unit, Unit::Noun(_))));
     let Node::Product(factors) = node else { return node.clone() };
-    let [before @ .., Node::Symbol(letter)] = factors.as_slice() else { return node.clone() };
+    let [before @ .., last] = factors.as_slice() else { return node.clone() };
+    let (letter, exponent) = match last {
+        Node::Symbol(letter) => (letter, None),
+        Node::Power(base, exponent) => match &**base {
+            Node::Symbol(letter) => (letter, Some(exponent)),
+            _ => return node.clone(),
+        },
+        _ => return node.clone(),
+    };
     let numbers = before.iter().all(|factor| !factor.any(|node| matches!(node, Node::Symbol(_))));
     if !numbers || !has_units(other) || has_units(node) {
         return node.clone();
     }
     match super::units::by_name(letter, true) {
-        Some(unit) => Node::Product(before.iter().cloned().chain([Node::Unit(unit)]).collect()),
+        Some(unit) => {
+            let unit = Node::Unit(unit);
+            let unit = match exponent {
+                Some(exponent) => Node::Power(Box::new(unit), exponent.clone()),
+                None => unit,
+            };
+            Node::Product(before.iter().cloned().chain([unit]).collect())
+        }
         None => node.clone(),
     }
 }

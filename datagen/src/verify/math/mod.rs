@@ -34,7 +34,7 @@ mod tests;
 use algebra::Algebra;
 use compare::Outcome;
 use limits::{Halt, MAX_STEPS};
-use numeral::Comma;
+use numeral::Reading;
 use tree::Node;
 
 /// What a comparison came to.
@@ -68,14 +68,13 @@ pub struct Grade {
 pub fn compare(gold: &str, answer: &str) -> Grade {
     let algebra = Algebra::new(MAX_STEPS);
     let (gold, answer) = (gold.trim(), answer.trim());
+    if gold == answer && !gold.is_empty() {
+        return Grade { verdict: Equality::Equal, reason: "the same text".to_owned() };
+    }
     let (verdict, cause) = match decide(&algebra, gold, answer) {
         Ok(Outcome::Equal(cause)) => return Grade { verdict: Equality::Equal, reason: cause.to_owned() },
         Ok(Outcome::NotEqual(cause)) => (Equality::NotEqual, cause.to_owned()),
         Ok(Outcome::Undecided(cause)) => (Equality::Undecided, cause.to_owned()),
-        // What cannot be read or computed may still be the same text.
-        Err(_) if same_text(gold, answer) => {
-            return Grade { verdict: Equality::Equal, reason: "the same text".to_owned() };
-        }
         Err(halt) => (Equality::Undecided, halt.to_string().replace(": ", ", ")),
     };
     Grade { verdict, reason: format!("{cause}: {} with {}", super::quote(answer), super::quote(gold)) }
@@ -84,7 +83,7 @@ pub fn compare(gold: &str, answer: &str) -> Grade {
 /// Whether `text` reads as one number, with its unit or without.
 pub(super) fn is_number(text: &str) -> bool {
     let number = |node: &Node| !node.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..) | Node::Imaginary));
-    read(text.trim(), Comma::Usual).is_ok_and(|(node, _)| {
+    read(text.trim(), Reading::Usual).is_ok_and(|(node, _)| {
         compare::is_expression(&node) && number(&node) && node.any(|node| matches!(node, Node::Number(_) | Node::Pi))
     })
 }
@@ -94,30 +93,30 @@ fn same_text(gold: &str, answer: &str) -> bool {
     !plain.is_empty() && plain == text::plain(answer)
 }
 
-fn read(text: &str, comma: Comma) -> Result<(Node, bool), Halt> {
+fn read(text: &str, comma: Reading) -> Result<(Node, bool), Halt> {
     let tokens = tokens::tokenize(text, comma)?;
     let ambiguous = tokens.ambiguous;
     parse::parse(tokens.list).map(|node| (node, ambiguous))
 }
 
 fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> {
-    if gold == answer && !gold.is_empty() {
-        return Ok(Outcome::Equal("the same text"));
-    }
     if gold.len().max(answer.len()) > limits::MAX_BYTES {
         return Err(Halt::TooLong);
+    }
+    if same_text(gold, answer) {
+        return Ok(Outcome::Equal("the same text"));
     }
     if let Some(outcome) = in_words(gold, answer) {
         return Ok(outcome);
     }
-    let ((left, open), (right, other_open)) = (read(gold, Comma::Usual)?, read(answer, Comma::Usual)?);
+    let ((left, open), (right, other_open)) = (read(gold, Reading::Usual)?, read(answer, Reading::Usual)?);
     let outcome = compare::compare(algebra, &left, &right);
     if matches!(outcome, Ok(Outcome::Equal(_))) {
         return outcome;
     }
     // A comma that can be read in two ways is read in the way that agrees, on one side at a time.
-    for comma in [Comma::Swapped, Comma::Decimal] {
-        let lists = |node: &Node| comma == Comma::Swapped && !matches!(node, Node::Number(_)) || comma == Comma::Decimal;
+    for comma in [Reading::Swapped, Reading::Decimal] {
+        let lists = |node: &Node| comma == Reading::Swapped && !matches!(node, Node::Number(_)) || comma == Reading::Decimal;
         if open && lists(&right)
             && let Ok((left, _)) = read(gold, comma)
             && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
@@ -140,6 +139,9 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
 
 /// Compares choices and prose; `None` where neither side is either.
 fn in_words(gold: &str, answer: &str) -> Option<Outcome> {
+    if !gold.contains(char::is_alphabetic) && !answer.contains(char::is_alphabetic) {
+        return None;
+    }
     if let (Some(left), Some(right)) = (text::choice(gold), text::choice(answer))
         && (left.certain || right.certain)
     {
@@ -150,7 +152,7 @@ fn in_words(gold: &str, answer: &str) -> Option<Outcome> {
     if !prose_gold && !prose_answer {
         return None;
     }
-    let empty = |text: &str| matches!(read(text, Comma::Usual), Ok((Node::Empty, _)));
+    let empty = |text: &str| matches!(read(text, Reading::Usual), Ok((Node::Empty, _)));
     match (text::words(gold), text::words(answer)) {
         (Some(left), Some(right)) => {
             if left == right || text::says_none(&left) && text::says_none(&right) {
@@ -174,7 +176,7 @@ fn in_words(gold: &str, answer: &str) -> Option<Outcome> {
             if short || text::speaks_of_numbers(&words) {
                 return if short { None } else { Some(Outcome::Undecided("words that speak of numbers")) };
             }
-            match read(other, Comma::Usual) {
+            match read(other, Reading::Usual) {
                 Ok(_) => Some(Outcome::NotEqual("words with a formula")),
                 Err(_) => Some(Outcome::Undecided("words with something unreadable")),
             }

@@ -4,14 +4,14 @@ use super::limits::{Halt, MAX_DIGITS, Rational};
 use num_bigint::BigInt;
 use num_traits::{One, Zero};
 
-/// What a comma between digits stands for.
+/// What a comma between digits stands for, and `e` between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Comma {
+pub(super) enum Reading {
     /// Groups of three outside brackets, a list inside them and for any other length.
     Usual,
     /// Groups of three inside brackets, a list outside them.
     Swapped,
-    /// A decimal comma.
+    /// A decimal comma; `2e-3` is 0.002, and not twice e, less 3.
     Decimal,
 }
 
@@ -37,7 +37,7 @@ fn is_group(text: &str) -> bool {
 }
 
 /// Reads the literal at the start of `text`; `None` where there is none.
-pub(super) fn read(text: &str, bracketed: bool, comma: Comma) -> Result<Option<Numeral>, Halt> {
+pub(super) fn read(text: &str, bracketed: bool, comma: Reading) -> Result<Option<Numeral>, Halt> {
     let first = digits(text);
     if first > MAX_DIGITS {
         return Err(Halt::TooLarge);
@@ -70,7 +70,7 @@ pub(super) fn read(text: &str, bracketed: bool, comma: Comma) -> Result<Option<N
         Some('.') => true,
         Some(',') if !bracketed && at == first && first > 0 && digits(&text[at + 1..]) > 0 => {
             ambiguous = true;
-            comma == Comma::Decimal
+            comma == Reading::Decimal
         }
         _ => false,
     };
@@ -91,7 +91,10 @@ pub(super) fn read(text: &str, bracketed: bool, comma: Comma) -> Result<Option<N
         value += decimal(block, "") / nines / shift;
         at += length;
     }
-    if let Some((exponent, length)) = scientific(&text[at..], !fraction.is_empty()) {
+    if let Some((exponent, length, open)) = scientific(&text[at..], !fraction.is_empty()) {
+        if open && comma != Reading::Decimal {
+            return Ok(Some(Numeral { value, length: at, ambiguous: true }));
+        }
         let power = Rational::from_integer(BigInt::from(10).pow(exponent.unsigned_abs()));
         value = if exponent < 0 { value / power } else { value * power };
         at += length;
@@ -101,12 +104,12 @@ pub(super) fn read(text: &str, bracketed: bool, comma: Comma) -> Result<Option<N
 
 /// The next three digits with their separator: text, bytes, whether the separator could mean something else. An empty
 /// group says that there is one which this reading takes for the next item of a list.
-fn next_group(text: &str, bracketed: bool, comma: Comma, first: bool) -> Option<(&str, usize, bool)> {
+fn next_group(text: &str, bracketed: bool, comma: Reading, first: bool) -> Option<(&str, usize, bool)> {
     if let Some(rest) = text.strip_prefix(',').filter(|rest| is_group(rest)) {
         let grouped = match comma {
-            Comma::Usual => !bracketed,
-            Comma::Swapped => bracketed,
-            Comma::Decimal => true,
+            Reading::Usual => !bracketed,
+            Reading::Swapped => bracketed,
+            Reading::Decimal => true,
         };
         return Some((if grouped { &rest[..3] } else { "" }, 4, true));
     }
@@ -158,8 +161,8 @@ fn repeating(text: &str) -> Option<(&str, usize)> {
         .then(|| (&inner[..length], text.len() - inner.len() + length + 1))
 }
 
-/// `e-05`, `E6`, `e3`. `2e-3` is left alone: it may well be twice e, less 3.
-fn scientific(text: &str, fractional: bool) -> Option<(i32, usize)> {
+/// `e-05`, `E6`, `e3`, and whether it is open what that means: `2e-3` may well be twice e, less 3.
+fn scientific(text: &str, fractional: bool) -> Option<(i32, usize, bool)> {
     let upper = text.starts_with('E');
     let rest = text.strip_prefix(['e', 'E'])?;
     let unsigned = rest.strip_prefix(['+', '-']).unwrap_or(rest);
@@ -167,11 +170,11 @@ fn scientific(text: &str, fractional: bool) -> Option<(i32, usize)> {
     let signed = unsigned.len() < rest.len();
     let plain = !signed || length >= 2 || fractional || upper;
     let ended = !unsigned[length..].starts_with(|c: char| c.is_alphanumeric() || c == '^' || c == '_' || c == '.');
-    if length == 0 || length > 3 || !plain || !ended {
+    if length == 0 || length > 3 || !ended {
         return None;
     }
     let size: i32 = unsigned[..length].parse().ok()?;
-    Some((if rest.starts_with('-') { -size } else { size }, text.len() - unsigned.len() + length))
+    Some((if rest.starts_with('-') { -size } else { size }, text.len() - unsigned.len() + length, !plain))
 }
 
 fn decimal(whole: &str, fraction: &str) -> Rational {

@@ -36,7 +36,7 @@ struct Parser {
 /// How two items of a list are joined.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Joint {
-    Comma,
+    Reading,
     And,
     Or,
 }
@@ -138,7 +138,7 @@ impl Parser {
 
     fn joint(&mut self) -> Option<Joint> {
         let joint = match self.kind()? {
-            Kind::Sign(',' | ';') => Joint::Comma,
+            Kind::Sign(',' | ';') => Joint::Reading,
             Kind::Sign('&') => Joint::And,
             Kind::Word(word) if self.letter == 0 => match word.to_ascii_lowercase().as_str() {
                 "and" => Joint::And,

@@ -54,9 +54,7 @@ pub(super) fn choice(text: &str) -> Option<Choice> {
     let rest = rest.as_str();
     let closed = rest.starts_with([')', ']', '.', ':']);
     let ends = rest.is_empty() || closed && (rest.len() == 1 || rest[1..].starts_with([' ', '\\', '$', '}', '.']));
-    // `a.` and `(a)` are choices as well; a small letter alone is a variable.
-    let fits = letter.is_ascii_uppercase() && letter <= 'J'
-        || ('a'..='j').contains(&letter) && opened && closed;
+    let fits = letter.is_ascii_alphabetic() && letter.to_ascii_uppercase() <= 'J';
     let certain = prose || named.is_some() || closed && !(opened && rest.len() > 1 && !rest[1..].starts_with([' ', '\\']));
     (fits && ends && (opened == rest.starts_with([')', ']']) || !opened))
         .then_some(Choice { letter: letter.to_ascii_uppercase(), certain })
@@ -117,15 +115,22 @@ pub(super) fn same_letters(a: &str, b: &str) -> bool {
 pub(super) fn speaks_of_numbers(words: &str) -> bool {
     const COUNTS: [&str; 12] =
         ["no", "none", "all", "half", "both", "infinite", "infinitely", "once", "twice", "dozen", "third", "quarter"];
-    words.split(' ').any(|word| COUNTS.contains(&word) || super::numeral::spelled(word).is_some())
+    words != "no" && words.split(' ').any(|word| COUNTS.contains(&word) || super::numeral::spelled(word).is_some())
 }
 
 /// Text without what differs between spellings of one notation: the last resort for what cannot be read.
 pub(super) fn plain(text: &str) -> String {
     let (text, _) = unwrapped(text);
-    let mut plain = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac");
+    let mut plain = text.to_owned();
+    for (from, to) in [("\\dfrac", "\\frac"), ("\\tfrac", "\\frac")] {
+        if plain.contains(from) {
+            plain = plain.replace(from, to);
+        }
+    }
     for noise in ["\\left", "\\right", "\\,", "\\!", "\\;", "\\:", "\\ ", "\\$", "$"] {
-        plain = plain.replace(noise, "");
+        if plain.contains(noise) {
+            plain = plain.replace(noise, "");
+        }
     }
     // Space separates words and numbers; elsewhere it is layout.
     let mut spaced = String::with_capacity(plain.len());

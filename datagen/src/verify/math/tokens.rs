@@ -1,7 +1,7 @@
 //! Characters to tokens, for LaTeX and plain text alike. What only lays out (`\left`, `\,`, `$`) is gone afterwards.
 
 use super::limits::{Halt, MAX_BYTES, MAX_DEPTH, Rational};
-use super::numeral::{self, Comma};
+use super::numeral::{self, Reading};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Kind {
@@ -44,7 +44,7 @@ const PROSE: [&str; 11] =
 /// Commands whose braces hold names in another face; a single letter stays a variable.
 const FACES: [&str; 8] = ["mathrm", "mathbf", "mathit", "mathsf", "mathtt", "mathnormal", "operatorname", "bm"];
 
-pub(super) fn tokenize(text: &str, comma: Comma) -> Result<Tokens, Halt> {
+pub(super) fn tokenize(text: &str, comma: Reading) -> Result<Tokens, Halt> {
     if text.len() > MAX_BYTES {
         return Err(Halt::TooLong);
     }
@@ -57,7 +57,7 @@ pub(super) fn tokenize(text: &str, comma: Comma) -> Result<Tokens, Halt> {
 
 struct Lexer<'a> {
     rest: &'a str,
-    comma: Comma,
+    comma: Reading,
     out: Tokens,
     /// Open brackets.
     depth: usize,
@@ -128,6 +128,8 @@ impl<'a> Lexer<'a> {
                     self.push(Kind::Command("ldots".into()), prose);
                 }
                 '.' if self.rest.trim_end_matches([' ', '$', '.', '}', '\\', ')', ']', '*']).is_empty() => {}
+                // `p.m.`
+                '.' if matches!(self.out.list.last(), Some(Token { kind: Kind::Word(_), .. })) => {}
                 '*' if self.rest.starts_with("**") || self.rest.is_empty() => {}
                 '*' if self.rest.starts_with('*') => {
                     self.rest = &self.rest[1..];

@@ -10,6 +10,8 @@ use num_traits::{One, Signed, Zero};
 
 /// Multiples of an angle beyond this stay as they are.
 const MAX_MULTIPLE: i32 = 12;
+/// Fractions of pi with larger denominators keep a generator each.
+const MAX_DENOMINATOR: i32 = 45;
 /// So do sums of more angles.
 const MAX_ANGLES: usize = 4;
 
@@ -112,6 +114,17 @@ impl Algebra {
                 let twice = self.multiply(&Quotient::integer(2), &number(5)?)?;
                 let ten = Quotient::integer(10);
                 over(root(&if n == 1 { self.add(&ten, &twice)? } else { self.subtract(&ten, &twice)? })?, 4)
+            }
+            // cos(n t) is a polynomial in cos t, so that all multiples of one angle share a generator.
+            (n, d) if n > 1 && d <= MAX_DENOMINATOR => {
+                let unit = self.atom(Kind::CosPi(Exponent::new(1, d)))?;
+                let twice = self.multiply(&Quotient::integer(2), &unit)?;
+                let (mut last, mut cos) = (Quotient::integer(1), unit);
+                for _ in 1..n {
+                    let next = self.subtract(&self.multiply(&twice, &cos)?, &last)?;
+                    last = std::mem::replace(&mut cos, next);
+                }
+                Ok(cos)
             }
             _ => self.atom(Kind::CosPi(r)),
         }

@@ -85,12 +85,15 @@ impl Parser {
             }
         }
         // `5 m` has a unit, `5m` may have a variable.
-        let letters = prose || spaced && (self.ahead(1).is_none() || measured);
+        let divided = self.ahead(1) == Some(&Kind::Sign('/'))
+            && matches!(self.ahead(2), Some(Kind::Word(below)) if units::by_name(below, true).is_some());
+        let letters = prose || spaced && (self.ahead(1).is_none() || measured || divided);
         if counted && last && let Some(unit) = units::by_name(word, letters || measured) {
             self.advance();
             return Ok(Some(Node::Unit(unit)));
         }
-        let noun = prose && word.len() > 1
+        let next_prose = self.tokens.get(self.at + 1).is_some_and(|next| next.prose && matches!(next.kind, Kind::Word(_)));
+        let noun = prose && (word.len() > 1 || next_prose)
             || spaced && (word.len() > 3 || word.len() == 3 && word.contains(['a', 'e', 'i', 'o', 'u']));
         if counted && noun && last && function(word).is_none() && word != "pi" && !greek(word) && word != "sqrt" {
             return Ok(Some(self.noun()));
@@ -173,7 +176,7 @@ impl Parser {
         }
         if let Some(value) = numeral::spelled(&word.to_ascii_lowercase()).filter(|_| whole) {
             self.advance();
-            return Ok(Node::integer(value));
+            return Ok(Node::integer(value + self.spelled_unit(value)));
         }
         // A name of several letters on the left of `=`, or in words.
         let named = matches!(self.ahead(1), Some(Kind::Sign('=')));
@@ -182,6 +185,20 @@ impl Parser {
             return Ok(Node::Symbol(word.to_lowercase()));
         }
         self.letter()
+    }
+
+    /// The `-one` of `twenty-one`.
+    fn spelled_unit(&mut self, tens: i64) -> i64 {
+        let unit = match (self.kind(), self.ahead(1), self.tokens.get(self.at + 1)) {
+            (Some(Kind::Sign('-')), Some(Kind::Word(word)), Some(token)) if tens >= 20 && !token.spaced => {
+                numeral::spelled(&word.to_ascii_lowercase()).filter(|unit| (1..10).contains(unit))
+            }
+            _ => None,
+        };
+        if unit.is_some() {
+            self.at += 2;
+        }
+        unit.unwrap_or(0)
     }
 
     /// Applies a function to what follows its name: `\sin^2 x`, `\log_2 8`, `f(x)`.
