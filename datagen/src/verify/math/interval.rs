@@ -79,7 +79,8 @@ impl Precision<'_> {
     }
 
     fn pay(self) -> Result<(), Halt> {
-        let words = u64::from(self.bits / 64 + 1);
+        // Four words for what every operation on big integers costs besides.
+        let words = u64::from(self.bits / 64 + 4);
         self.budget.charge(words * words)
     }
 }

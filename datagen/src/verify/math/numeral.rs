@@ -169,7 +169,7 @@ fn scientific(text: &str, fractional: bool) -> Option<(i32, usize, bool)> {
     let length = digits(unsigned);
     let signed = unsigned.len() < rest.len();
     let plain = !signed || length >= 2 || fractional || upper;
-    let ended = !unsigned[length..].starts_with(|c: char| c.is_alphanumeric() || c == '^' || c == '_' || c == '.');
+    let ended = !unsigned[length..].starts_with(|c: char| c.is_alphanumeric() || c == '^' || c == '_');
     if length == 0 || length > 3 || !ended {
         return None;
     }

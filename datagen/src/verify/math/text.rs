@@ -1,5 +1,7 @@
 //! Answers in words, and letters that name a choice.
 
+use super::tokens;
+
 /// A letter that names one of several choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Choice {
@@ -28,7 +30,8 @@ fn unwrapped(text: &str) -> (&str, bool) {
         }
         for wrapper in WRAPPERS {
             let inner = text.strip_prefix(wrapper).and_then(|rest| rest.trim_start().strip_prefix('{'));
-            if let Some(inner) = inner.and_then(|rest| rest.strip_suffix('}')).filter(|inner| !inner.contains('}')) {
+            let covers = |inner: &&str| tokens::braced(&text[text.len() - inner.len() - 2..]).is_some_and(|(_, rest)| rest.is_empty());
+            if let Some(inner) = inner.and_then(|rest| rest.strip_suffix('}')).filter(covers) {
                 text = inner;
                 prose |= wrapper.starts_with("\\t") || wrapper == "\\mbox" || wrapper.starts_with("\\math");
             }

@@ -33,10 +33,10 @@ pub(super) struct Tokens {
 }
 
 /// Commands that change the look and not the meaning. `\left.` has a point that goes too.
-const LAYOUT: [&str; 34] = [
+const LAYOUT: [&str; 33] = [
     "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr", "Biggl", "Biggr",
     "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "quad", "qquad", "thinspace", "enspace", "space",
-    "rm", "bf", "it", "boldsymbol", "vec", "hat", "middle", "mathstrut", "strut", "boxed",
+    "rm", "bf", "it", "boldsymbol", "vec", "hat", "middle", "mathstrut", "strut",
 ];
 /// Commands whose braces hold prose.
 const PROSE: [&str; 11] =
@@ -179,6 +179,7 @@ impl<'a> Lexer<'a> {
             return self.inside(|inner| !face || inner.trim().chars().count() > 1, money, nesting);
         }
         match name {
+            "boxed" | "fbox" => self.inside(|_| false, money, nesting)?,
             "begin" | "end" => {
                 let inner = self.braces().unwrap_or_default().trim().trim_end_matches('*').to_owned();
                 if inner == "array" && name == "begin" {
@@ -228,7 +229,7 @@ impl<'a> Lexer<'a> {
 }
 
 /// Splits `{content}rest`, minding nested braces and escapes.
-fn braced(text: &str) -> Option<(&str, &str)> {
+pub(super) fn braced(text: &str) -> Option<(&str, &str)> {
     if !text.starts_with('{') {
         return None;
     }
