@@ -110,7 +110,8 @@ fn settled(algebra: &Algebra, node: &Node) -> Result<Node, Halt> {
     }
     let equal = rest.iter().all(|(order, _)| *order == Order::Equal);
     let [(_, value), others @ ..] = rest.as_slice() else { return Ok(node.clone()) };
-    let constant = !first.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..)));
+    let known = |node: &Node| !node.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..)));
+    let constant = known(first) && rest.iter().all(|(_, side)| known(side));
     if !equal || others.is_empty() && !constant {
         return Ok(node.clone());
     }

@@ -71,9 +71,8 @@ impl Region {
             Node::Set(items) => {
                 let mut region = Self { pieces: vec![false], certain: false, ..Self::all() };
                 for item in items {
-                    let Some(point) = constant(algebra, item)? else { return Ok(None) };
-                    region = region.merged(&Self::half(point, Order::Equal), algebra, |a, b| a || b)?;
-                    region.certain = false;
+                    let Some(point) = Self::read(algebra, item)? else { return Ok(None) };
+                    region = region.merged(&point, algebra, |a, b| a || b)?;
                 }
                 Ok(Some(region))
             }
@@ -97,7 +96,10 @@ impl Region {
             Node::List(items) if items.iter().all(|item| matches!(item, Node::Relation(..))) => {
                 Self::folded(algebra, all(items)?, |a, b| a || b)
             }
-            _ => Ok(None),
+            node => {
+                let point = constant(algebra, node)?.map(|point| Self::half(point, Order::Equal));
+                Ok(point.map(|point| Self { certain: false, ..point }))
+            }
         }
     }
 

@@ -8,6 +8,9 @@ use super::super::units::{self, Unit};
 use super::{Parser, call};
 use num_traits::Zero;
 
+/// Letters side by side that may still be a product; more are a word.
+const LONGEST_PRODUCT: usize = 4;
+
 pub(super) fn function(name: &str) -> Option<Function> {
     Some(match name {
         "sin" => Function::Sin,
@@ -183,6 +186,9 @@ impl Parser {
         if whole && word.len() > 1 && (prose || named && word.len() > 2) {
             self.advance();
             return Ok(Node::Symbol(word.to_lowercase()));
+        }
+        if whole && word.len() > LONGEST_PRODUCT {
+            return Err(Halt::Unreadable("a word"));
         }
         self.letter()
     }

@@ -86,7 +86,7 @@ fn no_near_miss_is_accepted() {
     assert!(accepted.is_empty(), "{accepted:#?}");
     assert!(total >= 2000, "{total}");
     assert!(undecided.len() * 100 <= total, "{} of {total}: {undecided:#?}", undecided.len());
-    println!("{total} near misses in {} families, {} undecided", counts.len(), undecided.len());
+    println!("{total} near misses in {} families, {} undecided: {undecided:#?}", counts.len(), undecided.len());
 }
 
 #[test]
@@ -105,5 +105,5 @@ fn respellings_are_equal() {
     }
     assert!(wrong.is_empty(), "{} not equal: {wrong:#?}", wrong.len());
     assert!(total >= 2000 && undecided.len() * 100 <= total, "{} of {total}: {undecided:#?}", undecided.len());
-    println!("{total} respellings, {} undecided", undecided.len());
+    println!("{total} respellings, {} undecided: {undecided:#?}", undecided.len());
 }
