@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// The one place that may name an outside crate.
-const OWNERS: [(&str, &[&str]); 9] = [
+const OWNERS: [(&str, &[&str]); 12] = [
     ("gemm", &["kernels/src/matmul.rs"]),
     ("safetensors", &["model/src/checkpoint/"]),
     ("memmap2", &["model/src/checkpoint/"]),
@@ -26,6 +26,9 @@ const OWNERS: [(&str, &[&str]); 9] = [
     ("minijinja", &["model/src/chat.rs"]),
     ("arrow", &["datagen/src/store/"]),
     ("polars", &["datagen/src/stats.rs"]),
+    ("num_bigint", &["datagen/src/verify/"]),
+    ("num_rational", &["datagen/src/verify/"]),
+    ("num_integer", &["datagen/src/verify/"]),
     ("clap", &["cli/src/"]),
     ("indicatif", &["cli/src/"]),
 ];

@@ -78,7 +78,7 @@ fn fractions_by_slash(text: &str) -> String {
 
 fn argument(text: &str) -> (&str, &str) {
     let text = text.trim_start();
-    match crate::verify::extract::braced(text) {
+    match super::super::tokens::braced(text) {
         Some(found) => found,
         None => text.split_at(1),
     }
