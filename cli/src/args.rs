@@ -82,6 +82,8 @@ pub struct Pretrain {
 #[derive(Debug, Subcommand)]
 pub enum Model {
     /// Architecture, parameters (total and active), memory per token of context
+    ///
+    /// A folder that holds only `config.json` is enough; where there are weights, they must agree with it.
     #[command(after_help = "Example:\n  retort model inspect runs/teacher --json")]
     Inspect {
         /// Model folder, or `embedded`
@@ -101,8 +103,8 @@ pub enum Model {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
-    /// Complete one prompt
-    #[command(after_help = "Example:\n  retort model generate embedded --prompt 'Find 3802+9562.'")]
+    /// Complete one prompt, printed as the model writes it
+    #[command(after_help = "Example:\n  retort model generate embedded --prompt 'Find 3802+9562.' --greedy")]
     Generate(Generate),
 }
 
@@ -112,6 +114,12 @@ pub struct Generate {
     pub model: String,
     #[arg(long)]
     pub prompt: String,
+    /// Give the prompt to the model as it is, without the chat template and without a BOS token
+    #[arg(long)]
+    pub raw: bool,
+    /// Print the prompt's token ids and their text, one token to a line, and stop
+    #[arg(long)]
+    pub show_prompt: bool,
     /// Always take the likeliest token
     #[arg(long, conflicts_with_all = ["temperature", "top_p"])]
     pub greedy: bool,

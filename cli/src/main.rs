@@ -3,6 +3,7 @@
 #![expect(clippy::print_stderr, clippy::exit, reason = "this is the crate that talks to a person")]
 #![expect(unreachable_pub, reason = "nothing is outside a program")]
 
+mod architecture;
 mod args;
 mod commands;
 mod open;

@@ -1,19 +1,17 @@
 //! Opens what a user names: a model folder, `embedded`, `gym:...`, a file of problems.
 
-use anyhow::{Context, Result, bail};
+use crate::architecture::Architecture;
+use anyhow::{Result, bail};
 use candle_core::Device;
 use retort_datagen::problem::Problem;
 use retort_datagen::{gym, sources};
+use retort_model::Error;
+use retort_model::chat::ChatTemplate;
 use retort_model::checkpoint::{Checkpoint, fingerprint};
 use retort_model::decoder::Decoder;
 use retort_model::engine::Engine;
 use retort_model::folder::FolderFiles;
-use retort_model::params::{Source, frozen};
 use retort_model::workers::Workers;
-use retort_student::Dense;
-use retort_teacher::DeepSeek;
-use retort_teacher::weights::Published;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
@@ -33,23 +31,13 @@ pub enum Embedded {
 pub struct ModelFiles {
     pub name: String,
     pub files: FolderFiles,
+    pub architecture: Architecture,
     weights: Weights,
 }
 
 enum Weights {
     Folder(std::path::PathBuf),
     Static(&'static [u8]),
-}
-
-/// Sizes of a model's weights.
-#[derive(Debug, Default)]
-pub struct Parameters {
-    pub total: u64,
-    /// Parameters that one token goes through; a multi-token-prediction module counts in full.
-    pub active: u64,
-    pub bytes: u64,
-    /// Parameters by the type they are stored in.
-    pub dtypes: BTreeMap<String, u64>,
 }
 
 impl ModelFiles {
@@ -70,7 +58,7 @@ impl ModelFiles {
                     ("embedded student", retort_student::embedded::files(), retort_student::embedded::WEIGHTS)
                 }
             };
-            return Ok(Self { name: name.into(), files, weights: Weights::Static(bytes) });
+            return Self::new(name.into(), files, Weights::Static(bytes));
         }
         for (scheme, what) in [("hub:", "hub names"), ("http://", "endpoints"), ("https://", "endpoints")] {
             if name.starts_with(scheme) {
@@ -83,65 +71,55 @@ impl ModelFiles {
         }
         let files = FolderFiles::open(folder)?;
         let shown = folder.file_name().map_or(name.into(), |last| last.to_string_lossy().into_owned());
-        Ok(Self { name: shown, files, weights: Weights::Folder(folder.into()) })
+        Self::new(shown, files, Weights::Folder(folder.into()))
     }
 
-    fn checkpoint(&self) -> Result<Checkpoint> {
-        Ok(match &self.weights {
+    fn new(name: String, files: FolderFiles, weights: Weights) -> Result<Self> {
+        let architecture = Architecture::parse(&files.config, &files.origin.join("config.json"))?;
+        Ok(Self { name, files, architecture, weights })
+    }
+
+    /// The weights, held against the config.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        let checkpoint = match &self.weights {
             Weights::Folder(folder) => Checkpoint::open(folder)?,
-            Weights::Static(bytes) => Checkpoint::embedded(bytes, &self.name)?,
-        })
+            Weights::Static(bytes) => Checkpoint::embedded(*bytes, &self.name)?,
+        };
+        self.architecture.check(&checkpoint)?;
+        Ok(checkpoint)
     }
 
-    /// `model_type` of the config.
-    pub fn model_type(&self) -> Result<String> {
-        let config: serde_json::Value = serde_json::from_str(&self.files.config)
-            .with_context(|| format!("`{}/config.json` is not JSON", self.files.origin.display()))?;
-        match config.get("model_type").and_then(serde_json::Value::as_str) {
-            Some(model_type) => Ok(model_type.into()),
-            None => bail!("`{}/config.json` has no `model_type`", self.files.origin.display()),
+    /// The weights, or none where the folder has only the small files.
+    pub fn checkpoint_if_any(&self) -> Result<Option<Checkpoint>, Error> {
+        match self.checkpoint() {
+            Err(Error::NoWeights { .. }) => Ok(None),
+            checkpoint => checkpoint.map(Some),
         }
-    }
-
-    fn config_path(&self) -> std::path::PathBuf {
-        self.files.origin.join("config.json")
     }
 
     /// The model ready to run.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        let checkpoint = self.checkpoint()?;
-        let failure = checkpoint.failure();
-        let failed = |error| failure.behind(error);
-        Ok(match self.model_type()?.as_str() {
-            "deepseek_v2" | "deepseek_v3" | "kimi_k2" => {
-                let config = retort_teacher::Config::parse(&self.files.config, &self.config_path())?;
-                let source: Source = Box::new(Published(checkpoint));
-                Box::new(frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).map_err(failed)?)
-            }
-            "llama" | "qwen2" => {
-                let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
-                let source: Source = Box::new(checkpoint);
-                Box::new(frozen(source, &Device::Cpu, |vb| Dense::new(config, vb)).map_err(failed)?)
-            }
-            other => bail!("models of type `{other}` are not supported"),
-        })
+        self.architecture.decoder(self.checkpoint()?)
     }
 
     /// A student whose weights can be trained.
     pub fn trainee(&self) -> Result<retort_student::Trainee> {
-        let config = retort_student::Config::parse(&self.files.config, &self.config_path())?;
-        let checkpoint = self.checkpoint()?;
-        let failure = checkpoint.failure();
-        let trainee = retort_student::Trainee::new(config, Box::new(checkpoint), &Device::Cpu);
-        Ok(trainee.map_err(|error| failure.behind(error))?)
+        let config = retort_student::Config::parse(&self.files.config, &self.files.origin.join("config.json"))?;
+        Ok(retort_student::Trainee::new(config, Box::new(self.checkpoint()?), &Device::Cpu)?)
     }
 
-    /// The model with tokenizer and template, generating.
-    pub fn engine(&self) -> Result<Engine<Box<dyn Decoder>>> {
+    /// The model with its tokenizer and its own template, generating.
+    pub fn chat_engine(&self) -> Result<Engine<Box<dyn Decoder>>> {
+        self.engine(self.files.template()?)
+    }
+
+    /// The model with its tokenizer, generating from prompts that `template` renders.
+    pub fn engine(&self, template: ChatTemplate) -> Result<Engine<Box<dyn Decoder>>> {
         let tokenizer = self.files.tokenizer()?;
-        let template = self.files.template()?;
         let eos = self.files.eos(&tokenizer, &template)?;
-        let decoder = self.decoder()?;
+        let checkpoint = self.checkpoint()?;
+        let fingerprint = self.fingerprint(&checkpoint);
+        let decoder = self.architecture.decoder(checkpoint)?;
         // f32 numbers for every slot and position.
         let slot_bytes = 4 * decoder.cache_spec().elements_per_token() * decoder.context_length();
         Ok(Engine {
@@ -150,39 +128,15 @@ impl ModelFiles {
             tokenizer,
             template,
             name: self.name.clone(),
-            fingerprint: self.fingerprint()?,
+            fingerprint,
             slots: (CACHE_BYTES / slot_bytes.max(1)).clamp(1, SLOTS),
-            workers: Workers::for_model(self.parameters()?.total as usize)?,
+            workers: Workers::for_model(self.architecture.totals().total as usize)?,
         })
     }
 
-    /// How many parameters the weights hold, and how many of them a token uses.
-    pub fn parameters(&self) -> Result<Parameters> {
-        let checkpoint = self.checkpoint()?;
-        let mut found = Parameters::default();
-        // A token goes through `num_experts_per_tok` of `n_routed_experts` experts of each layer.
-        let config: serde_json::Value = serde_json::from_str(&self.files.config)?;
-        let number = |field: &str| config.get(field).and_then(serde_json::Value::as_u64);
-        let (used, experts) = (number("num_experts_per_tok").unwrap_or(1), number("n_routed_experts").unwrap_or(1));
-        let mut routed = 0;
-        for name in checkpoint.names().filter(|name| !name.ends_with("_scale_inv")) {
-            let count = checkpoint.shape(name).unwrap_or_default().iter().product::<usize>() as u64;
-            found.total += count;
-            if name.contains(".mlp.experts.") {
-                routed += count;
-            }
-            *found.dtypes.entry(checkpoint.dtype(name).unwrap_or_default()).or_default() += count;
-        }
-        found.active = found.total - routed + routed * used / experts.max(1);
-        found.bytes = checkpoint.bytes() as u64;
-        Ok(found)
-    }
-
     /// A hash over weights, tokenizer, template and config.
-    pub fn fingerprint(&self) -> Result<String> {
-        let FolderFiles { config, tokenizer, tokenizer_config, generation_config, .. } = &self.files;
-        let small = [config, tokenizer, tokenizer_config, generation_config].map(String::as_bytes);
-        Ok(fingerprint(&[&small.concat(), self.checkpoint()?.digest().as_bytes()]))
+    pub fn fingerprint(&self, checkpoint: &Checkpoint) -> String {
+        fingerprint(&[&self.files.small_files(), checkpoint.digest().as_bytes()])
     }
 }
 

@@ -84,6 +84,77 @@ fn logits_are_refused_outside_the_vocabulary_and_written_inside() {
     assert_eq!(logits.dim(0).expect("a matrix"), 3);
 }
 
+/// The `config.json` of DeepSeek-V3, alone in a folder.
+fn config_only(here: &Path) {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../teacher/tests/fixtures/published/v3.json");
+    std::fs::copy(config, here.join("config.json")).expect("copied");
+}
+
+#[test]
+fn a_config_alone_tells_sizes_and_the_saving() {
+    let here = tempfile::tempdir().expect("folder");
+    config_only(here.path());
+    let json = succeeds(&["model", "inspect", ".", "--json"], here.path());
+    let facts: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(facts["parameters"], 671_026_419_200_u64);
+    assert_eq!(facts["active_parameters"], 36_625_618_432_u64);
+    assert_eq!(facts["kv_bytes_per_token_bf16"], 70_272);
+    assert_eq!(facts["kv_bytes_per_token_bf16_expanded"], 4_997_120);
+    assert_eq!(facts["bytes"], serde_json::Value::Null);
+    let text = succeeds(&["model", "inspect", "."], here.path());
+    for part in ["671.03 billion", "36.63 billion", "68.6 KiB", "4880 KiB", "71.1 times"] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    let message = fails(&["model", "logits", ".", "--tokens", "1", "--out", "l.safetensors"], here.path());
+    assert!(message.contains("model.safetensors") && message.contains("hint:"), "{message}");
+    let message = fails(&["model", "generate", ".", "--prompt", "x", "--raw"], here.path());
+    assert!(message.contains("tokenizer.json") && message.contains("hint:"), "{message}");
+    std::fs::write(here.path().join("pytorch_model.bin"), "").expect("written");
+    let message = fails(&["model", "inspect", "."], here.path());
+    assert!(message.contains("pytorch_model.bin") && message.contains("runs code"), "{message}");
+}
+
+#[test]
+fn weights_are_held_against_the_config_and_need_no_tokenizer() {
+    let here = tempfile::tempdir().expect("folder");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../student/tests/fixtures/qwen2");
+    for file in ["config.json", "model.safetensors"] {
+        std::fs::copy(fixture.join(file), here.path().join(file)).expect("copied");
+    }
+    succeeds(&["model", "logits", ".", "--tokens", "1,2", "--out", "l.safetensors"], here.path());
+    let facts = succeeds(&["model", "inspect", ".", "--json"], here.path());
+    let facts: serde_json::Value = serde_json::from_str(&facts).expect("JSON");
+    assert_eq!(facts["dtypes"]["F32"], facts["parameters"]);
+    let config = std::fs::read_to_string(here.path().join("config.json")).expect("text");
+    let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    config["num_hidden_layers"] = 1.into();
+    config["layer_types"] = serde_json::Value::Null;
+    std::fs::write(here.path().join("config.json"), config.to_string()).expect("written");
+    let message = fails(&["model", "inspect", "."], here.path());
+    assert!(message.contains("model.layers.1.") && message.contains("hint:"), "{message}");
+}
+
+#[test]
+fn a_prompt_is_shown_and_completed_as_it_is_or_as_a_chat() {
+    let here = tempfile::tempdir().expect("folder");
+    let generate = |more: &[&str]| {
+        let arguments = [&["model", "generate", "embedded", "--prompt", "2+3?", "--max-tokens", "6"], more].concat();
+        succeeds(&arguments, here.path())
+    };
+    let raw = generate(&["--raw", "--show-prompt"]);
+    let pieces = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split_once('"').expect("a piece").1.trim_end_matches('"').into()).collect()
+    };
+    assert_eq!(pieces(&raw).concat(), "2+3?");
+    let chat = pieces(&generate(&["--show-prompt"]));
+    assert_eq!(chat.iter().filter(|piece| *piece == "<｜begin▁of▁sentence｜>").count(), 1, "{chat:?}");
+    assert!(chat.concat().contains("2+3?") && chat.len() > raw.lines().count());
+    // Greedy text is the same every time, and the thinking that the prompt opened is printed with its tag.
+    let text = generate(&["--greedy"]);
+    assert!(text.starts_with("<think>\n") && text.ends_with('\n'), "{text}");
+    assert_eq!(text, generate(&["--greedy"]));
+}
+
 #[test]
 fn the_pipeline_runs_from_end_to_end_and_continues() {
     let here = tempfile::tempdir().expect("folder");

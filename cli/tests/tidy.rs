@@ -23,7 +23,7 @@ const OWNERS: [(&str, &[&str]); 12] = [
     ("safetensors", &["model/src/checkpoint/"]),
     ("memmap2", &["model/src/checkpoint/"]),
     ("tokenizers", &["model/src/tokenizer.rs"]),
-    ("minijinja", &["model/src/chat.rs"]),
+    ("minijinja", &["model/src/chat/"]),
     ("arrow", &["datagen/src/store/"]),
     ("polars", &["datagen/src/stats.rs"]),
     ("num_bigint", &["datagen/src/verify/"]),

@@ -103,7 +103,7 @@ pub(crate) fn resume(
         });
     }
     let checkpoint = Checkpoint::open(&folder)?;
-    let tensor = |name: &str| checkpoint.tensor(name, model.decoder().device());
+    let tensor = |name: &str| checkpoint.read(name, model.decoder().device());
     for ((name, var), (m, v)) in model.parameters().iter().zip(&mut optimiser.moments) {
         var.set(&tensor(name)?)?;
         *m = tensor(&format!("m.{name}"))?.flatten_all()?.to_vec1()?;

@@ -1,10 +1,12 @@
 //! One linear layer per group of rows, for mixture-of-experts: rows sorted by expert, y_j = W_{e(j)} x_j.
 //!
 //! `offsets[e]..offsets[e + 1]` are the rows of expert e. Each expert's weights are read once. Backward as in
-//! `linear`, expert by expert; an expert without rows gets a zero gradient.
+//! `linear`, expert by expert; an expert without rows gets a zero gradient. Where no gradient is wanted a row has the
+//! same bits whatever rows lie beside it (see `row_products`).
 
 use crate::cpu;
 use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::row_products::{Plain, row_products};
 use crate::value::{Value, lift};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
@@ -23,12 +25,17 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
     }
     let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
     let (x_all, w_all) = (&*x_data, &*w_data);
+    let tracked = x.is_tracked() || w_eoi.is_tracked();
     let mut y = vec![0f32; m * o];
     by_expert(&mut y, offsets, o).into_par_iter().enumerate().for_each(|(expert, y)| {
         let n = offsets[expert + 1] - offsets[expert];
-        let x = Mat::new(&x_all[offsets[expert] * i..][..n * i], n, i);
-        let w = Mat::new(&w_all[expert * o * i..][..o * i], o, i);
-        matmul(MatMut::new(y, n, o), x, w.t(), false, Threads::One);
+        let x = &x_all[offsets[expert] * i..][..n * i];
+        let w = &w_all[expert * o * i..][..o * i];
+        if tracked {
+            matmul(MatMut::new(y, n, o), Mat::new(x, n, i), Mat::new(w, o, i).t(), false, Threads::One);
+        } else {
+            y.copy_from_slice(&row_products(x, i, n, &Plain { data: w, o, i }));
+        }
     });
     let (x_t, w_t, offsets) = (x_t.clone(), w_t.clone(), offsets.clone());
     Value::record(cpu::shaped(y, (m, o))?, [x, w_eoi], move |dy, _| {

@@ -20,14 +20,18 @@ mod heads;
 mod linear;
 mod linear_cross_entropy;
 mod matmul;
+mod per_head_linear;
 mod rms_norm;
 mod rope;
+mod row_products;
 mod rows;
 mod simd;
 mod softmax;
+mod stored;
 mod sums;
 mod swiglu;
 mod value;
+mod weight;
 
 pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;
@@ -37,13 +41,16 @@ pub use grouped_linear::grouped_linear;
 pub use heads::join_keys;
 pub use linear::linear;
 pub use linear_cross_entropy::linear_cross_entropy;
+pub use per_head_linear::per_head_linear;
 pub use rms_norm::rms_norm;
 pub use rope::{RopeLayout, rope};
 pub use rows::{gather_rows, scatter_rows_weighted};
 pub use softmax::softmax;
+pub use stored::{FP8_BLOCK, Format, SharedBytes, StoredMatrix};
 pub use sums::{add, add_bias, scale};
 pub use swiglu::{swiglu, swiglu_halves};
 pub use value::{Gradients, Value, lift, sum};
+pub use weight::Weight;
 
 #[cfg(test)]
 mod testing;

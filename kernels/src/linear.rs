@@ -1,9 +1,11 @@
 //! Linear layer: y = x W^T, with x [.., i], W [o, i] and y [.., o].
 //!
-//! Backward: dx = dy W and dW = dy^T x, each in its own layout.
+//! Backward: dx = dy W and dW = dy^T x, each in its own layout. Where no gradient is wanted a row of y has the same bits
+//! whatever rows lie beside it (see `row_products`).
 
 use crate::cpu;
 use crate::matmul::{Mat, Threads, product};
+use crate::row_products::{Plain, row_products};
 use crate::value::{Value, lift};
 use candle_core::{D, Result, Tensor, bail};
 
@@ -18,7 +20,11 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
     }
     let ((n, i), o) = (cpu::rows(x_t)?, w_t.dim(0)?);
     let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
-    let y = product(Mat::new(&x_data, n, i), Mat::new(&w_data, o, i).t(), Threads::All);
+    let y = if x.is_tracked() || w_oi.is_tracked() {
+        product(Mat::new(&x_data, n, i), Mat::new(&w_data, o, i).t(), Threads::All)
+    } else {
+        row_products(&x_data, i, n, &Plain { data: &w_data, o, i })
+    };
     let mut dims = x_t.dims().to_vec();
     dims[x_t.rank() - 1] = o;
     let (x_t, w_t) = (x_t.clone(), w_t.clone());

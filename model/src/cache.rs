@@ -15,7 +15,8 @@ pub struct CacheSpec {
 impl CacheSpec {
     /// Numbers kept per token over all layers.
     pub fn elements_per_token(&self) -> usize {
-        self.layers * self.tensors.iter().map(|(heads, width)| heads * width).sum::<usize>()
+        let layer = self.tensors.iter().fold(0, |sum: usize, (h, width)| sum.saturating_add(h.saturating_mul(*width)));
+        self.layers.saturating_mul(layer)
     }
 }
 

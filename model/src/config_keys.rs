@@ -30,6 +30,9 @@ const WITHOUT_EFFECT: [&str; 20] = [
 /// Numbers in a config may not exceed this; no published size comes near it.
 const LARGEST: u64 = 1 << 30;
 
+/// Nor may a model have more layers than this: each of them is built by itself.
+pub const MOST_LAYERS: usize = 10_000;
+
 /// Checks the keys without a field. A key in `fixed` may have that value or null, or any value for `None`.
 ///
 /// The error is the key and its value.

@@ -3,14 +3,14 @@
 use crate::batch::Batch;
 use crate::cache::{Cache, CacheSpec};
 use candle_core::{Device, Result, Tensor, Var};
-use retort_kernels::{Value, linear};
+use retort_kernels::{Value, Weight};
 
 /// A causal language model: weights only; cache, positions and randomness are arguments.
 pub trait Decoder: Send + Sync {
     /// Final hidden states [n, d] of all rows of `batch`, after the last norm.
     fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value>;
     /// The output head [v, d]: logits are `hidden head^T`.
-    fn head(&self) -> &Value;
+    fn head(&self) -> &Weight;
     fn cache_spec(&self) -> CacheSpec;
     /// The longest sequence the model was made for.
     fn context_length(&self) -> usize;
@@ -18,7 +18,7 @@ pub trait Decoder: Send + Sync {
 
     /// Logits [n, v] of all rows.
     fn logits(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
-        Ok(linear(&self.hidden(batch, cache)?, self.head())?.into_tensor())
+        Ok(self.head().linear(&self.hidden(batch, cache)?)?.into_tensor())
     }
 }
 
@@ -67,7 +67,7 @@ impl Decoder for Box<dyn Decoder> {
     fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
         self.as_ref().hidden(batch, cache)
     }
-    fn head(&self) -> &Value {
+    fn head(&self) -> &Weight {
         self.as_ref().head()
     }
     fn cache_spec(&self) -> CacheSpec {

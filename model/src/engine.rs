@@ -13,7 +13,7 @@ use crate::generate::{Completion, FinishReason, Generate, GenerateError, Jobs, R
 use crate::tokenizer::Tokenizer;
 use crate::workers::Workers;
 use crate::{Error, sampling::Sampling};
-use retort_kernels::{gather_rows, linear};
+use retort_kernels::gather_rows;
 
 /// A model with everything that turns chats into completions.
 pub struct Engine<D> {
@@ -129,7 +129,10 @@ impl<D: Decoder> Engine<D> {
                     let (id, completion) = self.complete(sequence, reason)?;
                     jobs.done(id, completion).map_err(GenerateError::Job)?;
                 }
-                None => running.push(sequence),
+                None => {
+                    jobs.advanced(sequence.request.id, &sequence.tokens).map_err(GenerateError::Job)?;
+                    running.push(sequence);
+                }
             }
         }
         lane.active = running;
@@ -166,7 +169,7 @@ impl Lane {
     fn logits(&self, decoder: &dyn Decoder, batch: &Batch) -> Result<Vec<Vec<f32>>, Error> {
         let hidden = decoder.hidden(batch, Some(&self.cache))?;
         let last = gather_rows(&hidden, &batch.last_rows())?;
-        let logits: Vec<Vec<f32>> = linear(&last, decoder.head())?.tensor().to_vec2()?;
+        let logits: Vec<Vec<f32>> = decoder.head().linear(&last)?.tensor().to_vec2()?;
         match logits.iter().flatten().find(|logit| !logit.is_finite()) {
             Some(&value) => Err(Error::LogitNotFinite { value }),
             None => Ok(logits),

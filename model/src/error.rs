@@ -21,24 +21,34 @@ pub enum Error {
     },
     #[error("`{folder}` holds neither `model.safetensors` nor `model.safetensors.index.json`")]
     NoWeights { folder: PathBuf },
+    #[error("`{path}` holds pickled weights, and nothing beside it in safetensors")]
+    Pickle { path: PathBuf },
     #[error("`{path}` is not a valid safetensors file: {reason}")]
     Safetensors { path: PathBuf, reason: String },
     #[error("tensor `{name}` stands in both `{path}` and `{other}`")]
     DuplicateTensor { name: String, path: PathBuf, other: PathBuf },
     #[error("tensor `{name}` is missing from `{path}`")]
     MissingTensor { name: String, path: PathBuf },
+    #[error("tensor `{name}` in `{path}` is none of the model's")]
+    ExtraTensor { name: String, path: PathBuf },
     #[error("tensor `{name}` in `{path}` has shape {found:?}, the model needs {expected:?}")]
     TensorShape { name: String, path: PathBuf, expected: Vec<usize>, found: Vec<usize> },
     #[error("tensor `{name}` in `{path}` has type {found}, which is not supported")]
     TensorType { name: String, path: PathBuf, found: String },
     #[error("tensor `{name}` in `{path}` holds a number that is not finite, at element {at}")]
     NotFinite { name: String, path: PathBuf, at: usize },
-    #[error("the index in `{folder}` points outside the folder: `{file}`")]
-    ShardPath { folder: PathBuf, file: String },
+    #[error("`{index}` puts tensor `{name}` into `{file}`, {found}")]
+    Index { index: PathBuf, name: String, file: String, found: String },
+    #[error("`{index}` lists no tensors")]
+    EmptyIndex { index: PathBuf },
     #[error("`{field}` = {value} in `{path}` is not supported")]
     Unsupported { field: String, value: String, path: PathBuf },
+    #[error("`{folder}` holds neither `tokenizer.json` nor `tiktoken.model`")]
+    NoTokenizer { folder: PathBuf },
     #[error("the tokenizer `{path}` {reason}")]
     Tokenizer { path: PathBuf, reason: String },
+    #[error("`{model}` has no chat template: neither `chat_template.jinja` nor one in `tokenizer_config.json`")]
+    NoTemplate { model: String },
     #[error("the chat template of `{model}` failed: {reason}")]
     Template { model: String, reason: String },
     #[error("the model computed a logit of {value}")]
@@ -53,13 +63,20 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NoWeights { .. } => {
-                Some("point at a folder with safetensors weights; pickle files (`.bin`, `.pt`) are not read because loading them runs code".into())
+            Self::NoTemplate { .. } => {
+                Some("a base model completes text: `retort model generate --raw` gives it the prompt as it is".into())
             }
-            Self::Safetensors { .. } | Self::NotFinite { .. } => {
+            Self::NoTokenizer { .. } => {
+                Some("copy it from where the model came from; `retort model logits` takes token ids and needs none".into())
+            }
+            Self::NoWeights { .. } => Some("point at a folder with safetensors weights".into()),
+            Self::Pickle { .. } => {
+                Some("loading a pickle runs code, so none is read: convert it with `transformers` (`save_pretrained` writes safetensors)".into())
+            }
+            Self::Safetensors { .. } | Self::NotFinite { .. } | Self::Index { .. } | Self::EmptyIndex { .. } => {
                 Some("the file is damaged or incomplete: copy or download it again".into())
             }
-            Self::MissingTensor { .. } | Self::TensorShape { .. } => {
+            Self::MissingTensor { .. } | Self::ExtraTensor { .. } | Self::TensorShape { .. } => {
                 Some("`config.json` and the weights belong to different models, or the download is incomplete".into())
             }
             Self::LogitNotFinite { .. } => {

@@ -9,19 +9,40 @@ use candle_core::Tensor;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// The small files of a model, as text.
+/// The small files of a model, as text. Only `config.json` must be there.
 #[derive(Debug, Clone)]
 pub struct FolderFiles {
     /// `config.json`
     pub config: String,
-    /// `tokenizer.json`
-    pub tokenizer: String,
-    /// `tokenizer_config.json`, with the chat template
+    /// `tokenizer.json`, or another file that a tokenizer is made of
+    pub vocabulary: Option<Vocabulary>,
+    /// `tokenizer_config.json`, usually with the chat template; `{}` where it is missing
     pub tokenizer_config: String,
-    /// `generation_config.json`
+    /// `chat_template.jinja`; it goes before the template of `tokenizer_config.json`
+    pub chat_template: Option<String>,
+    /// `generation_config.json`; `{}` where it is missing
     pub generation_config: String,
     /// Where the files came from, for errors.
     pub origin: PathBuf,
+}
+
+/// The file that a tokenizer is made of.
+#[derive(Debug, Clone)]
+pub enum Vocabulary {
+    /// `tokenizer.json`
+    Json(String),
+    /// `tiktoken.model`: Moonlight's and Kimi's tokens in order of their ranks
+    Tiktoken(String),
+}
+
+impl Vocabulary {
+    /// The name of the file and what it holds.
+    pub fn file(&self) -> (&'static str, &str) {
+        match self {
+            Self::Json(text) => ("tokenizer.json", text),
+            Self::Tiktoken(text) => ("tiktoken.model", text),
+        }
+    }
 }
 
 /// End-of-turn ids are one number or a list.
@@ -38,27 +59,54 @@ struct Ends {
 }
 
 impl FolderFiles {
-    /// Reads the files of `folder`; `generation_config.json` may be missing.
+    /// Reads the files of `folder`; all but `config.json` may be missing.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let text = |name: &str| read_text(&folder.join(name));
-        let optional = |name: &str| if folder.join(name).is_file() { text(name) } else { Ok("{}".into()) };
+        let text = |name: &str| {
+            let path = folder.join(name);
+            if path.is_file() { read_text(&path).map(Some) } else { Ok(None) }
+        };
+        let vocabulary = match text("tokenizer.json")? {
+            Some(json) => Some(Vocabulary::Json(json)),
+            None => text("tiktoken.model")?.map(Vocabulary::Tiktoken),
+        };
         Ok(Self {
-            config: text("config.json")?,
-            tokenizer: text("tokenizer.json")?,
-            tokenizer_config: text("tokenizer_config.json")?,
-            generation_config: optional("generation_config.json")?,
+            config: read_text(&folder.join("config.json"))?,
+            vocabulary,
+            tokenizer_config: text("tokenizer_config.json")?.unwrap_or_else(|| "{}".into()),
+            chat_template: text("chat_template.jinja")?,
+            generation_config: text("generation_config.json")?.unwrap_or_else(|| "{}".into()),
             origin: folder.into(),
         })
     }
 
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
-        Tokenizer::parse(self.tokenizer.as_bytes(), &self.origin.join("tokenizer.json"))
+        match &self.vocabulary {
+            Some(Vocabulary::Json(json)) => Tokenizer::parse(json.as_bytes(), &self.origin.join("tokenizer.json")),
+            Some(Vocabulary::Tiktoken(_)) | None => Err(Error::NoTokenizer { folder: self.origin.clone() }),
+        }
+    }
+
+    fn tokenizer_config(&self) -> Result<TokenizerConfig, Error> {
+        parse_json(&self.tokenizer_config, &self.origin.join("tokenizer_config.json"))
     }
 
     pub fn template(&self) -> Result<ChatTemplate, Error> {
-        let path = self.origin.join("tokenizer_config.json");
-        let config: TokenizerConfig = parse_json(&self.tokenizer_config, &path)?;
-        ChatTemplate::new(&config, &self.origin.display().to_string())
+        let model = self.origin.display().to_string();
+        ChatTemplate::new(&self.tokenizer_config()?, self.chat_template.as_deref(), &model)
+    }
+
+    /// Prompts as they are, whatever template the model has.
+    pub fn raw_template(&self) -> Result<ChatTemplate, Error> {
+        ChatTemplate::raw(&self.tokenizer_config()?, &self.origin.display().to_string())
+    }
+
+    /// The bytes of all small files, one after the other, for fingerprints.
+    pub fn small_files(&self) -> Vec<u8> {
+        let vocabulary = self.vocabulary.as_ref().map_or("", |vocabulary| vocabulary.file().1);
+        let template = self.chat_template.as_deref().unwrap_or_default();
+        [self.config.as_str(), vocabulary, &self.tokenizer_config, &self.generation_config, template]
+            .concat()
+            .into_bytes()
     }
 
     /// Ids that end a turn: those of `generation_config.json` and `config.json`, and the tokenizer's EOS token.
@@ -89,12 +137,14 @@ impl FolderFiles {
             path: folder.into(),
             source,
         })?;
-        for (name, text) in [
-            ("config.json", &self.config),
-            ("tokenizer.json", &self.tokenizer),
+        let always = [
+            ("config.json", self.config.as_str()),
             ("tokenizer_config.json", &self.tokenizer_config),
             ("generation_config.json", &self.generation_config),
-        ] {
+        ];
+        let vocabulary = self.vocabulary.as_ref().map(Vocabulary::file);
+        let template = self.chat_template.as_deref().map(|text| ("chat_template.jinja", text));
+        for (name, text) in always.into_iter().chain(vocabulary).chain(template) {
             write_bytes(&folder.join(name), text.as_bytes())?;
         }
         write_tensors(&folder.join("model.safetensors"), tensors, stored)

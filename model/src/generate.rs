@@ -84,6 +84,11 @@ pub struct Completion {
 pub trait Jobs {
     /// The next request, or `None` when there is no more work.
     fn next(&mut self) -> Option<Request>;
+    /// Told after every step which tokens a completion that goes on has so far; an error stops the generation.
+    fn advanced(&mut self, id: u64, tokens: &[u32]) -> Result<(), JobError> {
+        let _ = (id, tokens);
+        Ok(())
+    }
     /// Takes a finished completion; an error stops the generation and comes back from [`Generate::generate`].
     fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError>;
     /// Asked between steps; `true` abandons what is in flight and returns.

@@ -1,7 +1,7 @@
 //! The chat format of the models made here: DeepSeek-R1's special tokens and prompt, thinking prefilled.
 
 use crate::Error;
-use crate::folder::FolderFiles;
+use crate::folder::{FolderFiles, Vocabulary};
 use crate::tokenizer::Tokenizer;
 use serde_json::json;
 
@@ -40,8 +40,9 @@ pub fn folder(config: String, tokenizer: &Tokenizer, thinks: bool) -> Result<Fol
     });
     Ok(FolderFiles {
         config,
-        tokenizer: tokenizer.to_json()?,
+        vocabulary: Some(Vocabulary::Json(tokenizer.to_json()?)),
         tokenizer_config: format!("{tokenizer_config:#}"),
+        chat_template: None,
         generation_config: format!("{generation_config:#}"),
         origin: "fresh model".into(),
     })

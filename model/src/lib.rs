@@ -12,10 +12,12 @@ pub mod files;
 pub mod folder;
 pub mod generate;
 pub mod house;
+pub mod inventory;
 pub mod layers;
 pub mod observe;
 pub mod params;
 pub mod sampling;
+pub mod text_stream;
 pub mod tokenizer;
 pub mod workers;
 

@@ -1,112 +1,144 @@
-//! Where a model's tensors come from: fresh from a seed, or from a checkpoint; fixed, or to be trained.
+//! Where a model's weights come from: fresh from a seed, or from a checkpoint; fixed, or to be trained.
 //!
-//! Models are built from candle's `VarBuilder`; these are the back ends behind it. candle's own `VarMap` draws from an
-//! unseeded generator, so fresh weights are drawn here, each from a stream named after its tensor.
+//! A model is built from [`Params`], which hands out weights by their published names. Fixed weights may stay in the
+//! bytes of their file; weights to be trained are f32 variables.
 
-use candle_core::{DType, Device, Error, Result, Shape, Tensor, Var};
-use candle_nn::var_builder::SimpleBackend;
-use candle_nn::{Init, VarBuilder};
+use crate::Error;
+use candle_core::{Device, Shape, Tensor, Var};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use retort_kernels::Value;
+use retort_kernels::{StoredMatrix, Value, Weight};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A source of tensors by name and shape.
-pub type Source = Box<dyn SimpleBackend>;
+/// How a fresh weight starts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Init {
+    Constant(f64),
+    Normal { stdev: f64 },
+}
+
+/// A source of weights by name and shape.
+pub trait Source: Send + Sync {
+    /// The numbers of `name` in f32.
+    fn tensor(&self, name: &str, shape: &Shape, init: Init, device: &Device) -> Result<Tensor, Error>;
+
+    /// The matrices of `name`, one below the other, in the form they are stored in; `None` where this source widens it.
+    fn stored(&self, name: &str, shape: &Shape) -> Result<Option<Vec<StoredMatrix>>, Error> {
+        let _ = (name, shape);
+        Ok(None)
+    }
+}
 
 /// Fresh weights; the value of a tensor depends on the seed and its name alone.
 pub struct Fresh {
     pub seed: u64,
 }
 
-impl Fresh {
-    fn generator(&self, name: &str) -> ChaCha8Rng {
+impl Source for Fresh {
+    fn tensor(&self, name: &str, shape: &Shape, init: Init, device: &Device) -> Result<Tensor, Error> {
         let mut hasher = blake3::Hasher::new_derive_key("retort weight initialisation v1");
         hasher.update(&self.seed.to_le_bytes()).update(name.as_bytes());
-        ChaCha8Rng::from_seed(*hasher.finalize().as_bytes())
-    }
-}
-
-impl SimpleBackend for Fresh {
-    fn get(&self, shape: Shape, name: &str, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        let count = shape.elem_count();
-        let mut rng = self.generator(name);
+        let mut rng = ChaCha8Rng::from_seed(*hasher.finalize().as_bytes());
         let mut uniform = || (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-        let values: Vec<f32> = match init {
-            Init::Const(value) => vec![value as f32; count],
-            Init::Uniform { lo, up } => (0..count).map(|_| (lo + (up - lo) * uniform()) as f32).collect(),
-            Init::Randn { mean, stdev } => (0..count)
-                .map(|_| {
-                    // Box-Muller; 1 - u keeps the logarithm finite.
-                    let radius = (-2.0 * (1.0 - uniform()).ln()).sqrt();
-                    (mean + stdev * radius * (std::f64::consts::TAU * uniform()).cos()) as f32
-                })
-                .collect(),
-            Init::Kaiming { .. } => {
-                return Err(Error::msg(format!("`{name}`: Kaiming initialisation is not used here")));
+        let mut draw = || match init {
+            Init::Constant(value) => value as f32,
+            Init::Normal { stdev } => {
+                // Box-Muller; 1 - u keeps the logarithm finite.
+                let radius = (-2.0 * (1.0 - uniform()).ln()).sqrt();
+                (stdev * radius * (std::f64::consts::TAU * uniform()).cos()) as f32
             }
         };
-        Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        Err(Error::msg(format!("`{name}`: a fresh tensor needs a shape")))
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
-        true
+        let values: Vec<f32> = (0..shape.elem_count()).map(|_| draw()).collect();
+        Ok(Tensor::from_vec(values, shape, device)?)
     }
 }
 
-/// Wraps a source so that every tensor taken from it becomes a variable, and remembers them.
-struct Training {
-    source: Source,
-    taken: Arc<Mutex<BTreeMap<String, Var>>>,
+/// The weights of a model under construction, below a prefix of their names.
+#[derive(Clone)]
+pub struct Params {
+    origin: Arc<Origin>,
+    prefix: String,
 }
 
-impl SimpleBackend for Training {
-    fn get(&self, shape: Shape, name: &str, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(var) = taken.get(name) {
+struct Origin {
+    source: Box<dyn Source>,
+    device: Device,
+    /// Variables handed out so far, where the model is to be trained.
+    variables: Option<Mutex<BTreeMap<String, Var>>>,
+}
+
+impl Params {
+    fn new(source: Box<dyn Source>, device: &Device, trained: bool) -> Self {
+        let origin = Origin { source, device: device.clone(), variables: trained.then(Mutex::default) };
+        Self { origin: Arc::new(origin), prefix: String::new() }
+    }
+
+    /// The weights below `name`.
+    pub fn pp(&self, name: impl Display) -> Self {
+        Self { origin: self.origin.clone(), prefix: self.path(&name) }
+    }
+
+    fn path(&self, name: &dyn Display) -> String {
+        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.origin.device
+    }
+
+    /// A tensor in f32; a variable where the model is to be trained.
+    pub fn tensor(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor, Error> {
+        let (name, shape) = (self.path(&name), shape.into());
+        let Origin { source, device, variables } = &*self.origin;
+        let Some(variables) = variables else { return source.tensor(&name, &shape, init, device) };
+        let mut variables = variables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(var) = variables.get(&name) {
             return Ok(var.as_tensor().clone());
         }
-        let var = Var::from_tensor(&self.source.get(shape, name, init, dtype, device)?)?;
+        let var = Var::from_tensor(&source.tensor(&name, &shape, init, device)?)?;
         let tensor = var.as_tensor().clone();
-        taken.insert(name.into(), var);
+        variables.insert(name, var);
         Ok(tensor)
     }
 
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        self.source.get_unchecked(name, dtype, device)
+    /// The same, ready to compute with.
+    pub fn value(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Value, Error> {
+        Ok(Value::new(&self.tensor(name, shape, init)?)?)
     }
 
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.source.contains_tensor(name)
+    /// What rows are multiplied with, [o, i] or [e, o, i]; in stored form where the source keeps it so.
+    pub fn weight(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Weight, Error> {
+        let shape = shape.into();
+        if self.origin.variables.is_none()
+            && let Some(parts) = self.origin.source.stored(&self.path(&name), &shape)?
+        {
+            return Ok(Weight::Stored(parts.into()));
+        }
+        Ok(Weight::Plain(self.value(name, shape, init)?))
     }
-}
-
-/// The weight `name`, of a given shape, ready to compute with; a parameter where the model is built to be trained.
-pub fn weight(vb: &VarBuilder, shape: impl Into<Shape>, name: &str, init: Init) -> Result<Value> {
-    Value::new(&vb.get_with_hints(shape.into(), name, init)?)
 }
 
 /// Builds a model with fixed weights.
-pub fn frozen<M>(source: Source, device: &Device, build: impl FnOnce(VarBuilder) -> Result<M>) -> Result<M> {
-    build(VarBuilder::from_backend(source, DType::F32, device.clone()))
+pub fn frozen<M>(
+    source: Box<dyn Source>,
+    device: &Device,
+    build: impl FnOnce(&Params) -> Result<M, Error>,
+) -> Result<M, Error> {
+    build(&Params::new(source, device, false))
 }
 
-/// Builds a model whose tensors are all variables; gives them back by name, in order.
+/// Builds a model whose weights are all variables; gives them back by name, in order.
 pub fn trainable<M>(
-    source: Source,
+    source: Box<dyn Source>,
     device: &Device,
-    build: impl FnOnce(VarBuilder) -> Result<M>,
-) -> Result<(M, Vec<(String, Var)>)> {
-    let taken = Arc::new(Mutex::new(BTreeMap::new()));
-    let backend = Training { source, taken: taken.clone() };
-    let model = build(VarBuilder::from_backend(Box::new(backend), DType::F32, device.clone()))?;
-    let vars = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok((model, vars.into_iter().collect()))
+    build: impl FnOnce(&Params) -> Result<M, Error>,
+) -> Result<(M, Vec<(String, Var)>), Error> {
+    let params = Params::new(source, device, true);
+    let model = build(&params)?;
+    let variables = params.origin.variables.as_ref().map(|v| v.lock().unwrap_or_else(PoisonError::into_inner).clone());
+    Ok((model, variables.unwrap_or_default().into_iter().collect()))
 }
 
 #[cfg(test)]
@@ -114,10 +146,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fresh_weights_follow_seed_and_name() -> Result<()> {
-        let draw = |seed, name: &str| -> Result<Vec<f32>> {
-            let init = Init::Randn { mean: 0.0, stdev: 2.0 };
-            Fresh { seed }.get(Shape::from(4000), name, init, DType::F32, &Device::Cpu)?.to_vec1()
+    fn fresh_weights_follow_seed_and_name() -> Result<(), Error> {
+        let draw = |seed, name: &str| -> Result<Vec<f32>, Error> {
+            let tensor = Fresh { seed }.tensor(name, &Shape::from(4000), Init::Normal { stdev: 2.0 }, &Device::Cpu)?;
+            Ok(tensor.to_vec1()?)
         };
         assert_eq!(draw(1, "a")?, draw(1, "a")?);
         assert_ne!(draw(1, "a")?, draw(1, "b")?);
@@ -129,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_asked_for_twice_is_one_variable() -> Result<()> {
-        let (_, vars) = trainable(Box::new(Fresh { seed: 1 }), &Device::Cpu, |vb| {
-            let init = Init::Const(1.0);
-            Ok((vb.get_with_hints(3, "w", init)?, vb.get_with_hints(3, "w", init)?))
+    fn a_weight_asked_for_twice_is_one_variable() -> Result<(), Error> {
+        let (_, vars) = trainable(Box::new(Fresh { seed: 1 }), &Device::Cpu, |params| {
+            let ask = || params.pp("layer").value("w", 3, Init::Constant(1.0));
+            Ok((ask()?, ask()?))
         })?;
-        assert_eq!(vars.len(), 1);
+        assert_eq!(vars.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["layer.w"]);
         Ok(())
     }
 }

@@ -1,7 +1,9 @@
 //! `config.json` of dense decoders: Llama and Qwen2, in the published spelling.
 
+mod parts;
+
 use retort_model::Error;
-use retort_model::config_keys::{check_rest, check_sizes};
+use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -133,6 +135,9 @@ impl Config {
             ("max_position_embeddings", self.max_position_embeddings),
         ];
         check_sizes(&sizes).or_else(|(field, value)| refuse(field, value))?;
+        if self.num_hidden_layers > MOST_LAYERS {
+            return refuse("num_hidden_layers", self.num_hidden_layers.to_string());
+        }
         if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
             return refuse("rms_norm_eps", self.rms_norm_eps.to_string());
         }

@@ -1,15 +1,15 @@
 //! Dense decoders: pre-norm blocks of grouped-query attention and SwiGLU, rotary positions in the half-split layout.
 
 use crate::config::Config;
-use candle_core::{Device, Result, Tensor};
-use candle_nn::VarBuilder;
-use retort_kernels::{self as kernels, RopeLayout, Value};
+use candle_core::{Device, Tensor};
+use retort_kernels::{self as kernels, RopeLayout, Value, Weight};
+use retort_model::Error;
 use retort_model::batch::{Batch, CacheView};
 use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
-use retort_model::params::weight;
+use retort_model::params::Params;
 
 struct Attention {
     q_proj: Linear,
@@ -30,24 +30,24 @@ struct Context<'a> {
 }
 
 impl Attention {
-    fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &Config, stdev_out: f64, params: Params) -> Result<Self, Error> {
         let (d, h, g, c) = (config.hidden_size, config.num_attention_heads, config.kv_heads(), config.head_dim());
         let projection = |o: usize, name: &str| {
             let build = if config.qkv_bias() { Linear::with_bias } else { Linear::new };
-            build(d, o, config.initializer_range, vb.pp(name))
+            build(d, o, config.initializer_range, params.pp(name))
         };
         Ok(Self {
             q_proj: projection(h * c, "q_proj")?,
             k_proj: projection(g * c, "k_proj")?,
             v_proj: projection(g * c, "v_proj")?,
-            o_proj: Linear::new(h * c, d, stdev_out, vb.pp("o_proj"))?,
+            o_proj: Linear::new(h * c, d, stdev_out, params.pp("o_proj"))?,
             h,
             g,
             c,
         })
     }
 
-    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
+    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> candle_core::Result<Value> {
         let n = context.batch.len();
         let rotate = |x: Value| kernels::rope(&x, &context.cos, &context.sin, RopeLayout::HalfSplit);
         let q_nhc = rotate(self.q_proj.forward(x_nd)?.reshape((n, self.h, self.c))?)?;
@@ -86,20 +86,20 @@ struct Layer {
 }
 
 impl Layer {
-    fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &Config, params: Params) -> Result<Self, Error> {
         let (d, f, eps) = (config.hidden_size, config.intermediate_size, config.rms_norm_eps);
         let stdev = config.initializer_range;
         // Projections back into the residual stream start smaller the more layers add to it (GPT-2).
         let stdev_out = stdev / ((2 * config.num_hidden_layers) as f64).sqrt();
         Ok(Self {
-            input_layernorm: RmsNorm::new(d, eps, vb.pp("input_layernorm"))?,
-            self_attn: Attention::new(config, stdev_out, vb.pp("self_attn"))?,
-            post_attention_layernorm: RmsNorm::new(d, eps, vb.pp("post_attention_layernorm"))?,
-            mlp: Mlp::new(d, f, stdev, stdev_out, vb.pp("mlp"))?,
+            input_layernorm: RmsNorm::new(d, eps, params.pp("input_layernorm"))?,
+            self_attn: Attention::new(config, stdev_out, params.pp("self_attn"))?,
+            post_attention_layernorm: RmsNorm::new(d, eps, params.pp("post_attention_layernorm"))?,
+            mlp: Mlp::new(d, f, stdev, stdev_out, params.pp("mlp"))?,
         })
     }
 
-    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
+    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> candle_core::Result<Value> {
         let x_nd = kernels::add(x_nd, &self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
         let inner = self.post_attention_layernorm.forward(&x_nd)?;
         kernels::add(&x_nd, &self.mlp.forward(&inner)?)
@@ -109,27 +109,27 @@ impl Layer {
 /// A Llama- or Qwen2-style decoder. Holds weights only.
 pub struct Dense {
     config: Config,
-    embed_tokens: Value,
+    embed_tokens: Weight,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    lm_head: Value,
+    lm_head: Weight,
     rope: Rope,
     device: Device,
 }
 
 impl Dense {
     /// Builds the model from tensors under their published names.
-    pub fn new(config: Config, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: Config, params: &Params) -> Result<Self, Error> {
         let (d, v, stdev) = (config.hidden_size, config.vocab_size, config.initializer_range);
-        let model = vb.pp("model");
-        let embed_tokens = weight(&model, (v, d), "embed_tokens.weight", normal(stdev))?;
+        let model = params.pp("model");
+        let embed_tokens = model.weight("embed_tokens.weight", (v, d), normal(stdev))?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| Layer::new(&config, model.pp("layers").pp(layer)))
-            .collect::<Result<_>>()?;
+            .collect::<Result<_, Error>>()?;
         let lm_head = if config.tie_word_embeddings {
             embed_tokens.clone()
         } else {
-            weight(&vb, (v, d), "lm_head.weight", normal(stdev))?
+            params.weight("lm_head.weight", (v, d), normal(stdev))?
         };
         Ok(Self {
             embed_tokens,
@@ -137,7 +137,7 @@ impl Dense {
             norm: RmsNorm::new(d, config.rms_norm_eps, model.pp("norm"))?,
             lm_head,
             rope: Rope::new(config.head_dim(), config.theta(), None),
-            device: vb.device().clone(),
+            device: params.device().clone(),
             config,
         })
     }
@@ -148,23 +148,22 @@ impl Dense {
 }
 
 impl Decoder for Dense {
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<Value> {
         let (cos, sin) = self.rope.tables(&batch.positions, &self.device)?;
         let context = Context { batch, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) };
-        let mut x_nd = kernels::gather_rows(&self.embed_tokens, &batch.tokens)?;
+        let mut x_nd = self.embed_tokens.gather_rows(&batch.tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
             x_nd = layer.forward(&x_nd, index, &context)?;
         }
         self.norm.forward(&x_nd)
     }
 
-    fn head(&self) -> &Value {
+    fn head(&self) -> &Weight {
         &self.lm_head
     }
 
     fn cache_spec(&self) -> CacheSpec {
-        let (g, c) = (self.config.kv_heads(), self.config.head_dim());
-        CacheSpec { layers: self.layers.len(), tensors: vec![(g, c), (g, c)] }
+        self.config.cache_spec()
     }
 
     fn context_length(&self) -> usize {

@@ -2,7 +2,8 @@
 
 use crate::config::Config;
 use crate::model::Dense;
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
+use retort_model::Error;
 use retort_model::batch::Batch;
 use retort_model::decoder::{Decoder, TrainOutput, Trainable};
 use retort_model::params::{Source, trainable};
@@ -13,8 +14,8 @@ pub struct Trainee {
 }
 
 impl Trainee {
-    pub fn new(config: Config, source: Source, device: &Device) -> Result<Self> {
-        let (model, parameters) = trainable(source, device, |vb| Dense::new(config, vb))?;
+    pub fn new(config: Config, source: Box<dyn Source>, device: &Device) -> Result<Self, Error> {
+        let (model, parameters) = trainable(source, device, |params| Dense::new(config, params))?;
         Ok(Self { model, parameters })
     }
 
@@ -36,13 +37,13 @@ impl Trainable for Trainee {
         serde_json::to_value(self.config()).unwrap_or_default()
     }
 
-    fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {
+    fn forward_train(&self, batch: &Batch) -> candle_core::Result<TrainOutput> {
         let hidden_nd = self.model.hidden(batch, None)?;
-        Ok(TrainOutput { hidden_nd, head_vd: self.model.head().clone(), ahead: vec![], regularisers: vec![] })
+        Ok(TrainOutput { hidden_nd, head_vd: self.model.head().to_value()?, ahead: vec![], regularisers: vec![] })
     }
 
     /// Names in the model are the published ones.
-    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+    fn state(&self) -> candle_core::Result<Vec<(String, Tensor)>> {
         Ok(self.parameters.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect())
     }
 }

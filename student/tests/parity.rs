@@ -20,7 +20,7 @@ fn open(name: &str) -> (Dense, HashMap<String, Tensor>) {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     let config = Config::open(&folder.join("config.json")).expect("config");
     let source = Box::new(Checkpoint::open(&folder).expect("weights"));
-    let model = frozen(source, &Device::Cpu, |vb| Dense::new(config, vb)).expect("model");
+    let model = frozen(source, &Device::Cpu, |params| Dense::new(config, params)).expect("model");
     let expected = candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).expect("expected");
     (model, expected)
 }

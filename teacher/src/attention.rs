@@ -7,12 +7,12 @@
 //!   the heads' sums of latents go through W_UV. Nothing is expanded per cached token.
 
 use crate::config::Config;
-use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
+use candle_core::Tensor;
 use retort_kernels::{self as kernels, RopeLayout, Value};
+use retort_model::Error;
 use retort_model::batch::CacheView;
 use retort_model::layers::{Linear, RmsNorm, normal};
-use retort_model::params::weight;
+use retort_model::params::Params;
 use std::sync::Arc;
 
 /// What the attention of every layer needs to know about a batch.
@@ -36,6 +36,8 @@ pub(crate) struct Attention {
     kv_a_layernorm: RmsNorm,
     /// [h (nope + cv), r]: for each head the rows of W_UK, then those of W_UV.
     kv_b_proj: Value,
+    /// The same for the absorbed form; made on the spot where the weights may change.
+    absorbed: Option<Absorbed>,
     o_proj: Linear,
     h: usize,
     nope: usize,
@@ -46,25 +48,44 @@ pub(crate) struct Attention {
     layout: RopeLayout,
 }
 
+/// `kv_b_proj` taken apart: W_UK [h, r, nope], transposed, and W_UV [h, cv, r].
+struct Absorbed {
+    w_uk_hrc: Tensor,
+    w_uv_hcr: Tensor,
+}
+
+impl Absorbed {
+    fn new(kv_b_proj: &Value, h: usize, nope: usize) -> candle_core::Result<Self> {
+        let (rows, r) = kv_b_proj.tensor().dims2()?;
+        let per_head = kv_b_proj.tensor().detach().reshape((h, rows / h, r))?;
+        Ok(Self {
+            w_uk_hrc: per_head.narrow(1, 0, nope)?.transpose(1, 2)?.contiguous()?,
+            w_uv_hcr: per_head.narrow(1, nope, rows / h - nope)?.contiguous()?,
+        })
+    }
+}
+
 impl Attention {
-    pub(crate) fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(config: &Config, stdev_out: f64, params: Params) -> Result<Self, Error> {
         let (d, h, r) = (config.hidden_size, config.num_attention_heads, config.kv_lora_rank);
         let (nope, p, cv) = (config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim);
         let stdev = config.initializer_range;
+        let kv_b_proj = params.value("kv_b_proj.weight", (h * (nope + cv), r), normal(stdev))?;
         let query = match config.q_lora_rank {
-            None => Query::Full(Linear::new(d, h * (nope + p), stdev, vb.pp("q_proj"))?),
+            None => Query::Full(Linear::new(d, h * (nope + p), stdev, params.pp("q_proj"))?),
             Some(rank) => Query::LowRank {
-                a: Linear::new(d, rank, stdev, vb.pp("q_a_proj"))?,
-                norm: RmsNorm::new(rank, config.latent_eps(), vb.pp("q_a_layernorm"))?,
-                b: Linear::new(rank, h * (nope + p), stdev, vb.pp("q_b_proj"))?,
+                a: Linear::new(d, rank, stdev, params.pp("q_a_proj"))?,
+                norm: RmsNorm::new(rank, config.latent_eps(), params.pp("q_a_layernorm"))?,
+                b: Linear::new(rank, h * (nope + p), stdev, params.pp("q_b_proj"))?,
             },
         };
         Ok(Self {
             query,
-            kv_a_proj_with_mqa: Linear::new(d, r + p, stdev, vb.pp("kv_a_proj_with_mqa"))?,
-            kv_a_layernorm: RmsNorm::new(r, config.latent_eps(), vb.pp("kv_a_layernorm"))?,
-            kv_b_proj: weight(&vb, (h * (nope + cv), r), "kv_b_proj.weight", normal(stdev))?,
-            o_proj: Linear::new(h * cv, d, stdev_out, vb.pp("o_proj"))?,
+            kv_a_proj_with_mqa: Linear::new(d, r + p, stdev, params.pp("kv_a_proj_with_mqa"))?,
+            kv_a_layernorm: RmsNorm::new(r, config.latent_eps(), params.pp("kv_a_layernorm"))?,
+            absorbed: (!kv_b_proj.is_tracked()).then(|| Absorbed::new(&kv_b_proj, h, nope)).transpose()?,
+            kv_b_proj,
+            o_proj: Linear::new(h * cv, d, stdev_out, params.pp("o_proj"))?,
             h,
             nope,
             p,
@@ -76,7 +97,7 @@ impl Attention {
     }
 
     /// [n, d] to [n, d]; `layer` picks the cache's tensor.
-    pub(crate) fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<Value> {
+    pub(crate) fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> candle_core::Result<Value> {
         let n = x_nd.dims()[0];
         let rotate = |x: &Value| kernels::rope(x, &context.cos, &context.sin, self.layout);
 
@@ -106,7 +127,13 @@ impl Attention {
     }
 
     /// Keys and values multiplied out of the batch's own latents.
-    fn expanded(&self, q_nhc: &Value, latent_nr: &Value, k_pe: &Value, context: &Context) -> Result<Value> {
+    fn expanded(
+        &self,
+        q_nhc: &Value,
+        latent_nr: &Value,
+        k_pe: &Value,
+        context: &Context,
+    ) -> candle_core::Result<Value> {
         let n = latent_nr.dims()[0];
         let kv = kernels::linear(latent_nr, &self.kv_b_proj)?.reshape((n, self.h, self.nope + self.cv))?;
         let k_nhc = kernels::join_keys(&kv, k_pe, self.nope)?;
@@ -115,16 +142,19 @@ impl Attention {
     }
 
     /// Attention over cached latents.
-    fn absorbed(&self, q_nhc: &Tensor, cache: &Tensor, view: &CacheView) -> Result<Tensor> {
+    fn absorbed(&self, q_nhc: &Tensor, cache: &Tensor, view: &CacheView) -> candle_core::Result<Tensor> {
+        let made_now;
+        let absorbed = match &self.absorbed {
+            Some(absorbed) => absorbed,
+            None => {
+                made_now = Absorbed::new(&self.kv_b_proj, self.h, self.nope)?;
+                &made_now
+            }
+        };
         let (q_nope, q_pe) = (q_nhc.narrow(2, 0, self.nope)?, q_nhc.narrow(2, self.nope, self.p)?);
-        let per_head = self.kv_b_proj.tensor().reshape((self.h, self.nope + self.cv, self.r))?;
-        let (w_uk, w_uv) = (per_head.narrow(1, 0, self.nope)?, per_head.narrow(1, self.nope, self.cv)?);
-        // [h, n, nope] x [h, nope, r] -> [h, n, r]
-        let q_latent = q_nope.transpose(0, 1)?.contiguous()?.matmul(&w_uk)?.transpose(0, 1)?;
-        let q_nhr = Tensor::cat(&[&q_latent.contiguous()?, &q_pe], 2)?;
+        let q_latent = kernels::per_head_linear(&q_nope, &absorbed.w_uk_hrc)?;
+        let q_nhr = Tensor::cat(&[&q_latent, &q_pe], 2)?;
         let sums_nhr = kernels::cached_attention(&q_nhr, cache, cache, self.r, view.rows(), self.scale)?;
-        // [h, n, r] x [h, r, cv] -> [h, n, cv]
-        let heads = sums_nhr.transpose(0, 1)?.contiguous()?.matmul(&w_uv.transpose(1, 2)?)?;
-        heads.transpose(0, 1)?.contiguous()
+        kernels::per_head_linear(&sums_nhr, &absorbed.w_uv_hcr)
     }
 }

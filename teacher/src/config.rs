@@ -1,8 +1,10 @@
 //! `config.json` of the DeepSeek family: V2, V2-Lite, V3, R1, Moonlight, Kimi-K2, as published or as transformers 5 writes it.
 //!
-//! The struct keeps the file's own spelling; its methods say what the settings mean. See `check.rs` for what is refused.
+//! The struct keeps the file's own spelling; its methods say what the settings mean. See `check.rs` for what is refused,
+//! `parts.rs` for the tensors that follow from it.
 
 mod check;
+mod parts;
 
 use retort_kernels::RopeLayout;
 use retort_model::Error;

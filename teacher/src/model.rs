@@ -4,15 +4,15 @@ use crate::attention::{Attention, Context};
 use crate::config::Config;
 use crate::moe::Moe;
 use crate::router::Routing;
-use candle_core::{Device, Result, Tensor};
-use candle_nn::VarBuilder;
-use retort_kernels::{self as kernels, Value};
+use candle_core::{Device, Tensor};
+use retort_kernels::{self as kernels, Value, Weight};
+use retort_model::Error;
 use retort_model::batch::{Batch, CacheView};
 use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
-use retort_model::params::weight;
+use retort_model::params::Params;
 
 enum FeedForward {
     Dense(Mlp),
@@ -28,15 +28,15 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    fn new(config: &Config, moe: bool, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &Config, moe: bool, params: Params) -> Result<Self, Error> {
         let (d, eps) = (config.hidden_size, config.rms_norm_eps);
         // Projections back into the residual stream start smaller the more layers add to it (GPT-2).
         let stdev_out = config.initializer_range / ((2 * config.num_hidden_layers) as f64).sqrt();
-        let mlp = vb.pp("mlp");
+        let mlp = params.pp("mlp");
         Ok(Self {
-            input_layernorm: RmsNorm::new(d, eps, vb.pp("input_layernorm"))?,
-            self_attn: Attention::new(config, stdev_out, vb.pp("self_attn"))?,
-            post_attention_layernorm: RmsNorm::new(d, eps, vb.pp("post_attention_layernorm"))?,
+            input_layernorm: RmsNorm::new(d, eps, params.pp("input_layernorm"))?,
+            self_attn: Attention::new(config, stdev_out, params.pp("self_attn"))?,
+            post_attention_layernorm: RmsNorm::new(d, eps, params.pp("post_attention_layernorm"))?,
             mlp: if moe {
                 FeedForward::Moe(Moe::new(config, stdev_out, mlp)?)
             } else {
@@ -45,7 +45,7 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> Result<(Value, Option<Routing>)> {
+    fn forward(&self, x_nd: &Value, layer: usize, context: &Context) -> candle_core::Result<(Value, Option<Routing>)> {
         let x_nd = kernels::add(x_nd, &self.self_attn.forward(&self.input_layernorm.forward(x_nd)?, layer, context)?)?;
         let inner = self.post_attention_layernorm.forward(&x_nd)?;
         let (y, routing) = match &self.mlp {
@@ -72,14 +72,14 @@ pub(crate) struct Mtp {
 }
 
 impl Mtp {
-    fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    fn new(config: &Config, params: Params) -> Result<Self, Error> {
         let (d, eps) = (config.hidden_size, config.rms_norm_eps);
         Ok(Self {
-            enorm: RmsNorm::new(d, eps, vb.pp("enorm"))?,
-            hnorm: RmsNorm::new(d, eps, vb.pp("hnorm"))?,
-            eh_proj: Linear::new(2 * d, d, config.initializer_range, vb.pp("eh_proj"))?,
-            layer: Layer::new(config, config.is_moe(config.num_hidden_layers), vb.clone())?,
-            norm: RmsNorm::new(d, eps, vb.pp("shared_head").pp("norm"))?,
+            enorm: RmsNorm::new(d, eps, params.pp("enorm"))?,
+            hnorm: RmsNorm::new(d, eps, params.pp("hnorm"))?,
+            eh_proj: Linear::new(2 * d, d, config.initializer_range, params.pp("eh_proj"))?,
+            layer: Layer::new(config, config.is_moe(config.num_hidden_layers), params.clone())?,
+            norm: RmsNorm::new(d, eps, params.pp("shared_head").pp("norm"))?,
         })
     }
 }
@@ -94,10 +94,10 @@ pub(crate) struct Pass {
 /// A DeepSeek-V3-style model. Holds weights only.
 pub struct DeepSeek {
     config: Config,
-    embed_tokens: Value,
+    embed_tokens: Weight,
     layers: Vec<Layer>,
     norm: RmsNorm,
-    lm_head: Value,
+    lm_head: Weight,
     mtp: Option<Mtp>,
     rope: Rope,
     device: Device,
@@ -105,17 +105,17 @@ pub struct DeepSeek {
 
 impl DeepSeek {
     /// Builds the model from tensors under their published names; experts come stacked, see `weights`.
-    pub fn new(config: Config, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: Config, params: &Params) -> Result<Self, Error> {
         let (d, v, stdev) = (config.hidden_size, config.vocab_size, config.initializer_range);
-        let model = vb.pp("model");
-        let embed_tokens = weight(&model, (v, d), "embed_tokens.weight", normal(stdev))?;
+        let model = params.pp("model");
+        let embed_tokens = model.weight("embed_tokens.weight", (v, d), normal(stdev))?;
         let layers = (0..config.num_hidden_layers)
             .map(|layer| Layer::new(&config, config.is_moe(layer), model.pp("layers").pp(layer)))
-            .collect::<Result<_>>()?;
+            .collect::<Result<_, Error>>()?;
         let lm_head = if config.tie_word_embeddings {
             embed_tokens.clone()
         } else {
-            weight(&vb, (v, d), "lm_head.weight", normal(stdev))?
+            params.weight("lm_head.weight", (v, d), normal(stdev))?
         };
         let mtp = match config.num_nextn_predict_layers {
             0 => None,
@@ -128,7 +128,7 @@ impl DeepSeek {
             lm_head,
             mtp,
             rope: Rope::new(config.qk_rope_head_dim, config.theta(), config.yarn()),
-            device: vb.device().clone(),
+            device: params.device().clone(),
             config,
         })
     }
@@ -137,14 +137,14 @@ impl DeepSeek {
         &self.config
     }
 
-    fn context<'a>(&self, batch: &'a Batch, cache: Option<&'a Cache>) -> Result<Context<'a>> {
+    fn context<'a>(&self, batch: &'a Batch, cache: Option<&'a Cache>) -> candle_core::Result<Context<'a>> {
         let (cos, sin) = self.rope.tables(&batch.positions, &self.device)?;
         Ok(Context { offsets: &batch.offsets, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) })
     }
 
-    pub(crate) fn pass(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Pass> {
+    pub(crate) fn pass(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<Pass> {
         let context = self.context(batch, cache)?;
-        let mut x_nd = kernels::gather_rows(&self.embed_tokens, &batch.tokens)?;
+        let mut x_nd = self.embed_tokens.gather_rows(&batch.tokens)?;
         let mut routings = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
             let (y, routing) = layer.forward(&x_nd, index, &context)?;
@@ -158,10 +158,10 @@ impl DeepSeek {
     ///
     /// `hidden_nd` are the main model's final hidden states. The last row of a sequence has no following token; it gets
     /// a stand-in and predicts nothing.
-    pub(crate) fn predict_ahead(&self, batch: &Batch, hidden_nd: &Value) -> Result<Option<Pass>> {
+    pub(crate) fn predict_ahead(&self, batch: &Batch, hidden_nd: &Value) -> candle_core::Result<Option<Pass>> {
         let Some(mtp) = &self.mtp else { return Ok(None) };
         let following: Vec<u32> = batch.following(1).iter().map(|token| token.unwrap_or(0)).collect();
-        let embedded = kernels::gather_rows(&self.embed_tokens, &following)?;
+        let embedded = self.embed_tokens.gather_rows(&following)?;
         let both = kernels::join_columns(&mtp.enorm.forward(&embedded)?, &mtp.hnorm.forward(hidden_nd)?)?;
         let context = self.context(batch, None)?;
         let index = self.layers.len();
@@ -171,25 +171,24 @@ impl DeepSeek {
     }
 
     /// Logits [n, v] of the multi-token-prediction module, where the model has one.
-    pub fn ahead_logits(&self, batch: &Batch) -> Result<Option<Tensor>> {
+    pub fn ahead_logits(&self, batch: &Batch) -> candle_core::Result<Option<Tensor>> {
         let main = self.pass(batch, None)?;
         let ahead = self.predict_ahead(batch, &main.hidden_nd)?;
-        ahead.map(|ahead| Ok(kernels::linear(&ahead.hidden_nd, &self.lm_head)?.into_tensor())).transpose()
+        ahead.map(|ahead| Ok(self.lm_head.linear(&ahead.hidden_nd)?.into_tensor())).transpose()
     }
 }
 
 impl Decoder for DeepSeek {
-    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<Value> {
         Ok(self.pass(batch, cache)?.hidden_nd)
     }
 
-    fn head(&self) -> &Value {
+    fn head(&self) -> &Weight {
         &self.lm_head
     }
 
     fn cache_spec(&self) -> CacheSpec {
-        let latent = self.config.kv_lora_rank + self.config.qk_rope_head_dim;
-        CacheSpec { layers: self.layers.len(), tensors: vec![(1, latent)] }
+        self.config.cache_spec()
     }
 
     fn context_length(&self) -> usize {

@@ -5,44 +5,43 @@
 
 use crate::config::Config;
 use crate::router::{Router, Routing};
-use candle_core::Result;
-use candle_nn::VarBuilder;
-use retort_kernels::{self as kernels, Value};
+use retort_kernels::{self as kernels, Value, Weight};
+use retort_model::Error;
 use retort_model::layers::{Mlp, normal};
-use retort_model::params::weight;
+use retort_model::params::Params;
 
 pub(crate) struct Moe {
     gate: Router,
     /// [e, 2f, d]: for each expert the rows of `gate_proj`, then those of `up_proj`.
-    gate_up_proj: Value,
+    gate_up_proj: Weight,
     /// [e, d, f]
-    down_proj: Value,
+    down_proj: Weight,
     shared_experts: Option<Mlp>,
 }
 
 impl Moe {
-    pub(crate) fn new(config: &Config, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(config: &Config, stdev_out: f64, params: Params) -> Result<Self, Error> {
         let (e, d, f) = (config.n_routed_experts, config.hidden_size, config.moe_intermediate_size);
         let stdev = config.initializer_range;
-        let experts = vb.pp("experts");
+        let experts = params.pp("experts");
         let shared_experts = match config.shared_experts() {
             0 => None,
-            count => Some(Mlp::new(d, count * f, stdev, stdev_out, vb.pp("shared_experts"))?),
+            count => Some(Mlp::new(d, count * f, stdev, stdev_out, params.pp("shared_experts"))?),
         };
         Ok(Self {
-            gate: Router::new(config, vb.pp("gate"))?,
-            gate_up_proj: weight(&experts, (e, 2 * f, d), "gate_up_proj", normal(stdev))?,
-            down_proj: weight(&experts, (e, d, f), "down_proj", normal(stdev_out))?,
+            gate: Router::new(config, params.pp("gate"))?,
+            gate_up_proj: experts.weight("gate_up_proj", (e, 2 * f, d), normal(stdev))?,
+            down_proj: experts.weight("down_proj", (e, d, f), normal(stdev_out))?,
             shared_experts,
         })
     }
 
     /// [n, d] to [n, d], with the routing for the balance loss.
-    pub(crate) fn forward(&self, x_nd: &Value) -> Result<(Value, Routing)> {
+    pub(crate) fn forward(&self, x_nd: &Value) -> candle_core::Result<(Value, Routing)> {
         let routing = self.gate.route(x_nd)?;
         let rows = kernels::gather_rows(x_nd, &routing.rows)?;
-        let hidden = kernels::swiglu_halves(&kernels::grouped_linear(&rows, &self.gate_up_proj, &routing.offsets)?)?;
-        let out = kernels::grouped_linear(&hidden, &self.down_proj, &routing.offsets)?;
+        let hidden = kernels::swiglu_halves(&self.gate_up_proj.grouped_linear(&rows, &routing.offsets)?)?;
+        let out = self.down_proj.grouped_linear(&hidden, &routing.offsets)?;
         let routed = kernels::scatter_rows_weighted(&out, &routing.weights, &routing.rows, x_nd.dims()[0])?;
         let y = match &self.shared_experts {
             Some(shared) => kernels::add(&routed, &shared.forward(x_nd)?)?,

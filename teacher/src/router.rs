@@ -6,11 +6,11 @@
 //! plain scores of the selected, normalised if the config says so, times `routed_scaling_factor`.
 
 use crate::config::{Config, Scoring, TopkMethod};
-use candle_core::{D, Result, Tensor};
-use candle_nn::{Init, VarBuilder};
+use candle_core::{D, Tensor};
 use retort_kernels::{Value, lift, linear, softmax};
+use retort_model::Error;
 use retort_model::layers::normal;
-use retort_model::params::weight;
+use retort_model::params::{Init, Params};
 use std::sync::Arc;
 
 pub(crate) struct Router {
@@ -41,13 +41,13 @@ pub(crate) struct Routing {
 }
 
 impl Router {
-    pub(crate) fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(config: &Config, params: Params) -> Result<Self, Error> {
         let (e, d) = (config.n_routed_experts, config.hidden_size);
         let biased = config.selection() == TopkMethod::NoauxTc;
-        let bias_e = biased.then(|| vb.get_with_hints(e, "e_score_correction_bias", Init::Const(0.0))).transpose()?;
+        let bias_e = biased.then(|| params.tensor("e_score_correction_bias", e, Init::Constant(0.0))).transpose()?;
         let (groups, top_groups) = config.groups();
         Ok(Self {
-            weight_ed: weight(&vb, (e, d), "weight", normal(config.initializer_range))?,
+            weight_ed: params.value("weight", (e, d), normal(config.initializer_range))?,
             bias_e,
             scoring: config.scoring(),
             experts: e,
@@ -60,7 +60,7 @@ impl Router {
         })
     }
 
-    pub(crate) fn route(&self, x_nd: &Value) -> Result<Routing> {
+    pub(crate) fn route(&self, x_nd: &Value) -> candle_core::Result<Routing> {
         let (n, k) = (x_nd.dims()[0], self.top_k);
         let logits_ne = linear(x_nd, &self.weight_ed)?;
         let scores_ne = match self.scoring {
@@ -98,7 +98,7 @@ impl Router {
     }
 
     /// The weights [n, k] of the chosen experts.
-    fn weights(&self, scores_ne: &Tensor, chosen_nk: &Tensor) -> Result<Tensor> {
+    fn weights(&self, scores_ne: &Tensor, chosen_nk: &Tensor) -> candle_core::Result<Tensor> {
         let weights_nk = scores_ne.gather(chosen_nk, 1)?;
         if self.normalise {
             return weights_nk.broadcast_div(&(weights_nk.sum_keepdim(D::Minus1)? + 1e-20)?)? * self.scaling;

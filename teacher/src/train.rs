@@ -8,8 +8,9 @@ use crate::config::Config;
 use crate::model::{DeepSeek, Pass};
 use crate::router::Routing;
 use crate::weights::published;
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use retort_kernels::{Value, add, lift, scale};
+use retort_model::Error;
 use retort_model::batch::Batch;
 use retort_model::decoder::{Ahead, Decoder, TrainOutput, Trainable};
 use retort_model::params::{Source, trainable};
@@ -49,8 +50,8 @@ struct Bias {
 }
 
 impl Trainee {
-    pub fn new(config: Config, source: Source, settings: Pretraining, device: &Device) -> Result<Self> {
-        let (model, all) = trainable(source, device, |vb| DeepSeek::new(config, vb))?;
+    pub fn new(config: Config, source: Box<dyn Source>, settings: Pretraining, device: &Device) -> Result<Self, Error> {
+        let (model, all) = trainable(source, device, |params| DeepSeek::new(config, params))?;
         let (mut parameters, mut biases) = (Vec::new(), Vec::new());
         for (name, var) in all {
             let layer = name
@@ -82,7 +83,7 @@ impl Trainee {
     }
 
     /// The sequence-wise balance loss of all expert layers of a pass, summed over sequences, before alpha.
-    fn balance_loss(&self, batch: &Batch, routings: &[(usize, Routing)]) -> Result<Option<Value>> {
+    fn balance_loss(&self, batch: &Batch, routings: &[(usize, Routing)]) -> candle_core::Result<Option<Value>> {
         let config = self.model.config();
         let (e, k) = (config.n_routed_experts, config.num_experts_per_tok);
         let spans: Vec<_> = batch.offsets.windows(2).filter(|span| span[1] > span[0]).collect();
@@ -135,7 +136,7 @@ impl Trainable for Trainee {
         serde_json::json!({ "config": self.model.config(), "pretraining": self.settings })
     }
 
-    fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {
+    fn forward_train(&self, batch: &Batch) -> candle_core::Result<TrainOutput> {
         let Pass { hidden_nd, mut routings } = self.model.pass(batch, None)?;
         let mut ahead = Vec::new();
         if self.settings.mtp_weight > 0.0
@@ -151,11 +152,11 @@ impl Trainable for Trainee {
         {
             regularisers.push(("balance", scale(&loss, self.settings.balance_weight)?));
         }
-        Ok(TrainOutput { hidden_nd, head_vd: self.model.head().clone(), ahead, regularisers })
+        Ok(TrainOutput { hidden_nd, head_vd: self.model.head().to_value()?, ahead, regularisers })
     }
 
     /// Moves the biases against the load of this step and reports max/mean load per layer.
-    fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {
+    fn after_step(&self, progress: f64) -> candle_core::Result<Vec<(String, f64)>> {
         let step = if progress < self.settings.bias_until { self.settings.bias_step } else { 0.0 };
         let mut remarks = Vec::new();
         let loads = std::mem::take(&mut *self.loads.lock().unwrap_or_else(PoisonError::into_inner));
@@ -181,7 +182,7 @@ impl Trainable for Trainee {
         Ok(remarks)
     }
 
-    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+    fn state(&self) -> candle_core::Result<Vec<(String, Tensor)>> {
         let mut state = Vec::new();
         for (name, var) in &self.parameters {
             state.extend(published(name, var.as_tensor())?);

@@ -3,10 +3,11 @@
 //! `...experts.E.gate_proj.weight` and `up_proj` [f, d] become `...experts.gate_up_proj` [e, 2f, d];
 //! `...experts.E.down_proj.weight` [d, f] becomes `...experts.down_proj` [e, d, f].
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
-use candle_nn::Init;
-use candle_nn::var_builder::SimpleBackend;
+use candle_core::{Device, Shape, Tensor};
+use retort_kernels::StoredMatrix;
+use retort_model::Error;
 use retort_model::checkpoint::{Checkpoint, Stored};
+use retort_model::params::{Init, Source};
 
 const GATE_UP: &str = ".experts.gate_up_proj";
 const DOWN: &str = ".experts.down_proj";
@@ -14,38 +15,45 @@ const DOWN: &str = ".experts.down_proj";
 /// A published checkpoint as a source of the model's tensors.
 pub struct Published(pub Checkpoint);
 
-impl SimpleBackend for Published {
-    fn get(&self, shape: Shape, name: &str, init: Init, dtype: DType, device: &Device) -> Result<Tensor> {
-        let one = |name: String, shape: (usize, usize)| self.0.get(Shape::from(shape), &name, init, dtype, device);
-        if let Some(prefix) = name.strip_suffix(GATE_UP) {
-            let (e, ff, d) = shape.dims3()?;
-            let mut parts = Vec::with_capacity(2 * e);
-            for expert in 0..e {
-                for projection in ["gate_proj", "up_proj"] {
-                    parts.push(one(format!("{prefix}.experts.{expert}.{projection}.weight"), (ff / 2, d))?);
-                }
+/// The published tensors behind a stack, one below the other, each with its shape; `None` for what is no stack.
+fn parts(name: &str, stack: &Shape) -> candle_core::Result<Option<Vec<(String, Shape)>>> {
+    if let Some(prefix) = name.strip_suffix(GATE_UP) {
+        let (e, ff, d) = stack.dims3()?;
+        let both = |expert: usize| {
+            ["gate_proj", "up_proj"].map(|p| (format!("{prefix}.experts.{expert}.{p}.weight"), (ff / 2, d).into()))
+        };
+        return Ok(Some((0..e).flat_map(both).collect()));
+    }
+    if let Some(prefix) = name.strip_suffix(DOWN) {
+        let (e, d, f) = stack.dims3()?;
+        let one = |expert| (format!("{prefix}.experts.{expert}.down_proj.weight"), (d, f).into());
+        return Ok(Some((0..e).map(one).collect()));
+    }
+    Ok(None)
+}
+
+impl Source for Published {
+    fn tensor(&self, name: &str, shape: &Shape, init: Init, device: &Device) -> Result<Tensor, Error> {
+        let Some(parts) = parts(name, shape)? else { return self.0.tensor(name, shape, init, device) };
+        let parts = parts.iter().map(|(name, shape)| self.0.tensor(name, shape, init, device));
+        Ok(Tensor::cat(&parts.collect::<Result<Vec<_>, _>>()?, 0)?.reshape(shape)?)
+    }
+
+    fn stored(&self, name: &str, shape: &Shape) -> Result<Option<Vec<StoredMatrix>>, Error> {
+        let Some(parts) = parts(name, shape)? else { return self.0.stored(name, shape) };
+        let mut matrices = Vec::with_capacity(parts.len());
+        for (name, shape) in &parts {
+            match self.0.stored(name, shape)? {
+                Some(found) => matrices.extend(found),
+                None => return Ok(None),
             }
-            return Tensor::cat(&parts, 0)?.reshape(shape);
         }
-        if let Some(prefix) = name.strip_suffix(DOWN) {
-            let (e, d, f) = shape.dims3()?;
-            let parts = (0..e).map(|expert| one(format!("{prefix}.experts.{expert}.down_proj.weight"), (d, f)));
-            return Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0);
-        }
-        self.0.get(shape, name, init, dtype, device)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
-        self.0.get_unchecked(name, dtype, device)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.0.contains(name)
+        Ok(Some(matrices))
     }
 }
 
 /// A tensor of the model under its published names.
-pub fn published(name: &str, tensor: &Tensor) -> Result<Vec<(String, Tensor)>> {
+pub fn published(name: &str, tensor: &Tensor) -> candle_core::Result<Vec<(String, Tensor)>> {
     let mut out = Vec::new();
     if let Some(prefix) = name.strip_suffix(GATE_UP) {
         let (e, ff, _) = tensor.dims3()?;

@@ -34,7 +34,7 @@ impl Fixture {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
         let config = Config::open(&folder.join(config)).expect("config");
         let source = Box::new(Published(Checkpoint::open(&folder).expect("weights")));
-        let model = frozen(source, &Device::Cpu, |vb| DeepSeek::new(config, vb)).expect("model");
+        let model = frozen(source, &Device::Cpu, |params| DeepSeek::new(config, params)).expect("model");
         let expected =
             candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).expect("expected");
         Self { model, expected }

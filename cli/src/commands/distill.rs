@@ -209,6 +209,6 @@ fn dry_run(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles, samp
 }
 
 fn score(args: &DistillRun, benchmark: &Benchmark, problems: &[Problem]) -> Result<ExitCode> {
-    let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.engine()?;
+    let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.chat_engine()?;
     evals::print_score(&engine, problems, &benchmark.plan(), &args.out.join("eval"), false)
 }

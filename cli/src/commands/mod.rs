@@ -3,6 +3,8 @@
 mod datagen;
 mod distill;
 mod evals;
+mod generate;
+mod inspect;
 mod model;
 mod pretrain;
 mod quickstart;

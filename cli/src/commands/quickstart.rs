@@ -101,7 +101,7 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let interrupted = || Ok(ExitCode::from(INTERRUPTED));
 
     // 1. The teacher works through problems; every answer is verified.
-    let teacher = ModelFiles::open("embedded", Embedded::Teacher)?.engine()?;
+    let teacher = ModelFiles::open("embedded", Embedded::Teacher)?.chat_engine()?;
     let traces = out("traces");
     let Traces { problems: source, limit, asking } = &recipe.traces;
     let summary = watch.time("traces", || {
@@ -153,9 +153,9 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     // 4. All four are scored on the same held-out problems.
     let benchmark = &student_recipe.benchmark;
     let (problems, plan) = (benchmark.problems()?, benchmark.plan());
-    let student = ModelFiles::open(&student.to_string_lossy(), Embedded::Student)?.engine()?;
-    let control = ModelFiles::open(&control.to_string_lossy(), Embedded::Student)?.engine()?;
-    let models = [("teacher", &teacher), ("base", &base.engine()?), ("control", &control), ("student", &student)];
+    let student = ModelFiles::open(&student.to_string_lossy(), Embedded::Student)?.chat_engine()?;
+    let control = ModelFiles::open(&control.to_string_lossy(), Embedded::Student)?.chat_engine()?;
+    let models = [("teacher", &teacher), ("base", &base.chat_engine()?), ("control", &control), ("student", &student)];
     for (role, engine) in models {
         let summary = watch.time("scores", || evals::evaluate(engine, &problems, &plan, &out("scores").join(role)))?;
         if summary.interrupted {

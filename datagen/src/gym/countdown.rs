@@ -1,10 +1,10 @@
 //! Countdown: reach the target with every number once. The search goes backward from the target.
 //!
-//! Undoing the last operation leaves a smaller target and one number fewer; with two numbers left, whether they make
-//! the target is a fact that can be looked up, and one look covers their sum, difference and product. So a line of
-//! search tests four expressions for the price of one computation, a dead end says `no`, and the numbers still free
-//! stand in the line where the next one needs them. Dead ends mostly come late, after a first undoing that was right,
-//! so that what is learned about first moves is mostly right.
+//! Undoing the last operation leaves a smaller target and one number fewer, and the numbers still free stand in the
+//! line where the next one needs them. With two numbers left, their product, sum and difference are computed one by
+//! one until one is the target (`yes`) or none is (`no`): to compare two numbers that stand there is easier than to judge
+//! three unwritten results at once. Dead ends mostly come late, after a first undoing that was right, so that what is
+//! learned about first moves is mostly right.
 
 use super::draw::Draw;
 use super::solution::{Solution, Step};
@@ -104,16 +104,28 @@ fn undo(goal: &Goal, last: &Move) -> Option<Goal> {
     (1..=100).contains(&target).then_some(Goal { target, numbers })
 }
 
-/// The expression of the two last numbers that makes the target, if there is one: sign and operands in order.
-fn settle(goal: &Goal, products: bool) -> Option<Pair> {
+/// The expressions of the two last numbers in the order in which they are tried, up to the one that makes the target;
+/// and whether there was one.
+fn attempts(goal: &Goal, products: bool) -> (Vec<Pair>, bool) {
     let (a, b) = (goal.numbers[0], goal.numbers[1]);
-    let (low, high) = (a.min(b), a.max(b));
-    match goal.target {
-        t if products && t == a * b => Some((a, '*', b)),
-        t if t == a + b => Some((a, '+', b)),
-        t if t == high - low => Some((high, '-', low)),
-        _ => None,
+    let mut pairs = vec![(a, '+', b), (a.max(b), '-', a.min(b))];
+    if products {
+        // The product first, so that an answer has the product that its problem was made with.
+        pairs.insert(0, (a, '*', b));
     }
+    let hit = pairs.iter().position(|&(left, sign, right)| apply(left, sign, right) == goal.target);
+    pairs.truncate(hit.map_or(pairs.len(), |hit| hit + 1));
+    (pairs, hit.is_some())
+}
+
+/// The line that tries the two last numbers.
+fn try_pair(goal: &Goal, products: bool, draw: &mut Draw) -> Step {
+    let (pairs, found) = attempts(goal, products);
+    let told: Vec<(String, i64)> =
+        pairs.iter().map(|&(left, sign, right)| (format!("{left}{sign}{right}"), apply(left, sign, right))).collect();
+    let rest: String = told[1..].iter().map(|(left, value)| format!(",{left}={value}")).collect();
+    let verdict = if found { "yes" } else { "no" };
+    Step::compute(draw, "Try", &told[0].0, told[0].1).then(&format!("{rest} {verdict}"))
 }
 
 /// The two last numbers as an expression: left operand, sign, right operand.
@@ -123,8 +135,8 @@ type Pair = (i64, char, i64);
 fn search(start: &Goal, undone: &[Move], products: bool, draw: &mut Draw) -> Option<(Vec<Step>, Pair)> {
     let mut steps = Vec::new();
     let mut failures = 0;
-    // With four numbers one line in two is a dead end, with three it is fewer.
-    while failures < 8 && draw.chance(if undone.len() > 1 { 50 } else { 35 }) {
+    // With four numbers most last moves are dead ends, with three fewer.
+    while failures < 8 && draw.chance(if undone.len() > 1 { 60 } else { 35 }) {
         failures += 1;
     }
     let mut goal = start.clone();
@@ -136,30 +148,31 @@ fn search(start: &Goal, undone: &[Move], products: bool, draw: &mut Draw) -> Opt
             let Some((wrong, after)) = other_move(&goal, &barred, products, false, draw) else { break };
             let mut lines = dead_ends(&after, Vec::new(), failures.min(1 + draw.below(3)), products, draw);
             if !lines.is_empty() {
-                failures -= lines.len();
-                steps.push(line(&goal, &wrong, &after, "", draw));
+                failures -= lines.len() / 2;
+                steps.push(line(&goal, &wrong, &after, draw));
                 steps.append(&mut lines);
             }
             barred.push(wrong);
         }
         let after = undo(&goal, first)?;
-        steps.push(line(&goal, first, &after, "", draw));
+        steps.push(line(&goal, first, &after, draw));
         goal = after;
     }
     steps.append(&mut dead_ends(&goal, vec![last.clone()], failures, products, draw));
     let after = undo(&goal, last)?;
-    steps.push(line(&goal, last, &after, "", draw));
-    let pair = settle(&after, products)?;
-    steps.push(Step::compute(draw, "Make", &format!("{}{}{}", pair.0, pair.1, pair.2), after.target));
-    Some((steps, pair))
+    steps.push(line(&goal, last, &after, draw));
+    steps.push(try_pair(&after, products, draw));
+    let (pairs, found) = attempts(&after, products);
+    found.then(|| (steps, pairs[pairs.len() - 1]))
 }
 
-/// Up to `wanted` moves that leave two numbers which cannot make what is left, each a line that says `no`.
+/// Up to `wanted` moves that leave two numbers which cannot make what is left: for each, the move and the vain try.
 fn dead_ends(goal: &Goal, mut barred: Vec<Move>, wanted: usize, products: bool, draw: &mut Draw) -> Vec<Step> {
     let mut lines = Vec::new();
-    while lines.len() < wanted {
+    while lines.len() < 2 * wanted {
         let Some((wrong, after)) = other_move(goal, &barred, products, true, draw) else { break };
-        lines.push(line(goal, &wrong, &after, " no", draw));
+        lines.push(line(goal, &wrong, &after, draw));
+        lines.push(try_pair(&after, products, draw));
         barred.push(wrong);
     }
     lines
@@ -174,7 +187,7 @@ fn other_move(goal: &Goal, barred: &[Move], products: bool, dead: bool, draw: &m
             let candidate = Move { sign, operand };
             let Some(after) = undo(goal, &candidate) else { continue };
             let known = moves.iter().map(|(known, _)| known).chain(barred).any(|known| *known == candidate);
-            if !known && (!dead || settle(&after, products).is_none()) {
+            if !known && (!dead || !attempts(&after, products).1) {
                 moves.push((candidate, after));
             }
         }
@@ -183,7 +196,7 @@ fn other_move(goal: &Goal, barred: &[Move], products: bool, dead: bool, draw: &m
 }
 
 /// The line that undoes `last`: the smaller target, and after a colon the numbers still free.
-fn line(goal: &Goal, last: &Move, after: &Goal, verdict: &str, draw: &mut Draw) -> Step {
+fn line(goal: &Goal, last: &Move, after: &Goal, draw: &mut Draw) -> Step {
     let inverse = match last.sign {
         '+' => '-',
         '-' => '+',
@@ -191,7 +204,7 @@ fn line(goal: &Goal, last: &Move, after: &Goal, verdict: &str, draw: &mut Draw) 
     };
     let left = format!("{}{inverse}{}", goal.target, last.operand);
     let say = format!("Undo {}{}", last.sign, last.operand);
-    Step::compute(draw, &say, &left, after.target).then(&format!(":{}{verdict}", joined(&after.numbers)))
+    Step::compute(draw, &say, &left, after.target).then(&format!(":{}", joined(&after.numbers)))
 }
 
 /// The expression that the search found, and its evaluation from the inside.

@@ -252,7 +252,7 @@ fn styles_are_mixed_as_announced_and_solutions_stay_short() {
         (Family::Arithmetic, [20, 30, 50], 110),
         (Family::Equations, [14, 21, 30], 100),
         (Family::WordProblems, [16, 26, 38], 100),
-        (Family::Countdown, [40, 37, 65], 230),
+        (Family::Countdown, [50, 52, 100], 470),
         (Family::Modular, [27, 40, 52], 90),
     ];
     let mut drawn: HashMap<Style, usize> = HashMap::new();

@@ -4,9 +4,7 @@
 //! is e4m3 times scale (DeepSeek-V3 `inference/kernel.py`, `README_WEIGHTS.md`). Blocks at the edges may be partial.
 
 use float8::F8E4M3;
-
-/// Rows and columns of a block.
-pub const BLOCK: usize = 128;
+use retort_kernels::FP8_BLOCK as BLOCK;
 
 /// The largest finite e4m3 number.
 const E4M3_MAX: f32 = 448.0;
@@ -41,23 +39,18 @@ impl Fp8Block {
             .collect();
         Self { bytes, scale_inv }
     }
-
-    /// The matrix in f32.
-    pub fn dequantise(bytes: &[u8], scale_inv: &[f32], i: usize) -> Vec<f32> {
-        let values: Vec<f32> = (0..=u8::MAX).map(|bits| F8E4M3::from_bits(bits).to_f32()).collect();
-        let block_cols = i.div_ceil(BLOCK);
-        let mut out = Vec::with_capacity(bytes.len());
-        for (row, bytes) in bytes.chunks(i).enumerate() {
-            let scales = &scale_inv[row / BLOCK * block_cols..][..block_cols];
-            out.extend(bytes.iter().enumerate().map(|(col, &byte)| values[byte as usize] * scales[col / BLOCK]));
-        }
-        out
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use retort_kernels::{Format, StoredMatrix};
+    use std::sync::Arc;
+
+    fn back(packed: &Fp8Block, o: usize, i: usize) -> Vec<f32> {
+        let format = Format::Fp8 { scale_inv: packed.scale_inv.as_slice().into() };
+        StoredMatrix::new(Arc::new(packed.bytes.clone()), 0..o * i, format, (o, i)).expect("fits").to_vec()
+    }
 
     #[test]
     fn partial_blocks_come_back_within_half_a_step() {
@@ -66,7 +59,7 @@ mod tests {
             (0..o * i).map(|at| ((at as f32) * 0.37).sin() * if at / i < 128 { 1.0 } else { 100.0 }).collect();
         let packed = Fp8Block::quantise(&weight, o, i);
         assert_eq!(packed.scale_inv.len(), 4);
-        let back = Fp8Block::dequantise(&packed.bytes, &packed.scale_inv, i);
+        let back = back(&packed, o, i);
         for (at, (found, exact)) in back.iter().zip(&weight).enumerate() {
             let scale = packed.scale_inv[at / i / BLOCK * 2 + at % i / BLOCK];
             // e4m3 keeps three bits after the leading one; below 2^-6 its step is 2^-9.
@@ -78,6 +71,6 @@ mod tests {
     #[test]
     fn a_block_of_zeros_stays_zero() {
         let packed = Fp8Block::quantise(&[0.0; 4], 2, 2);
-        assert_eq!(Fp8Block::dequantise(&packed.bytes, &packed.scale_inv, 2), [0.0; 4]);
+        assert_eq!(back(&packed, 2, 2), [0.0; 4]);
     }
 }

@@ -4,9 +4,11 @@
 //! any number is used; writing is durable (temporary file, fsync, rename, fsync of the folder).
 
 mod fp8;
+mod header;
+mod index;
 mod read;
 mod write;
 
-pub use fp8::{BLOCK, Fp8Block};
-pub use read::{Checkpoint, Failure};
+pub use fp8::Fp8Block;
+pub use read::Checkpoint;
 pub use write::{Stored, fingerprint, write_bytes, write_tensors};

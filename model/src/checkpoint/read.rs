@@ -1,102 +1,154 @@
 //! Reading: maps each file once, finds tensors by name, checks what the header says before using it.
 
-use super::fp8::{BLOCK, Fp8Block};
+use super::header::{Entry, Header};
+use super::index::shards;
 use crate::Error;
-use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::Init;
-use candle_nn::var_builder::SimpleBackend;
+use crate::inventory::Part;
+use crate::params::{Init, Source};
+use candle_core::{Device, Shape, Tensor};
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata};
-use std::collections::{BTreeMap, BTreeSet};
+use retort_kernels::{FP8_BLOCK, Format, SharedBytes, StoredMatrix};
+use safetensors::tensor::Dtype;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// The bytes of one safetensors file.
 enum Bytes {
     Mapped(Mmap),
-    Static(&'static [u8]),
+    Held(Cow<'static, [u8]>),
 }
 
-impl Bytes {
-    fn get(&self) -> &[u8] {
+impl AsRef<[u8]> for Bytes {
+    fn as_ref(&self) -> &[u8] {
         match self {
             Self::Mapped(map) => map,
-            Self::Static(bytes) => bytes,
+            Self::Held(bytes) => bytes,
         }
     }
 }
 
+/// What the name of an FP8 weight's scales adds to its own.
+const SCALES: &str = "_scale_inv";
+
 struct Shard {
     path: PathBuf,
-    bytes: Bytes,
-    header: Metadata,
-    /// Where the tensors' bytes begin.
-    start: usize,
+    bytes: SharedBytes,
+    header: Header,
+}
+
+impl Shard {
+    fn bytes(&self) -> &[u8] {
+        (*self.bytes).as_ref()
+    }
+
+    /// Where a tensor lies in the file.
+    fn span(&self, entry: &Entry) -> Range<usize> {
+        self.header.start + entry.data_offsets.0..self.header.start + entry.data_offsets.1
+    }
 }
 
 /// An open checkpoint: tensors by their published names.
 pub struct Checkpoint {
+    /// The folder or file, for errors.
+    origin: PathBuf,
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
     names: BTreeMap<String, usize>,
-    failure: Failure,
-}
-
-/// The first error that a checkpoint met while a model was built from it. candle passes on only its text.
-#[derive(Clone, Default)]
-pub struct Failure(Arc<Mutex<Option<Error>>>);
-
-impl Failure {
-    /// The error behind what candle made of it.
-    pub fn behind(&self, error: candle_core::Error) -> Error {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| error.into())
-    }
-
-    fn keep(&self, error: Error) -> candle_core::Error {
-        let text = error.to_string();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        candle_core::Error::Msg(text)
-    }
+    /// Whether matrices stay in the bytes of the file.
+    in_stored_form: bool,
 }
 
 impl Checkpoint {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` lists, in `folder`.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let single = folder.join("model.safetensors");
+        if single.is_file() {
+            return Self::from_shards(single.clone(), vec![map_shard(&single)?]);
+        }
         let index = folder.join("model.safetensors.index.json");
-        let paths = if single.is_file() {
-            vec![single]
-        } else if index.is_file() {
-            shard_paths(folder, &index)?
-        } else {
-            return Err(Error::NoWeights { folder: folder.into() });
-        };
-        let shards = paths.into_iter().map(|path| map_shard(&path)).collect::<Result<_, _>>()?;
-        Self::from_shards(shards)
+        if !index.is_file() {
+            return Err(no_weights(folder));
+        }
+        let listed = shards(folder, &index)?;
+        let mapped = listed.files.iter().map(|path| map_shard(path)).collect::<Result<_, _>>()?;
+        let checkpoint = Self::from_shards(folder.into(), mapped)?;
+        let found = |name: &str| checkpoint.names.get(name).map(|&shard| checkpoint.shards[shard].path.as_path());
+        listed.check(&index, checkpoint.names(), found)?;
+        Ok(checkpoint)
     }
 
-    /// A checkpoint inside the program itself; `label` names it in errors.
-    pub fn embedded(bytes: &'static [u8], label: &str) -> Result<Self, Error> {
-        Self::from_shards(vec![parse(label.into(), Bytes::Static(bytes))?])
+    /// A checkpoint that is in memory as one file, such as the program's own; `label` names it in errors.
+    pub fn embedded(bytes: impl Into<Cow<'static, [u8]>>, label: &str) -> Result<Self, Error> {
+        Self::from_shards(label.into(), vec![parse(label.into(), Bytes::Held(bytes.into()))?])
     }
 
-    fn from_shards(shards: Vec<Shard>) -> Result<Self, Error> {
+    fn from_shards(origin: PathBuf, shards: Vec<Shard>) -> Result<Self, Error> {
         let mut names = BTreeMap::new();
         for (index, shard) in shards.iter().enumerate() {
-            for name in shard.header.offset_keys() {
+            for name in shard.header.entries.keys() {
                 if let Some(other) = names.insert(name.clone(), index) {
-                    let (path, other) = (shard.path.clone(), shards[other].path.clone());
+                    let (name, path, other) = (name.clone(), shard.path.clone(), shards[other].path.clone());
                     return Err(Error::DuplicateTensor { name, path, other });
                 }
             }
         }
-        Ok(Self { shards, names, failure: Failure::default() })
+        Ok(Self { origin, shards, names, in_stored_form: false })
     }
 
-    /// Tells afterwards why a model could not be built.
-    pub fn failure(&self) -> Failure {
-        self.failure.clone()
+    /// Holds names and shapes against what a model needs, before any number is read: `parts` must all be there, and
+    /// nothing else but scales of FP8 weights and what `is_spare` knows to be harmless.
+    pub fn check(&self, parts: impl Iterator<Item = Part>, is_spare: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let mut needed = HashSet::new();
+        for part in parts {
+            for name in part.names() {
+                let (shard, entry) = self.find(&name)?;
+                if entry.shape != part.shape {
+                    let (path, expected, found) = (shard.path.clone(), part.shape.clone(), entry.shape.clone());
+                    return Err(Error::TensorShape { name, path, expected, found });
+                }
+                if entry.dtype == Dtype::F8_E4M3 {
+                    needed.insert(self.scales(&name, entry)?);
+                }
+                needed.insert(name);
+            }
+        }
+        for (name, &shard) in &self.names {
+            let weight = name.strip_suffix(SCALES).unwrap_or(name);
+            if !needed.contains(name) && !is_spare(weight) {
+                return Err(Error::ExtraTensor { name: name.clone(), path: self.shards[shard].path.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<(&Shard, &Entry), Error> {
+        let shard = self.names.get(name).map(|&shard| &self.shards[shard]);
+        let found = shard.and_then(|shard| Some((shard, shard.header.entries.get(name)?)));
+        found.ok_or_else(|| Error::MissingTensor { name: name.into(), path: self.origin.clone() })
+    }
+
+    /// The name of the scales of an FP8 weight, after checking that they are there, f32 and of the right shape.
+    fn scales(&self, name: &str, weight: &Entry) -> Result<String, Error> {
+        let scales = format!("{name}{SCALES}");
+        let (shard, entry) = self.find(&scales)?;
+        let path = shard.path.clone();
+        if entry.dtype != Dtype::F32 {
+            return Err(Error::TensorType { name: scales, path, found: format!("{:?}", entry.dtype) });
+        }
+        let expected: Vec<usize> = weight.shape.iter().map(|side| side.div_ceil(FP8_BLOCK)).collect();
+        if weight.shape.len() != 2 || entry.shape != expected {
+            return Err(Error::TensorShape { name: scales, path, expected, found: entry.shape.clone() });
+        }
+        Ok(scales)
+    }
+
+    /// The same, with every matrix that is narrower than f32 computed from the bytes of its file.
+    pub fn in_stored_form(self) -> Self {
+        Self { in_stored_form: true, ..self }
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -110,83 +162,86 @@ impl Checkpoint {
 
     /// The shape of a tensor, if it is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        let shard = &self.shards[*self.names.get(name)?];
-        shard.header.info(name).map(|info| info.shape.as_slice())
+        self.find(name).ok().map(|(_, entry)| entry.shape.as_slice())
     }
 
     /// The type a tensor is stored in, as safetensors writes it.
     pub fn dtype(&self, name: &str) -> Option<String> {
-        let shard = &self.shards[*self.names.get(name)?];
-        shard.header.info(name).map(|info| format!("{:?}", info.dtype))
+        self.find(name).ok().map(|(_, entry)| format!("{:?}", entry.dtype))
+    }
+
+    /// How many numbers are stored in each type; scales of FP8 weights are no numbers of the model.
+    pub fn dtypes(&self) -> BTreeMap<String, u64> {
+        let mut dtypes = BTreeMap::new();
+        let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
+        for (_, entry) in entries.filter(|(name, _)| !name.ends_with(SCALES)) {
+            *dtypes.entry(format!("{:?}", entry.dtype)).or_default() += entry.shape.iter().product::<usize>() as u64;
+        }
+        dtypes
     }
 
     /// Bytes of all files together.
     pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.bytes.get().len()).sum()
+        self.shards.iter().map(|shard| shard.bytes().len()).sum()
     }
 
-    /// A tensor as f32, FP8 blocks multiplied out.
-    pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
+    /// The numbers of a tensor in f32, whatever shape it has.
+    pub fn read(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
         let (shape, values) = self.values(name)?;
         Ok(Tensor::from_vec(values, shape, device)?)
     }
 
     fn values(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>), Error> {
-        let Some(&shard) = self.names.get(name) else {
-            return Err(Error::MissingTensor { name: name.into(), path: self.shards[0].path.clone() });
+        let (shard, entry) = self.find(name)?;
+        let values = match self.stored_matrix(name)? {
+            Some(matrix) => matrix.to_vec(),
+            None => numbers(&shard.bytes()[shard.span(entry)]),
         };
-        let shard = &self.shards[shard];
-        let path = || shard.path.clone();
-        let info = shard.header.info(name).ok_or_else(|| Error::MissingTensor { name: name.into(), path: path() })?;
-        let bytes = &shard.bytes.get()[shard.start..][info.data_offsets.0..info.data_offsets.1];
-        let values = match info.dtype {
-            Dtype::F32 => numbers(bytes, f32::from_le_bytes),
-            Dtype::BF16 => numbers(bytes, |b| half::bf16::from_le_bytes(b).to_f32()),
-            Dtype::F16 => numbers(bytes, |b| half::f16::from_le_bytes(b).to_f32()),
-            Dtype::F8_E4M3 => {
-                let scale_name = format!("{name}_scale_inv");
-                let (scale_shape, scales) = self.values(&scale_name)?;
-                let expected: Vec<usize> = info.shape.iter().map(|side| side.div_ceil(BLOCK)).collect();
-                if info.shape.len() != 2 || scale_shape != expected {
-                    return Err(Error::TensorShape { name: scale_name, path: path(), expected, found: scale_shape });
-                }
-                Fp8Block::dequantise(bytes, &scales, info.shape[1])
-            }
-            other => {
-                return Err(Error::TensorType { name: name.into(), path: path(), found: format!("{other:?}") });
-            }
-        };
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { name: name.into(), path: path(), at });
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
+            None => Ok((entry.shape.clone(), values)),
         }
-        Ok((info.shape.clone(), values))
+    }
+
+    /// A tensor, seen as rows of its last dimension, in the form it is stored in; `None` for f32.
+    fn stored_matrix(&self, name: &str) -> Result<Option<StoredMatrix>, Error> {
+        let (shard, entry) = self.find(name)?;
+        let format = match entry.dtype {
+            Dtype::F32 => return Ok(None),
+            Dtype::BF16 => Format::Bf16,
+            Dtype::F16 => Format::F16,
+            Dtype::F8_E4M3 => Format::Fp8 { scale_inv: self.values(&self.scales(name, entry)?)?.1.into() },
+            other => {
+                let (path, found) = (shard.path.clone(), format!("{other:?}"));
+                return Err(Error::TensorType { name: name.into(), path, found });
+            }
+        };
+        let dims = (entry.shape.iter().rev().skip(1).product(), entry.shape.last().copied().unwrap_or(1));
+        Ok(Some(StoredMatrix::new(shard.bytes.clone(), shard.span(entry), format, dims)?))
+    }
+
+    fn check_shape(&self, name: &str, expected: &Shape, found: &[usize]) -> Result<(), Error> {
+        if found == expected.dims() {
+            return Ok(());
+        }
+        let (path, expected) = (self.find(name)?.0.path.clone(), expected.dims().to_vec());
+        Err(Error::TensorShape { name: name.into(), path, expected, found: found.to_vec() })
     }
 
     /// A hash over the bytes of all files.
     pub fn digest(&self) -> String {
-        super::fingerprint(&self.shards.iter().map(|shard| shard.bytes.get()).collect::<Vec<_>>())
+        super::fingerprint(&self.shards.iter().map(|shard| shard.bytes()).collect::<Vec<_>>())
     }
 }
 
-fn shard_paths(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
-    #[derive(serde::Deserialize)]
-    struct Index {
-        weight_map: BTreeMap<String, String>,
+/// Why a folder without safetensors cannot be read: pickle files are named, for they may be all there is.
+fn no_weights(folder: &Path) -> Error {
+    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_pickle = |name: &String| [".bin", ".pt", ".pth"].iter().any(|ending| name.ends_with(ending));
+    match names.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(is_pickle).min() {
+        Some(file) => Error::Pickle { path: folder.join(file) },
+        None => Error::NoWeights { folder: folder.into() },
     }
-    let index: Index = crate::files::read_json(index)?;
-    let files: BTreeSet<&String> = index.weight_map.values().collect();
-    files
-        .into_iter()
-        .map(|file| {
-            // The index is input: it may not lead out of its folder.
-            let inside = Path::new(file).components().eq([std::path::Component::Normal(file.as_ref())]);
-            if inside {
-                Ok(folder.join(file))
-            } else {
-                Err(Error::ShardPath { folder: folder.into(), file: file.clone() })
-            }
-        })
-        .collect()
 }
 
 #[expect(unsafe_code, reason = "mapping a file is unsafe by nature: another process may change it under the map")]
@@ -198,39 +253,35 @@ fn map_shard(path: &Path) -> Result<Shard, Error> {
     parse(path.into(), Bytes::Mapped(map))
 }
 
-/// Checks the header against the bytes: offsets in order, without gaps or overlaps, inside the file.
 fn parse(path: PathBuf, bytes: Bytes) -> Result<Shard, Error> {
-    let (length, header) = safetensors::SafeTensors::read_metadata(bytes.get())
-        .map_err(|source| Error::Safetensors { path: path.clone(), reason: source.to_string() })?;
-    let start = length + 8; // the header is preceded by its length as a u64
-    if start + header.data_len() != bytes.get().len() {
-        let reason = format!("its header describes {} bytes, it has {}", start + header.data_len(), bytes.get().len());
-        return Err(Error::Safetensors { path, reason });
+    match Header::parse(bytes.as_ref()) {
+        Ok(header) => Ok(Shard { path, bytes: Arc::new(bytes), header }),
+        Err(reason) => Err(Error::Safetensors { path, reason }),
     }
-    Ok(Shard { path, bytes, header, start })
 }
 
-fn numbers<const W: usize>(bytes: &[u8], decode: impl Fn([u8; W]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<W>().0.iter().map(|chunk| decode(*chunk)).collect()
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
 }
 
-/// A checkpoint as the source of a model's tensors: names must exist and shapes must fit.
-impl SimpleBackend for Checkpoint {
-    fn get(&self, shape: Shape, name: &str, _: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let (found, values) = self.values(name).map_err(|error| self.failure.keep(error))?;
-        if found != shape.dims() {
-            let path = self.shards[self.names[name]].path.clone();
-            let error = Error::TensorShape { name: name.into(), path, expected: shape.dims().to_vec(), found };
-            return Err(self.failure.keep(error));
+/// A checkpoint as the source of a model's weights: names must exist and shapes must fit.
+impl Source for Checkpoint {
+    fn tensor(&self, name: &str, shape: &Shape, _: Init, device: &Device) -> Result<Tensor, Error> {
+        let (found, values) = self.values(name)?;
+        self.check_shape(name, shape, &found)?;
+        Ok(Tensor::from_vec(values, shape, device)?)
+    }
+
+    fn stored(&self, name: &str, shape: &Shape) -> Result<Option<Vec<StoredMatrix>>, Error> {
+        if !self.in_stored_form {
+            return Ok(None);
         }
-        Tensor::from_vec(values, shape, device)?.to_dtype(dtype)
-    }
-
-    fn get_unchecked(&self, name: &str, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        self.tensor(name, device).map_err(|error| self.failure.keep(error))?.to_dtype(dtype)
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.contains(name)
+        let (shard, entry) = self.find(name)?;
+        self.check_shape(name, shape, &entry.shape)?;
+        let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
+        match matrix.first_not_finite() {
+            Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
+            None => Ok(Some(vec![matrix])),
+        }
     }
 }

@@ -52,7 +52,7 @@ pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], stored: impl Fn(
         match (stored(name), shape.as_slice()) {
             (Stored::Fp8, &[o, i]) => {
                 let packed = Fp8Block::quantise(&values, o, i);
-                let scale_shape = vec![o.div_ceil(super::BLOCK), i.div_ceil(super::BLOCK)];
+                let scale_shape = vec![o.div_ceil(retort_kernels::FP8_BLOCK), i.div_ceil(retort_kernels::FP8_BLOCK)];
                 let scale = Raw { dtype: Dtype::F32, shape: scale_shape, bytes: le_bytes(&packed.scale_inv) };
                 raw.insert(format!("{name}_scale_inv"), scale);
                 raw.insert(name.clone(), Raw { dtype: Dtype::F8_E4M3, shape, bytes: packed.bytes });

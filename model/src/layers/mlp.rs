@@ -1,8 +1,8 @@
 //! The gated feed-forward block: down(silu(gate(x)) * up(x)).
 
 use super::Linear;
-use candle_core::Result;
-use candle_nn::VarBuilder;
+use crate::Error;
+use crate::params::Params;
 use retort_kernels::{Value, swiglu};
 
 pub struct Mlp {
@@ -13,16 +13,16 @@ pub struct Mlp {
 
 impl Mlp {
     /// Width `d` in and out, `f` inside; `stdev_out` starts the projection back into the residual stream.
-    pub fn new(d: usize, f: usize, stdev: f64, stdev_out: f64, vb: VarBuilder) -> Result<Self> {
+    pub fn new(d: usize, f: usize, stdev: f64, stdev_out: f64, params: Params) -> Result<Self, Error> {
         Ok(Self {
-            gate_proj: Linear::new(d, f, stdev, vb.pp("gate_proj"))?,
-            up_proj: Linear::new(d, f, stdev, vb.pp("up_proj"))?,
-            down_proj: Linear::new(f, d, stdev_out, vb.pp("down_proj"))?,
+            gate_proj: Linear::new(d, f, stdev, params.pp("gate_proj"))?,
+            up_proj: Linear::new(d, f, stdev, params.pp("up_proj"))?,
+            down_proj: Linear::new(f, d, stdev_out, params.pp("down_proj"))?,
         })
     }
 
     /// [n, d] to [n, d].
-    pub fn forward(&self, x_nd: &Value) -> Result<Value> {
+    pub fn forward(&self, x_nd: &Value) -> candle_core::Result<Value> {
         let inner = swiglu(&self.gate_proj.forward(x_nd)?, &self.up_proj.forward(x_nd)?)?;
         self.down_proj.forward(&inner)
     }

@@ -1,8 +1,7 @@
 //! RMSNorm with its weight.
 
-use crate::params::weight;
-use candle_core::Result;
-use candle_nn::{Init, VarBuilder};
+use crate::Error;
+use crate::params::{Init, Params};
 use retort_kernels::Value;
 
 pub struct RmsNorm {
@@ -11,12 +10,12 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    pub fn new(d: usize, eps: f64, vb: VarBuilder) -> Result<Self> {
-        Ok(Self { weight_d: weight(&vb, d, "weight", Init::Const(1.0))?, eps })
+    pub fn new(d: usize, eps: f64, params: Params) -> Result<Self, Error> {
+        Ok(Self { weight_d: params.value("weight", d, Init::Constant(1.0))?, eps })
     }
 
     /// Normalises the last dimension.
-    pub fn forward(&self, x: &Value) -> Result<Value> {
+    pub fn forward(&self, x: &Value) -> candle_core::Result<Value> {
         retort_kernels::rms_norm(x, &self.weight_d, self.eps)
     }
 }

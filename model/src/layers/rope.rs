@@ -3,7 +3,7 @@
 //! Angles are f32 products of position and inverse frequency, as in Hugging Face transformers, never narrower:
 //! tables in bf16 drift at long positions.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
@@ -88,7 +88,7 @@ impl Rope {
     }
 
     /// (cos, sin), each [n, p/2], for the given positions.
-    pub fn tables(&self, positions: &[u32], device: &Device) -> Result<(Tensor, Tensor)> {
+    pub fn tables(&self, positions: &[u32], device: &Device) -> candle_core::Result<(Tensor, Tensor)> {
         let angles = || positions.iter().flat_map(|&s| self.inverse_frequencies.iter().map(move |f| s as f32 * f));
         let shape = (positions.len(), self.inverse_frequencies.len());
         let cos: Vec<f32> = angles().map(|a| a.cos() * self.table_factor).collect();
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_tables_are_cos_and_sin_of_the_angle() -> Result<()> {
+    fn plain_tables_are_cos_and_sin_of_the_angle() -> candle_core::Result<()> {
         let (cos, sin) = Rope::new(4, 100.0, None).tables(&[0, 3], &Device::Cpu)?;
         let close = |a: f32, b: f64| assert!((f64::from(a) - b).abs() < 1e-6, "{a} against {b}");
         for (found, angle) in cos.flatten_all()?.to_vec1::<f32>()?.iter().zip([0.0f64, 0.0, 3.0, 0.3]) {

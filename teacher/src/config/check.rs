@@ -2,7 +2,7 @@
 
 use super::{Config, RopeScaling, Scoring, TopkMethod};
 use retort_model::Error;
-use retort_model::config_keys::{check_rest, check_sizes};
+use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes};
 use serde_json::Value;
 use std::path::Path;
 
@@ -56,6 +56,7 @@ impl Config {
             ("qk_rope_head_dim", self.qk_rope_head_dim),
             ("v_head_dim", self.v_head_dim),
             ("n_routed_experts", self.n_routed_experts),
+            ("n_shared_experts", self.shared_experts().max(1)),
             ("n_group", groups),
             ("moe_layer_freq", self.moe_layer_freq),
             ("num_experts_per_tok", self.num_experts_per_tok),
@@ -76,6 +77,9 @@ impl Config {
         let selectable = experts / groups * kept.min(groups);
         if self.num_experts_per_tok > selectable {
             return Err(("num_experts_per_tok", format!("{} of {selectable} selectable", self.num_experts_per_tok)));
+        }
+        if self.num_hidden_layers > MOST_LAYERS {
+            return Err(("num_hidden_layers", self.num_hidden_layers.to_string()));
         }
         if self.num_nextn_predict_layers > 1 {
             return Err(("num_nextn_predict_layers", self.num_nextn_predict_layers.to_string()));

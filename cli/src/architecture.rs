@@ -1,0 +1,101 @@
+//! The families of models that a `config.json` can name: one place that tells them apart, by `model_type`.
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use retort_model::Error;
+use retort_model::cache::CacheSpec;
+use retort_model::checkpoint::Checkpoint;
+use retort_model::decoder::Decoder;
+use retort_model::inventory::Totals;
+use retort_model::params::frozen;
+use retort_student::Dense;
+use retort_teacher::DeepSeek;
+use retort_teacher::weights::Published;
+use std::path::Path;
+
+/// Models with more parameters are computed from the bytes of their files; smaller ones are faster in f32, and cost little.
+const WIDENED_PARAMETERS: u64 = 100_000_000;
+
+/// A checked config of one of the families.
+pub enum Architecture {
+    DeepSeek(retort_teacher::Config),
+    Dense(retort_student::Config),
+}
+
+impl Architecture {
+    /// Reads a config that came from `path`.
+    pub fn parse(json: &str, path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let config: serde_json::Value =
+            serde_json::from_str(json).with_context(|| format!("`{shown}` is not the JSON expected here"))?;
+        match config.get("model_type").and_then(serde_json::Value::as_str) {
+            Some("deepseek_v2" | "deepseek_v3" | "kimi_k2") => {
+                Ok(Self::DeepSeek(retort_teacher::Config::parse(json, path)?))
+            }
+            Some("llama" | "qwen2") => Ok(Self::Dense(retort_student::Config::parse(json, path)?)),
+            Some(other) => bail!("models of type `{other}` are not supported (`{shown}`)"),
+            None => bail!("`{shown}` has no `model_type`"),
+        }
+    }
+
+    pub fn model_type(&self) -> &str {
+        match self {
+            Self::DeepSeek(config) => &config.model_type,
+            Self::Dense(config) => &config.model_type,
+        }
+    }
+
+    pub fn context_length(&self) -> usize {
+        match self {
+            Self::DeepSeek(config) => config.max_position_embeddings,
+            Self::Dense(config) => config.max_position_embeddings,
+        }
+    }
+
+    /// Parameters by the config alone.
+    pub fn totals(&self) -> Totals {
+        match self {
+            Self::DeepSeek(config) => Totals::of(config.parts()),
+            Self::Dense(config) => Totals::of(config.parts()),
+        }
+    }
+
+    pub fn cache_spec(&self) -> CacheSpec {
+        match self {
+            Self::DeepSeek(config) => config.cache_spec(),
+            Self::Dense(config) => config.cache_spec(),
+        }
+    }
+
+    /// What a cache of keys and values would keep where the model's own keeps latents.
+    pub fn expanded_cache_spec(&self) -> Option<CacheSpec> {
+        match self {
+            Self::DeepSeek(config) => Some(config.expanded_cache_spec()),
+            Self::Dense(_) => None,
+        }
+    }
+
+    /// Refuses a checkpoint whose names or shapes are not those of the config.
+    pub fn check(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        match self {
+            Self::DeepSeek(config) => checkpoint.check(config.parts(), |name| config.is_spare(name)),
+            Self::Dense(config) => checkpoint.check(config.parts(), |name| config.is_spare(name)),
+        }
+    }
+
+    /// The model ready to run.
+    pub fn decoder(&self, checkpoint: Checkpoint) -> Result<Box<dyn Decoder>> {
+        let narrow = self.totals().total > WIDENED_PARAMETERS;
+        let checkpoint = if narrow { checkpoint.in_stored_form() } else { checkpoint };
+        Ok(match self {
+            Self::DeepSeek(config) => {
+                let source = Box::new(Published(checkpoint));
+                Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config.clone(), params))?)
+            }
+            Self::Dense(config) => {
+                let source = Box::new(checkpoint);
+                Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config.clone(), params))?)
+            }
+        })
+    }
+}

@@ -1,0 +1,211 @@
+//! Matrices that stay in the bytes they are stored in: FP8 blocks, bf16, f16. No f32 copy of them is kept.
+//!
+//! They are multiplied a panel at a time: decoded into scratch memory, used for all rows of x, forgotten. FP8 is DeepSeek's
+//! layout (`inference/kernel.py`): e4m3 numbers, one f32 scale for each 128 x 128 block, the weight is their product.
+
+use crate::row_products::Panels;
+use crate::simd;
+use candle_core::{Result, bail};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows and columns of an FP8 block.
+pub const FP8_BLOCK: usize = 128;
+
+/// Bytes that something else keeps: a mapped file, a part of the program.
+pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// How numbers are stored.
+#[derive(Clone, PartialEq)]
+pub enum Format {
+    Bf16,
+    F16,
+    /// e4m3; the scales of the blocks, row-major [ceil(o/128), ceil(i/128)].
+    Fp8 {
+        scale_inv: Arc<[f32]>,
+    },
+}
+
+/// A matrix [o, i], row-major, in stored form.
+#[derive(Clone)]
+pub struct StoredMatrix {
+    file: SharedBytes,
+    range: Range<usize>,
+    format: Format,
+    o: usize,
+    i: usize,
+}
+
+impl StoredMatrix {
+    /// The matrix that lies in `range` of `file`.
+    pub fn new(file: SharedBytes, range: Range<usize>, format: Format, (o, i): (usize, usize)) -> Result<Self> {
+        let width = if matches!(format, Format::Fp8 { .. }) { 1 } else { 2 };
+        let inside = range.start <= range.end && range.end <= (*file).as_ref().len();
+        if !inside || o.checked_mul(i).and_then(|count| count.checked_mul(width)) != Some(range.len()) {
+            bail!("a stored matrix of {o} x {i} does not lie at {range:?}");
+        }
+        if let Format::Fp8 { scale_inv } = &format
+            && scale_inv.len() != o.div_ceil(FP8_BLOCK) * i.div_ceil(FP8_BLOCK)
+        {
+            bail!("{} scales do not fit a matrix of {o} x {i}", scale_inv.len());
+        }
+        Ok(Self { file, range, format, o, i })
+    }
+
+    /// (o, i)
+    pub fn dims(&self) -> (usize, usize) {
+        (self.o, self.i)
+    }
+
+    /// The stored numbers.
+    pub fn bytes(&self) -> &[u8] {
+        &(*self.file).as_ref()[self.range.clone()]
+    }
+
+    /// All numbers in f32, row after row.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let mut out = vec![0f32; self.o * self.i];
+        self.decode(0..self.o, 0..self.i, &mut out);
+        out
+    }
+
+    /// The first number that is infinite or none at all. Scales are not looked at.
+    pub fn first_not_finite(&self) -> Option<usize> {
+        let exponent = match self.format {
+            Format::Fp8 { .. } => return self.bytes().iter().position(|byte| byte & 0x7f == 0x7f),
+            Format::Bf16 => 0x7f80,
+            Format::F16 => 0x7c00,
+        };
+        let mut pairs = self.bytes().as_chunks::<2>().0.iter();
+        pairs.position(|pair| u16::from_le_bytes(*pair) & exponent == exponent)
+    }
+
+    /// The numbers of `rows` and `cols` into `out`, row after row.
+    pub(crate) fn decode(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f32]) {
+        let bytes = self.bytes();
+        let lines = rows.zip(out.chunks_mut(cols.len().max(1)));
+        match &self.format {
+            Format::Bf16 => lines.for_each(|(row, out)| {
+                let line = &bytes[2 * (row * self.i + cols.start)..][..2 * out.len()];
+                decode_bf16(line, out);
+            }),
+            Format::F16 => lines.for_each(|(row, out)| {
+                let line = &bytes[2 * (row * self.i + cols.start)..][..2 * out.len()];
+                for (out, pair) in out.iter_mut().zip(line.as_chunks::<2>().0) {
+                    *out = half::f16::from_le_bytes(*pair).to_f32();
+                }
+            }),
+            Format::Fp8 { scale_inv } => lines.for_each(|(row, out)| {
+                let line = &bytes[row * self.i + cols.start..][..out.len()];
+                let scales = &scale_inv[row / FP8_BLOCK * self.i.div_ceil(FP8_BLOCK)..];
+                decode_fp8(line, scales, cols.start, out);
+            }),
+        }
+    }
+}
+
+impl Panels for StoredMatrix {
+    fn dims(&self) -> (usize, usize) {
+        (self.o, self.i)
+    }
+
+    fn panel<'a>(&'a self, rows: Range<usize>, cols: Range<usize>, scratch: &'a mut Vec<f32>) -> (&'a [f32], usize) {
+        let width = cols.len();
+        scratch.resize(rows.len() * width, 0.0);
+        self.decode(rows, cols, scratch);
+        (scratch, width)
+    }
+}
+
+fn decode_bf16(line: &[u8], out: &mut [f32]) {
+    simd::dispatch(
+        #[inline(always)]
+        || {
+            for (out, pair) in out.iter_mut().zip(line.as_chunks::<2>().0) {
+                *out = f32::from_bits(u32::from(u16::from_le_bytes(*pair)).wrapping_shl(16));
+            }
+        },
+    );
+}
+
+/// A line that begins at column `start` of its row; `scales` are those of the row's blocks.
+fn decode_fp8(line: &[u8], scales: &[f32], start: usize, out: &mut [f32]) {
+    let mut at = 0;
+    while at < out.len() {
+        let block = (start + at) / FP8_BLOCK;
+        let end = out.len().min((block + 1) * FP8_BLOCK - start);
+        let scale = scales[block];
+        simd::dispatch(
+            #[inline(always)]
+            || {
+                for (out, byte) in out[at..end].iter_mut().zip(&line[at..end]) {
+                    *out = e4m3(*byte) * scale;
+                }
+            },
+        );
+        at = end;
+    }
+}
+
+/// An e4m3 number: its exponent and fraction are moved to where f32 has them, and a power of two makes up for the
+/// different bias; subnormal numbers come out right by themselves. The two NaNs stay NaN.
+#[inline(always)]
+fn e4m3(byte: u8) -> f32 {
+    const REBIAS: f32 = f32::from_bits((127 + 120) << 23); // 2^(127 - 7)
+    let bits = u32::from(byte);
+    let magnitude = bits & 0x7f;
+    let value = f32::from_bits((bits & 0x80).wrapping_shl(24) | magnitude.wrapping_shl(20)) * REBIAS;
+    if magnitude == 0x7f { f32::NAN } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_e4m3_number_is_decoded() {
+        for byte in 0..=u8::MAX {
+            let (found, exact) = (e4m3(byte), float8::F8E4M3::from_bits(byte).to_f32());
+            assert!(found == exact || (found.is_nan() && exact.is_nan()), "{byte:#x}: {found}, not {exact}");
+        }
+    }
+
+    #[test]
+    fn panels_hold_what_was_stored() -> Result<()> {
+        let (o, i) = (130, 300);
+        let bytes: Vec<u8> = (0..o * i).map(|at| (at * 37 % 255) as u8 & !1).collect();
+        let scale_inv: Arc<[f32]> = (0..6).map(|at| 0.5 + at as f32).collect();
+        let format = Format::Fp8 { scale_inv: scale_inv.clone() };
+        let matrix = StoredMatrix::new(Arc::new(bytes.clone()), 0..o * i, format, (o, i))?;
+        let (rows, cols, mut scratch) = (120..130, 100..270, Vec::new());
+        let (panel, stride) = matrix.panel(rows.clone(), cols.clone(), &mut scratch);
+        for row in rows {
+            for col in cols.clone() {
+                let scale = scale_inv[row / 128 * 3 + col / 128];
+                let exact = float8::F8E4M3::from_bits(bytes[row * i + col]).to_f32() * scale;
+                assert_eq!(panel[(row - 120) * stride + col - 100], exact, "{row} {col}");
+            }
+        }
+        for (format, encode) in [
+            (Format::Bf16, (|x| half::bf16::from_f32(x).to_le_bytes()) as fn(f32) -> [u8; 2]),
+            (Format::F16, |x| half::f16::from_f32(x).to_le_bytes()),
+        ] {
+            let bytes: Vec<u8> = (0..12).flat_map(|at| encode(at as f32 / 4.0 - 1.0)).collect();
+            let matrix = StoredMatrix::new(Arc::new(bytes), 0..24, format, (3, 4))?;
+            let mut scratch = Vec::new();
+            assert_eq!(matrix.panel(1..3, 1..3, &mut scratch).0, [0.25, 0.5, 1.25, 1.5]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused() {
+        let bytes: SharedBytes = Arc::new(vec![0u8; 8]);
+        let new = |range, format, dims| StoredMatrix::new(bytes.clone(), range, format, dims);
+        assert!(new(0..8, Format::Bf16, (2, 2)).is_ok());
+        assert!(new(2..10, Format::Bf16, (2, 2)).is_err());
+        assert!(new(0..8, Format::Bf16, (2, 3)).is_err());
+        assert!(new(0..8, Format::Bf16, (usize::MAX, 2)).is_err());
+        assert!(new(0..8, Format::Fp8 { scale_inv: Arc::new([1.0; 2]) }, (2, 4)).is_err());
+    }
+}

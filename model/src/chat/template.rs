@@ -1,0 +1,266 @@
+//! Prompts by a model's own Jinja template, rendered as `transformers` renders it.
+//!
+//! As there (`transformers.utils.chat_template_utils`): blocks are trimmed, `break` and `continue` exist, `tojson` is
+//! Python's `json.dumps`, `raise_exception` and `strftime_now` are defined, strings have Python's methods, and
+//! `{% generation %}` marks what the assistant wrote without changing it. One difference: `strftime_now` tells UTC.
+
+use super::python;
+use crate::Error;
+use crate::generate::Message;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{Environment, ErrorKind, Value, context};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// The parts of `tokenizer_config.json` that prompts and vocabularies depend on.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct TokenizerConfig {
+    chat_template: Option<Source>,
+    bos_token: Option<TokenText>,
+    eos_token: Option<TokenText>,
+    unk_token: Option<TokenText>,
+    pad_token: Option<TokenText>,
+    sep_token: Option<TokenText>,
+    cls_token: Option<TokenText>,
+    mask_token: Option<TokenText>,
+    /// Special tokens by their id.
+    added_tokens_decoder: BTreeMap<u32, TokenText>,
+}
+
+/// One template, or several with names.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Source {
+    One(String),
+    Named(Vec<Named>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Named {
+    name: String,
+    template: String,
+}
+
+/// A token is written as a string or as an object with its `content`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum TokenText {
+    Plain(String),
+    Object { content: String },
+}
+
+impl TokenText {
+    fn text(&self) -> &str {
+        match self {
+            Self::Plain(text) | Self::Object { content: text } => text,
+        }
+    }
+}
+
+impl TokenizerConfig {
+    /// Special tokens that are given by name, as templates know them.
+    fn named_tokens(&self) -> BTreeMap<&'static str, String> {
+        let tokens = [
+            ("bos_token", &self.bos_token),
+            ("eos_token", &self.eos_token),
+            ("unk_token", &self.unk_token),
+            ("pad_token", &self.pad_token),
+            ("sep_token", &self.sep_token),
+            ("cls_token", &self.cls_token),
+            ("mask_token", &self.mask_token),
+        ];
+        tokens.into_iter().filter_map(|(name, token)| Some((name, token.as_ref()?.text().to_string()))).collect()
+    }
+
+    /// Special tokens that are given by id.
+    pub fn added_tokens(&self) -> BTreeMap<u32, &str> {
+        self.added_tokens_decoder.iter().map(|(&id, token)| (id, token.text())).collect()
+    }
+}
+
+/// A compiled chat template.
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    tokens: BTreeMap<&'static str, String>,
+    model: String,
+}
+
+/// Templates are input from strangers: two million steps render any honest one, and stop a hostile one. A step that
+/// makes a string costs one more for every 64 bytes of it.
+const FUEL: u64 = 2_000_000;
+
+/// Bytes that a prompt may have; the longest published context fills about a megabyte.
+const LONGEST: usize = 16 << 20;
+
+impl ChatTemplate {
+    /// Compiles the template: `jinja`, the text of `chat_template.jinja`, where there is one, else that of `config`.
+    /// `model` names it in errors.
+    pub fn new(config: &TokenizerConfig, jinja: Option<&str>, model: &str) -> Result<Self, Error> {
+        let failed = |reason: String| Error::Template { model: model.into(), reason };
+        let source = match (jinja, &config.chat_template) {
+            (Some(jinja), _) => jinja.to_string(),
+            (None, Some(Source::One(source))) => source.clone(),
+            (None, Some(Source::Named(named))) => match named.iter().find(|source| source.name == "default") {
+                Some(source) => source.template.clone(),
+                None => return Err(failed("none of its named templates is called `default`".into())),
+            },
+            (None, None) => return Err(Error::NoTemplate { model: model.into() }),
+        };
+        Self::compile(source, config.named_tokens(), model)
+    }
+
+    /// Passes the text of the last message through as it is.
+    pub fn raw(config: &TokenizerConfig, model: &str) -> Result<Self, Error> {
+        Self::compile("{{ messages[-1].content }}".into(), config.named_tokens(), model)
+    }
+
+    fn compile(source: String, tokens: BTreeMap<&'static str, String>, model: &str) -> Result<Self, Error> {
+        let failed = |e: minijinja::Error| Error::Template { model: model.into(), reason: python::describe(&e) };
+        let mut environment = Environment::new();
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(64);
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
+        environment.set_syntax(syntax);
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.set_formatter(python::print);
+        environment.add_filter("tojson", |value: Value, options: Kwargs| python::dumps(&value, &options));
+        environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_function("strftime_now", |format: String| python::strftime_now(&format));
+        environment.add_template_owned("chat", without_generation_marks(&source)).map_err(failed)?;
+        Ok(Self { environment, source, tokens, model: model.into() })
+    }
+
+    /// The prompt that asks for the assistant's next turn. It contains the BOS token; encode it without adding one.
+    pub fn prompt(&self, messages: &[Message]) -> Result<String, Error> {
+        let failed = |reason: String| Error::Template { model: self.model.clone(), reason };
+        let mut prompt = Prompt(Vec::new());
+        let template = self.environment.get_template("chat").map_err(|e| failed(python::describe(&e)))?;
+        let context = context! {
+            messages => Value::from(Serde(messages)),
+            tools => (),
+            documents => (),
+            add_generation_prompt => true,
+            ..Value::from(Serde(&self.tokens))
+        };
+        template.render_captured_to(context, &mut prompt).map_err(|e| failed(python::describe(&e)))?;
+        String::from_utf8(prompt.0).map_err(|e| failed(e.to_string()))
+    }
+
+    /// The token that ends a turn.
+    pub fn eos(&self) -> Option<&str> {
+        self.tokens.get("eos_token").map(String::as_str)
+    }
+
+    /// The template's source, for fingerprints.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+/// A prompt while it grows, up to its limit.
+struct Prompt(Vec<u8>);
+
+impl Write for Prompt {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > LONGEST {
+            return Err(std::io::Error::other(format!("the prompt grows beyond {LONGEST} bytes")));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// `{% generation %}` ... `{% endgeneration %}` become a condition that always holds.
+fn without_generation_marks(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once("{%") {
+        let Some((tag, after)) = after.split_once("%}") else { break };
+        let word = tag.trim_matches(|sign: char| sign.is_whitespace() || sign == '-' || sign == '+');
+        let tag = match word {
+            "generation" => tag.replace(word, "if true"),
+            "endgeneration" => tag.replace(word, "endif"),
+            _ => tag.to_string(),
+        };
+        out.extend([before, "{%", &tag, "%}"]);
+        rest = after;
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(source: serde_json::Value, jinja: Option<&str>) -> Result<ChatTemplate, Error> {
+        let config = serde_json::json!({"chat_template": source, "bos_token": {"content": "<s>"}, "eos_token": "</s>"});
+        ChatTemplate::new(&serde_json::from_value(config).expect("valid"), jinja, "test")
+    }
+
+    fn rendered(source: &str) -> Result<String, Error> {
+        template(source.into(), None)?.prompt(&[Message::user("2+2?")])
+    }
+
+    #[test]
+    fn renders_messages_with_one_bos() -> Result<(), Error> {
+        let template = template(
+            "{{ bos_token }}{% for m in messages %}[{{ m['role'] }}] {{ m.content }}{% endfor %}\
+             {% if add_generation_prompt %}[assistant]<think>\n{% endif %}"
+                .into(),
+            None,
+        )?;
+        let prompt = template.prompt(&[Message::user("2+2?")])?;
+        assert_eq!(prompt, "<s>[user] 2+2?[assistant]<think>\n");
+        assert!(crate::chat::opens_thinking(&prompt));
+        assert_eq!(template.eos(), Some("</s>"));
+        Ok(())
+    }
+
+    #[test]
+    fn the_template_is_found_wherever_it_may_stand() -> Result<(), Error> {
+        let named = serde_json::json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
+        assert_eq!(template(named.clone(), None)?.prompt(&[])?, "d");
+        assert_eq!(template(named, Some("j"))?.prompt(&[])?, "j");
+        let without = template(serde_json::json!([{"name": "rag", "template": "r"}]), None);
+        assert!(without.is_err_and(|error| error.to_string().contains("`default`")));
+        let none = ChatTemplate::new(&TokenizerConfig::default(), None, "test");
+        assert!(none.is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("--raw"))));
+        let raw = ChatTemplate::raw(&TokenizerConfig::default(), "test")?;
+        assert_eq!(raw.prompt(&[Message::user("{{ 1 }}\n")])?, "{{ 1 }}\n");
+        Ok(())
+    }
+
+    #[test]
+    fn a_hostile_template_is_stopped() {
+        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}";
+        let doubling = "{% set n = namespace(x='x') %}{% for a in range(64) %}{% set n.x = n.x ~ n.x %}{% endfor %}";
+        let long = "{% for a in range(300) %}{{ 'xxxxxxxxxx' * 10000 }}{% endfor %}";
+        let deep = "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}";
+        for source in [endless, doubling, long, deep, "{{ 'x' * 1000000000000 }}", "{{ 'x'.rjust(99999999999) }}"] {
+            assert!(rendered(source).is_err(), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_a_template_refuses_is_said() {
+        let error = rendered("{{ raise_exception('roles must alternate') }}").expect_err("raises");
+        assert!(error.to_string().contains("roles must alternate"), "{error}");
+    }
+
+    #[test]
+    fn generation_marks_change_nothing() -> Result<(), Error> {
+        assert_eq!(rendered("a{% generation %}b{%- endgeneration %}\nc")?, rendered("a{% if true %}b{%- endif %}\nc")?);
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! A model computed from the bytes of its file against the same model widened to f32.
+
+use candle_core::{Device, Result, Tensor};
+use retort_model::batch::Batch;
+use retort_model::checkpoint::{Checkpoint, Stored, write_tensors};
+use retort_model::decoder::Decoder;
+use retort_model::params::frozen;
+use retort_teacher::weights::{self, Published};
+use retort_teacher::{Config, DeepSeek, embedded};
+use std::path::Path;
+
+fn model(config: &Config, checkpoint: Checkpoint) -> DeepSeek {
+    frozen(Box::new(Published(checkpoint)), &Device::Cpu, |params| DeepSeek::new(config.clone(), params))
+        .expect("a model")
+}
+
+/// |a - b| / |b|
+fn relative_norm(a: &Tensor, b: &Tensor) -> Result<f32> {
+    let norm = |x: Tensor| x.sqr()?.sum_all()?.to_scalar::<f32>().map(f32::sqrt);
+    Ok(norm((a - b)?)? / norm(b.clone())?)
+}
+
+/// Logits of the two forms of a checkpoint.
+fn both(config: &Config, open: impl Fn() -> Checkpoint) -> Result<(Tensor, Tensor)> {
+    let text: Vec<u32> = (0..60).map(|at| (at * 37 + 11) % config.vocab_size as u32).collect();
+    let batch = Batch::packed([&text[..41], &text[41..]]);
+    let stored = model(config, open().in_stored_form()).logits(&batch, None)?;
+    Ok((stored, model(config, open()).logits(&batch, None)?))
+}
+
+#[test]
+fn fp8_blocks_are_computed_as_they_are_stored() -> Result<()> {
+    let config = Config::parse(&embedded::files().config, Path::new("config.json")).expect("config");
+    let (stored, widened) = both(&config, || Checkpoint::embedded(embedded::WEIGHTS, "teacher").expect("weights"))?;
+    let difference = relative_norm(&stored, &widened)?;
+    println!("FP8: relative difference {difference:e}");
+    assert!(difference < 1e-3, "{difference}");
+    Ok(())
+}
+
+/// Every published shape, its projections rounded to FP8 and to bf16: widths that are no multiple of a block included.
+#[test]
+fn every_shape_runs_from_its_bytes() -> Result<()> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for name in ["v2-lite", "v2", "v3", "v3-yarn", "v3-mtp", "moonlight", "k2"] {
+        let config = Config::open(&fixtures.join(name).join("config.json")).expect("config");
+        let original = Checkpoint::open(&fixtures.join(name)).expect("weights");
+        let tensors: Vec<(String, Tensor)> = original
+            .names()
+            .map(|name| Ok((name.to_string(), original.read(name, &Device::Cpu)?)))
+            .collect::<std::result::Result<_, retort_model::Error>>()
+            .expect("tensors");
+        for narrow in [weights::stored as fn(&str) -> Stored, |_| Stored::Bf16] {
+            let folder = tempfile::tempdir()?;
+            write_tensors(&folder.path().join("model.safetensors"), &tensors, narrow).expect("written");
+            let (stored, widened) = both(&config, || Checkpoint::open(folder.path()).expect("weights"))?;
+            let difference = relative_norm(&stored, &widened)?;
+            assert!(difference < 1e-5, "{name}: {difference}");
+        }
+    }
+    Ok(())
+}
