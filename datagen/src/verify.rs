@@ -7,11 +7,13 @@ mod ending;
 mod expression;
 mod extract;
 pub mod math;
+mod pairs;
 
 #[cfg(test)]
 mod tests;
 
 pub use extract::extract_answer;
+pub use pairs::grade_file;
 
 use crate::problem::Problem;
 use crate::sample::Verdict;

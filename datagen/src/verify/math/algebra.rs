@@ -289,7 +289,6 @@ impl Algebra {
             }
         }
     }
-
 }
 
 /// `monomial ^ exponent`.

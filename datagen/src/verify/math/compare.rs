@@ -266,7 +266,8 @@ fn proportional(algebra: &Algebra, left: &[Node], right: &[Node]) -> Compared {
     if left.len() != right.len() {
         return Ok(NotEqual("another number of parts"));
     }
-    let lower = |parts: &[Node]| parts.iter().map(|part| algebra.lower(part, Units::Drop)).collect::<Result<Vec<_>, _>>();
+    let lower =
+        |parts: &[Node]| parts.iter().map(|part| algebra.lower(part, Units::Drop)).collect::<Result<Vec<_>, _>>();
     let (left, right) = (lower(left)?, lower(right)?);
     for at in 1..left.len() {
         let (a, b) = (algebra.multiply(&left[0], &right[at])?, algebra.multiply(&left[at], &right[0])?);
@@ -282,7 +283,8 @@ fn proportional(algebra: &Algebra, left: &[Node], right: &[Node]) -> Compared {
 /// Two expressions, with units where both have some.
 pub(super) fn expressions(algebra: &Algebra, gold: &Node, answer: &Node) -> Compared {
     let (gold, answer) = (&with_unit_letters(gold, answer), &with_unit_letters(answer, gold));
-    let has = |node: &Node, wanted: fn(&Unit) -> bool| node.any(|node| matches!(node, Node::Unit(unit) if wanted(unit)));
+    let has =
+        |node: &Node, wanted: fn(&Unit) -> bool| node.any(|node| matches!(node, Node::Unit(unit) if wanted(unit)));
     let measures = |unit: &Unit| !matches!(unit, Unit::Noun(_));
     let angle = |unit: &Unit| matches!(unit, Unit::Degree);
     let difference = |units| -> Result<Zero, Halt> {

@@ -18,9 +18,10 @@ impl Point {
     /// The value of a name: a fraction between -4 and 4 that depends on nothing else.
     fn value(self, name: &str) -> Rational {
         // FNV-1a, mixed once more; any spread will do as long as it is the same everywhere.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), |h, b| {
-            (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash =
+            name.bytes().fold(0xcbf2_9ce4_8422_2325_u64 ^ self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), |h, b| {
+                (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+            });
         let mixed = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let above = (mixed >> 40) % 397 + 1;
         // The first points are positive, where most functions have values.
@@ -94,7 +95,9 @@ impl Algebra {
                 let r = Rational::new((*r.numer()).into(), (*r.denom()).into());
                 Interval::rational(&r, at)?.times(&Interval::pi(at)?, at)?.cos(at)
             }
-            Kind::Exp(monomial) => self.value(&Polynomial::term(monomial, Rational::one()), point, at, depth + 1)?.exp(at),
+            Kind::Exp(monomial) => {
+                self.value(&Polynomial::term(monomial, Rational::one()), point, at, depth + 1)?.exp(at)
+            }
             Kind::Call(function, arguments) => {
                 let [x] = arguments.as_slice() else { return Err(Halt::NoValue) };
                 match function {

@@ -208,6 +208,11 @@ impl Algebra {
             return Ok(Quotient::rational(value.abs()));
         }
         let imaginary = x.generators().into_iter().any(|g| self.is(g, |kind| *kind == Kind::Imaginary));
+        for generator in x.generators() {
+            if self.is_complex_inside(generator)? {
+                return self.kept(Function::Abs, vec![x.clone()]);
+            }
+        }
         if imaginary {
             // |a + bi|^2 = a^2 + b^2, above and below.
             let square = self.quotient(self.norm(&x.above)?, self.norm(&x.below)?)?;

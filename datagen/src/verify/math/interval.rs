@@ -200,7 +200,8 @@ impl Interval {
             let quotient = if up { above.div_ceil(&b.mantissa) } else { above.div_floor(&b.mantissa) };
             Float::new(quotient, a.exponent - b.exponent - shift)
         };
-        let pairs = [(&self.low, &other.low), (&self.low, &other.high), (&self.high, &other.low), (&self.high, &other.high)];
+        let pairs =
+            [(&self.low, &other.low), (&self.low, &other.high), (&self.high, &other.low), (&self.high, &other.high)];
         let low = Self::hull(pairs.map(|(a, b)| ratio(a, b, false))).low;
         let high = Self::hull(pairs.map(|(a, b)| ratio(a, b, true))).high;
         Self { low, high }.rounded(at)

@@ -124,7 +124,9 @@ impl Algebra {
                 }
                 Ok(value)
             }
-            Unit::Degree => self.multiply(&self.atom(Kind::Pi)?, &Quotient::rational(Rational::new(1.into(), 180.into()))),
+            Unit::Degree => {
+                self.multiply(&self.atom(Kind::Pi)?, &Quotient::rational(Rational::new(1.into(), 180.into())))
+            }
             Unit::Radian => Ok(Quotient::integer(1)),
             Unit::Noun(name) if name.is_empty() => Ok(Quotient::integer(1)),
             Unit::Noun(name) => self.atom(Kind::Noun(name.clone())),

@@ -106,7 +106,7 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
     if same_text(gold, answer) {
         return Ok(Outcome::Equal("the same text"));
     }
-    if let Some(outcome) = in_words(gold, answer) {
+    if let Some(outcome) = text::compare(gold, answer) {
         return Ok(outcome);
     }
     let ((left, open), (right, other_open)) = (read(gold, Reading::Usual)?, read(answer, Reading::Usual)?);
@@ -116,14 +116,17 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
     }
     // A comma that can be read in two ways is read in the way that agrees, on one side at a time.
     for comma in [Reading::Swapped, Reading::Decimal] {
-        let lists = |node: &Node| comma == Reading::Swapped && !matches!(node, Node::Number(_)) || comma == Reading::Decimal;
-        if open && lists(&right)
+        let lists =
+            |node: &Node| comma == Reading::Swapped && !matches!(node, Node::Number(_)) || comma == Reading::Decimal;
+        if open
+            && lists(&right)
             && let Ok((left, _)) = read(gold, comma)
             && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
         {
             return Ok(Outcome::Equal("the same value"));
         }
-        if other_open && lists(&left)
+        if other_open
+            && lists(&left)
             && let Ok((right, _)) = read(answer, comma)
             && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
         {
@@ -135,53 +138,4 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
         return Ok(Outcome::Undecided("differs in case only"));
     }
     outcome
-}
-
-/// Compares choices and prose; `None` where neither side is either.
-fn in_words(gold: &str, answer: &str) -> Option<Outcome> {
-    if !gold.contains(char::is_alphabetic) && !answer.contains(char::is_alphabetic) {
-        return None;
-    }
-    if let (Some(left), Some(right)) = (text::choice(gold), text::choice(answer))
-        && (left.certain || right.certain)
-    {
-        let same = left.letter == right.letter;
-        return Some(if same { Outcome::Equal("the same choice") } else { Outcome::NotEqual("another choice") });
-    }
-    let (prose_gold, prose_answer) = (text::is_prose(gold), text::is_prose(answer));
-    if !prose_gold && !prose_answer {
-        return None;
-    }
-    let empty = |text: &str| matches!(read(text, Reading::Usual), Ok((Node::Empty, _)));
-    match (text::words(gold), text::words(answer)) {
-        (Some(left), Some(right)) => {
-            if left == right || text::says_none(&left) && text::says_none(&right) {
-                return Some(Outcome::Equal("the same text"));
-            }
-            // `xy` may be a product.
-            let product = |text: &str| !text.contains(' ') && !text.is_empty();
-            if text::same_letters(&left, &right) && product(&left) && product(&right) {
-                return Some(Outcome::Undecided("the same letters in another order"));
-            }
-            let numbers = text::speaks_of_numbers(&left) || text::speaks_of_numbers(&right);
-            Some(if numbers { Outcome::Undecided("words that speak of numbers") } else { Outcome::NotEqual("another text") })
-        }
-        (Some(words), None) | (None, Some(words)) => {
-            let other = if text::words(gold).is_some() { answer } else { gold };
-            if text::says_none(&words) {
-                let same = Outcome::Equal("the same text");
-                return Some(if empty(other) { same } else { Outcome::Undecided("words that speak of numbers") });
-            }
-            // One run of letters may be a product that the other side spells with signs.
-            let short = !words.contains(' ') && words.len() <= 4;
-            if short || text::speaks_of_numbers(&words) {
-                return if short { None } else { Some(Outcome::Undecided("words that speak of numbers")) };
-            }
-            match read(other, Reading::Usual) {
-                Ok(_) => Some(Outcome::NotEqual("words with a formula")),
-                Err(_) => Some(Outcome::Undecided("words with something unreadable")),
-            }
-        }
-        (None, None) => None,
-    }
 }

@@ -1,10 +1,12 @@
 //! Tokens to a tree: lists, relations, sets, sums, products. The innermost level is in `parse/primary.rs`, what words
 //! mean in `parse/words.rs`.
 
+mod commands;
+mod names;
 mod primary;
 mod words;
 
-pub(super) use words::is_name;
+pub(super) use names::is_name;
 
 use super::limits::{Halt, MAX_DEPTH, MAX_NODES};
 use super::tokens::{Kind, Token};
@@ -245,7 +247,8 @@ impl Parser {
                 let mut either = None;
                 loop {
                     if parser.is_sign('+') && matches!(parser.ahead(1), Some(Kind::Sign('-')))
-                        || parser.is_sign('+') && parser.ahead(1) == Some(&Kind::Sign('/'))
+                        || parser.is_sign('+')
+                            && parser.ahead(1) == Some(&Kind::Sign('/'))
                             && parser.ahead(2) == Some(&Kind::Sign('-'))
                     {
                         // `+-` and `+/-` are the plain spellings of a plus-minus.
@@ -291,8 +294,8 @@ impl Parser {
         let mut factors = vec![self.factor()?];
         loop {
             let divides = self.is_sign('/') || matches!(self.command(), Some("div")) || self.is_word("per");
-            let times = self.is_sign('*')
-                || matches!(self.command(), Some("times" | "cdot" | "ast" | "cdotp" | "bullet"));
+            let times =
+                self.is_sign('*') || matches!(self.command(), Some("times" | "cdot" | "ast" | "cdotp" | "bullet"));
             if divides || times {
                 self.advance();
                 let unit = if factors.iter().any(is_measure) { self.word_factor(&factors)? } else { None };
@@ -340,7 +343,7 @@ impl Parser {
             Some(Kind::Sign('(' | '{' | '[')) => !matches!(factors.last(), Some(Node::Group(..))),
             Some(Kind::Sign('|')) => self.bars == 0 && !self.builder,
             Some(Kind::Word(word)) => {
-                !words::ends_term(word) && !(matches!(factors.last(), Some(Node::Group(..))) && word == "U")
+                !names::ends_term(word) && !(matches!(factors.last(), Some(Node::Group(..))) && word == "U")
             }
             Some(Kind::Command(name)) => primary::starts(name),
             Some(Kind::Begin(_)) => true,

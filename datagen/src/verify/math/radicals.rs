@@ -22,8 +22,7 @@ impl Algebra {
     pub(super) fn power(&self, base: &Quotient, exponent: &Rational) -> Result<Quotient, Halt> {
         if exponent.is_integer() {
             let exponent = exponent.to_integer().to_i64().ok_or(Halt::TooLarge)?;
-            let (above, below) =
-                if exponent < 0 { (&base.below, &base.above) } else { (&base.above, &base.below) };
+            let (above, below) = if exponent < 0 { (&base.below, &base.above) } else { (&base.above, &base.below) };
             if above.is_zero() && exponent == 0 || below.is_zero() {
                 return Err(Halt::NoValue);
             }
@@ -137,7 +136,8 @@ impl Algebra {
     /// `sqrt(a + b sqrt(c))` as `sqrt(x) + sqrt(y)`, where x and y are rational.
     fn denested(&self, inner: &Polynomial) -> Result<Option<Quotient>, Halt> {
         let mut terms = inner.0.iter();
-        let (Some((one, whole)), Some((radical, coefficient)), None) = (terms.next(), terms.next(), terms.next()) else {
+        let (Some((one, whole)), Some((radical, coefficient)), None) = (terms.next(), terms.next(), terms.next())
+        else {
             return Ok(None);
         };
         if !one.is_one() || !whole.is_positive() {

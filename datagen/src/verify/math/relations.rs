@@ -92,7 +92,9 @@ fn ratio(algebra: &Algebra, left: &Polynomial, right: &Polynomial) -> Result<Rat
     let (left_groups, right_groups) = (by_names(algebra, left), by_names(algebra, right));
     let hidden = |x: &Polynomial| {
         x.generators().into_iter().any(|g| {
-            algebra.is(g, |kind| matches!(kind, Kind::Base(_) | Kind::Exp(_) | Kind::CosPi(_) | Kind::Call(..) | Kind::Opaque(..)))
+            algebra.is(g, |kind| {
+                matches!(kind, Kind::Base(_) | Kind::Exp(_) | Kind::CosPi(_) | Kind::Call(..) | Kind::Opaque(..))
+            })
         })
     };
     if !left_groups.keys().eq(right_groups.keys()) {

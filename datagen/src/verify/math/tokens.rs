@@ -34,9 +34,39 @@ pub(super) struct Tokens {
 
 /// Commands that change the look and not the meaning. `\left.` has a point that goes too.
 const LAYOUT: [&str; 33] = [
-    "left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl", "biggr", "Biggl", "Biggr",
-    "displaystyle", "textstyle", "scriptstyle", "limits", "nolimits", "quad", "qquad", "thinspace", "enspace", "space",
-    "rm", "bf", "it", "boldsymbol", "vec", "hat", "middle", "mathstrut", "strut",
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "biggl",
+    "biggr",
+    "Biggl",
+    "Biggr",
+    "displaystyle",
+    "textstyle",
+    "scriptstyle",
+    "limits",
+    "nolimits",
+    "quad",
+    "qquad",
+    "thinspace",
+    "enspace",
+    "space",
+    "rm",
+    "bf",
+    "it",
+    "boldsymbol",
+    "vec",
+    "hat",
+    "middle",
+    "mathstrut",
+    "strut",
 ];
 /// Commands whose braces hold prose.
 const PROSE: [&str; 11] =
@@ -96,7 +126,8 @@ impl<'a> Lexer<'a> {
         while let Some(next) = self.rest.chars().next() {
             if next.is_ascii_alphanumeric() || next == '.' || next == ',' {
                 let bracketed = self.depth > 0;
-                let starts = next.is_ascii_digit() || next == '.' || next.is_ascii_uppercase() || next.is_ascii_hexdigit();
+                let starts =
+                    next.is_ascii_digit() || next == '.' || next.is_ascii_uppercase() || next.is_ascii_hexdigit();
                 if starts && let Some(found) = numeral::read(self.rest, bracketed, self.comma)? {
                     self.rest = &self.rest[found.length..];
                     self.out.ambiguous |= found.ambiguous;

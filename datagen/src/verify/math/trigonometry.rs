@@ -133,7 +133,21 @@ impl Algebra {
     /// arcsin, arccos and arctan: the fraction of pi where there is one.
     pub(super) fn inverse(&self, function: Function, x: &Quotient) -> Result<Quotient, Halt> {
         if self.is_constant(&x.above)? && self.is_constant(&x.below)? {
-            for (n, d) in [(0, 1), (1, 12), (1, 10), (1, 8), (1, 6), (1, 5), (1, 4), (3, 10), (1, 3), (3, 8), (2, 5), (5, 12), (1, 2)] {
+            for (n, d) in [
+                (0, 1),
+                (1, 12),
+                (1, 10),
+                (1, 8),
+                (1, 6),
+                (1, 5),
+                (1, 4),
+                (3, 10),
+                (1, 3),
+                (3, 8),
+                (2, 5),
+                (5, 12),
+                (1, 2),
+            ] {
                 for sign in [1, -1] {
                     let r = Rational::new((n * sign).into(), d.into());
                     let (cos, sin) = self.cos_sin_pi(&r)?;

@@ -24,7 +24,10 @@ pub(super) enum Base {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unit {
     /// `numerator / denominator` of the product of base units.
-    Of { scale: (i64, i64), bases: &'static [(Base, i32)] },
+    Of {
+        scale: (i64, i64),
+        bases: &'static [(Base, i32)],
+    },
     /// pi / 180.
     Degree,
     Radian,

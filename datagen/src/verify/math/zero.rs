@@ -29,33 +29,43 @@ impl Algebra {
     /// Whether no name occurs, at any depth.
     pub(super) fn is_constant(&self, x: &Polynomial) -> Result<bool, Halt> {
         for generator in x.generators() {
-            if self.is_symbolic(generator, 0)? {
+            if self.is_symbolic(generator)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn is_symbolic(&self, generator: Generator, depth: usize) -> Result<bool, Halt> {
+    fn is_symbolic(&self, generator: Generator) -> Result<bool, Halt> {
+        let symbolic = |kind: &Kind| {
+            matches!(kind, Kind::Symbol(_) | Kind::Unit(_) | Kind::Noun(_) | Kind::Infinity | Kind::Opaque(..))
+        };
+        Ok(self.is(generator, symbolic) || self.inside(generator, 0, &symbolic)?)
+    }
+
+    /// Whether a generator of a wanted kind occurs in what `generator` is made of, at any depth.
+    fn inside(&self, generator: Generator, depth: usize, wanted: &dyn Fn(&Kind) -> bool) -> Result<bool, Halt> {
         if depth > super::limits::MAX_DEPTH {
             return Err(Halt::TooDeep);
         }
         self.budget.charge(1)?;
-        let inside = |generators: Vec<Generator>| -> Result<bool, Halt> {
-            for generator in generators {
-                if self.is_symbolic(generator, depth + 1)? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+        let parts = match self.kind(generator) {
+            Kind::Base(base) => base.generators(),
+            Kind::Exp(monomial) => monomial.0.iter().map(|(generator, _)| *generator).collect(),
+            Kind::Call(_, arguments) => arguments.iter().flat_map(Quotient::generators).collect(),
+            _ => vec![],
         };
-        match self.kind(generator) {
-            Kind::Symbol(_) | Kind::Unit(_) | Kind::Noun(_) | Kind::Infinity | Kind::Opaque(..) => Ok(true),
-            Kind::Pi | Kind::Euler | Kind::Imaginary | Kind::Prime(_) | Kind::CosPi(_) => Ok(false),
-            Kind::Base(base) => inside(base.generators()),
-            Kind::Exp(monomial) => inside(monomial.0.iter().map(|(generator, _)| *generator).collect()),
-            Kind::Call(_, arguments) => inside(arguments.iter().flat_map(Quotient::generators).collect()),
+        for part in parts {
+            if self.is(part, wanted) || self.inside(part, depth + 1, wanted)? {
+                return Ok(true);
+            }
         }
+        Ok(false)
+    }
+
+    /// Whether `i` occurs inside a radical or a function, so that its value need not be real.
+    pub(super) fn is_complex_inside(&self, generator: Generator) -> Result<bool, Halt> {
+        self.inside(generator, 0, &|kind| *kind == Kind::Imaginary)
     }
 
     /// The sign of a real constant; `None` where it cannot be told.
@@ -105,7 +115,13 @@ impl Algebra {
         if any(|kind| matches!(kind, Kind::Opaque(..))) {
             return Ok(Zero::Unknown("not computed"));
         }
-        let transcendental = generators.iter().filter(|&&g| self.is(g, |k| matches!(k, Kind::Pi | Kind::Euler))).count();
+        for &generator in &generators {
+            if self.is_complex_inside(generator)? {
+                return Ok(Zero::Unknown("a function of complex numbers"));
+            }
+        }
+        let transcendental =
+            generators.iter().filter(|&&g| self.is(g, |k| matches!(k, Kind::Pi | Kind::Euler))).count();
         let hidden = any(|kind| matches!(kind, Kind::Base(_) | Kind::Exp(_) | Kind::CosPi(_) | Kind::Call(..)));
         if !hidden && transcendental <= 1 {
             return Ok(Zero::No);
@@ -115,7 +131,7 @@ impl Algebra {
         };
         let mut symbolic = false;
         for &generator in &generators {
-            symbolic |= !plain(generator) && self.is_symbolic(generator, 0)?;
+            symbolic |= !plain(generator) && self.is_symbolic(generator)?;
         }
         // The coefficients of the powers of names, each a number of its own.
         let mut groups: BTreeMap<Monomial, Polynomial> = BTreeMap::new();

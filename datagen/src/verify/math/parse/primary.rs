@@ -5,7 +5,8 @@ use super::super::numeral;
 use super::super::tokens::{Kind, Token};
 use super::super::tree::{Function, Node};
 use super::super::units::{self, Unit};
-use super::{Parser, call, words};
+use super::names::{function, greek, named_set};
+use super::{Parser, call};
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 const DEGREE: [&str; 2] = ["circ", "degree"];
@@ -13,11 +14,41 @@ const DEGREE: [&str; 2] = ["circ", "degree"];
 /// Whether a command can begin a factor.
 pub(super) fn starts(name: &str) -> bool {
     const OTHERS: [&str; 33] = [
-        "frac", "dfrac", "tfrac", "cfrac", "sqrt", "cbrt", "binom", "dbinom", "tbinom", "pi", "infty", "emptyset",
-        "varnothing", "lfloor", "lceil", "lvert", "langle", "sum", "prod", "int", "lim", "overline", "bar", "ldots",
-        "cdots", "dots", "angle", "triangle", "overrightarrow", "displaylimits", "pmod", "bmod", "mod",
+        "frac",
+        "dfrac",
+        "tfrac",
+        "cfrac",
+        "sqrt",
+        "cbrt",
+        "binom",
+        "dbinom",
+        "tbinom",
+        "pi",
+        "infty",
+        "emptyset",
+        "varnothing",
+        "lfloor",
+        "lceil",
+        "lvert",
+        "langle",
+        "sum",
+        "prod",
+        "int",
+        "lim",
+        "overline",
+        "bar",
+        "ldots",
+        "cdots",
+        "dots",
+        "angle",
+        "triangle",
+        "overrightarrow",
+        "displaylimits",
+        "pmod",
+        "bmod",
+        "mod",
     ];
-    OTHERS.contains(&name) || words::function(name).is_some() || words::greek(name) || words::named_set(name).is_some()
+    OTHERS.contains(&name) || function(name).is_some() || greek(name) || named_set(name).is_some()
 }
 
 impl Parser {
@@ -204,7 +235,8 @@ impl Parser {
             return if sign == '⦄' { Ok(Node::Empty) } else { Err(Halt::Unreadable("empty brackets")) };
         }
         let (mut items, _) = self.items()?;
-        if open == '⦃' && items.len() == 1 && (self.is_sign('|') || self.is_sign(':') || self.command() == Some("mid")) {
+        if open == '⦃' && items.len() == 1 && (self.is_sign('|') || self.is_sign(':') || self.command() == Some("mid"))
+        {
             self.advance();
             self.builder = false;
             let condition = self.list()?;

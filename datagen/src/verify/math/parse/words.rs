@@ -1,61 +1,15 @@
-//! What words and commands mean: functions, constants, names, units, numbers that are spelled out.
+//! What words mean where they stand: functions, constants, letters, units, numbers that are spelled out.
 
 use super::super::limits::Halt;
 use super::super::numeral;
 use super::super::tokens::{Kind, Token};
 use super::super::tree::{Function, Node};
 use super::super::units::{self, Unit};
-use super::{Parser, call};
-use num_traits::Zero;
+use super::Parser;
+use super::names::{ends_term, function, greek};
 
 /// Letters side by side that may still be a product; more are a word.
 const LONGEST_PRODUCT: usize = 4;
-
-pub(super) fn function(name: &str) -> Option<Function> {
-    Some(match name {
-        "sin" => Function::Sin,
-        "cos" => Function::Cos,
-        "tan" | "tg" => Function::Tan,
-        "cot" => Function::Cot,
-        "sec" => Function::Sec,
-        "csc" => Function::Csc,
-        "arcsin" | "asin" => Function::Arcsin,
-        "arccos" | "acos" => Function::Arccos,
-        "arctan" | "atan" => Function::Arctan,
-        "sinh" => Function::Sinh,
-        "cosh" => Function::Cosh,
-        "tanh" => Function::Tanh,
-        "exp" => Function::Exp,
-        "ln" => Function::Ln,
-        "log" | "lg" => Function::Log,
-        "abs" => Function::Abs,
-        "floor" => Function::Floor,
-        "ceil" => Function::Ceil,
-        "gcd" => Function::Gcd,
-        "lcm" => Function::Lcm,
-        "min" => Function::Min,
-        "max" => Function::Max,
-        _ => return None,
-    })
-}
-
-pub(super) fn greek(name: &str) -> bool {
-    const NAMES: [&str; 34] = [
-        "alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa",
-        "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma",
-        "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega",
-    ];
-    NAMES.contains(&name) || name == "ell"
-}
-
-pub(super) fn named_set(name: &str) -> Option<char> {
-    name.strip_prefix("mathbb").and_then(|letter| letter.chars().next())
-}
-
-/// Words that join what stands around them and are no factor.
-pub(super) fn ends_term(word: &str) -> bool {
-    matches!(word.to_ascii_lowercase().as_str(), "and" | "or" | "union" | "per")
-}
 
 impl Parser {
     /// The word as it is from the letter on that was read last.
@@ -91,11 +45,15 @@ impl Parser {
         let divided = self.ahead(1) == Some(&Kind::Sign('/'))
             && matches!(self.ahead(2), Some(Kind::Word(below)) if units::by_name(below, true).is_some());
         let letters = prose || spaced && (self.ahead(1).is_none() || measured || divided);
-        if counted && last && let Some(unit) = units::by_name(word, letters || measured) {
+        if counted
+            && last
+            && let Some(unit) = units::by_name(word, letters || measured)
+        {
             self.advance();
             return Ok(Some(Node::Unit(unit)));
         }
-        let next_prose = self.tokens.get(self.at + 1).is_some_and(|next| next.prose && matches!(next.kind, Kind::Word(_)));
+        let next_prose =
+            self.tokens.get(self.at + 1).is_some_and(|next| next.prose && matches!(next.kind, Kind::Word(_)));
         let noun = prose && (word.len() > 1 || next_prose)
             || spaced && (word.len() > 3 || word.len() == 3 && word.contains(['a', 'e', 'i', 'o', 'u']));
         if counted && noun && last && function(word).is_none() && word != "pi" && !greek(word) && word != "sqrt" {
@@ -251,7 +209,7 @@ impl Parser {
         })
     }
 
-    fn argument_or_number(&mut self) -> Result<Node, Halt> {
+    pub(super) fn argument_or_number(&mut self) -> Result<Node, Halt> {
         match self.kind() {
             Some(Kind::Word(_)) => self.letter(),
             Some(Kind::Sign('-')) => self.signed_factor(),
@@ -282,112 +240,4 @@ impl Parser {
         }
         Ok(super::product(factors))
     }
-
-    /// What a command stands for, with its arguments.
-    pub(super) fn after_command(&mut self, name: &str) -> Result<Node, Halt> {
-        if let Some(function) = function(name) {
-            return self.apply(function, name);
-        }
-        if let Some(letter) = named_set(name) {
-            return Ok(Node::NamedSet(letter));
-        }
-        Ok(match name {
-            "frac" | "dfrac" | "tfrac" | "cfrac" => {
-                let above = self.argument()?;
-                Node::Quotient(Box::new(above), Box::new(self.argument()?))
-            }
-            "binom" | "dbinom" | "tbinom" => {
-                let above = self.argument()?;
-                Node::Call(Function::Binomial, vec![above, self.argument()?])
-            }
-            "sqrt" => {
-                let degree = if self.is_sign('[') { self.primary()? } else { Node::integer(2) };
-                Node::Root(Box::new(degree), Box::new(self.argument_or_number()?))
-            }
-            "cbrt" => Node::Root(Box::new(Node::integer(3)), Box::new(self.argument_or_number()?)),
-            "pi" => Node::Pi,
-            "infty" => Node::Infinity,
-            "emptyset" | "varnothing" => Node::Empty,
-            "lfloor" => self.enclosed("rfloor", Function::Floor)?,
-            "lceil" => self.enclosed("rceil", Function::Ceil)?,
-            "lvert" | "vert" => self.enclosed("rvert", Function::Abs)?,
-            "langle" => {
-                let (items, _) = self.items()?;
-                if !self.take_command(&["rangle"]) {
-                    return Err(Halt::Unreadable("an angle bracket"));
-                }
-                Node::Group('(', items, ')')
-            }
-            "sum" | "prod" | "int" | "lim" => self.opaque(name)?,
-            "overline" | "bar" | "angle" | "triangle" | "overrightarrow" => {
-                Node::Opaque(name.to_owned(), vec![self.primary()?])
-            }
-            "pmod" | "bmod" | "mod" => Node::Opaque("mod".to_owned(), vec![self.factor()?]),
-            "ldots" | "cdots" | "dots" => Node::Opaque("dots".to_owned(), vec![]),
-            _ if greek(name) => Node::Symbol(name.to_owned()),
-            _ => return Err(Halt::Unreadable("an unknown command")),
-        })
-    }
-
-    fn enclosed(&mut self, close: &str, function: Function) -> Result<Node, Halt> {
-        let inner = self.sum()?;
-        let closed = self.take_command(&[close, "vert"]);
-        if closed { Ok(call(function, inner)) } else { Err(Halt::Unreadable("a bracket that does not close")) }
-    }
-
-    /// A sum, product, integral or limit with its bounds and its body, uncomputed.
-    fn opaque(&mut self, name: &str) -> Result<Node, Halt> {
-        let mut parts = Vec::new();
-        while self.is_sign('_') || self.is_sign('^') {
-            let upper = self.is_sign('^');
-            self.advance();
-            let bound = if self.is_sign('{') { self.primary()? } else { self.argument()? };
-            // `\sum_a^b` and `\sum^b_a` are one.
-            parts.insert(if upper { parts.len() } else { 0 }, bound);
-        }
-        parts.push(self.term()?);
-        Ok(Node::Opaque(name.to_owned(), parts))
-    }
-
-    /// `\begin{pmatrix} ... \end{pmatrix}` and its kin.
-    pub(super) fn matrix(&mut self) -> Result<Node, Halt> {
-        const KINDS: [&str; 6] = ["pmatrix", "bmatrix", "Bmatrix", "matrix", "smallmatrix", "array"];
-        let Some(Kind::Begin(name)) = self.kind() else { return Err(Halt::Unreadable("a matrix")) };
-        if !KINDS.contains(&name.as_str()) {
-            return Err(Halt::Unreadable("an environment"));
-        }
-        let name = name.clone();
-        self.advance();
-        let mut rows: Vec<Vec<Node>> = vec![Vec::new()];
-        loop {
-            if matches!(self.kind(), Some(Kind::End(end)) if *end == name) {
-                self.advance();
-                break;
-            }
-            if self.take_sign('\n') {
-                rows.push(Vec::new());
-                continue;
-            }
-            self.count()?;
-            let cell = self.relation()?;
-            if let Some(row) = rows.last_mut() {
-                row.push(cell);
-            }
-            let ends = self.is_sign('\n') || matches!(self.kind(), Some(Kind::End(_)));
-            if !ends && !self.take_sign('&') {
-                return Err(Halt::Unreadable("a matrix"));
-            }
-        }
-        rows.retain(|row| !row.is_empty());
-        let width = rows.first().map_or(0, Vec::len);
-        if width.is_zero() || rows.iter().any(|row| row.len() != width) {
-            return Err(Halt::Unreadable("a matrix with uneven rows"));
-        }
-        Ok(Node::Matrix(rows))
-    }
-}
-
-/// Whether a word of several letters has a meaning in mathematics.
-pub(in super::super) fn is_name(word: &str) -> bool {
-    function(word).is_some() || greek(word) || matches!(word, "sqrt" | "cbrt" | "union")
 }

@@ -48,6 +48,14 @@ fn what_is_not_proven_stays_undecided() {
         // Words that speak of numbers.
         ("2", "there are two of them"),
         ("0", "none"),
+        ("Evelyn", "Evelyn is the fastest"),
+        ("north", "30^\\circ north"),
+        // A radical of a complex number has no one value here.
+        ("\\sqrt{3+4i}", "2+i"),
+        ("Evelyn", "Evelyn is the fastest"),
+        ("north", "30^\\circ north"),
+        // A radical of a complex number has no one value here.
+        ("\\sqrt{3+4i}", "2+i"),
         // Not mathematics.
         ("5", "let me think \\unknown{5}"),
         ("5", ""),

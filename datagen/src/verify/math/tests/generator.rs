@@ -78,7 +78,9 @@ fn no_near_miss_is_accepted() {
         match grade(&gold, &wrong) {
             Equality::Equal => accepted.push(format!("{name}: {wrong} for {gold}")),
             Equality::NotEqual => {}
-            Equality::Undecided => undecided.push(format!("{name}: {gold} and {wrong}: {}", compare(&gold, &wrong).reason)),
+            Equality::Undecided => {
+                undecided.push(format!("{name}: {gold} and {wrong}: {}", compare(&gold, &wrong).reason))
+            }
         }
         *counts.entry(name).or_default() += 1;
     }

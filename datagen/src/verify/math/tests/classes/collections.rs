@@ -72,12 +72,7 @@ pub(super) const CLASSES: &[Class] = &[
             ("\\{2\\}", "2"),
             ("\\{\\frac12, \\sqrt8\\}", "\\{2\\sqrt2, 0.5\\}"),
         ],
-        &[
-            ("\\{1,2\\}", "\\{1,3\\}"),
-            ("\\{1,2\\}", "\\{1,2,3\\}"),
-            ("\\{1,2\\}", "[1,2]"),
-            ("\\emptyset", "\\{0\\}"),
-        ],
+        &[("\\{1,2\\}", "\\{1,3\\}"), ("\\{1,2\\}", "\\{1,2,3\\}"), ("\\{1,2\\}", "[1,2]"), ("\\emptyset", "\\{0\\}")],
     ),
     (
         "lists",
@@ -92,21 +87,25 @@ pub(super) const CLASSES: &[Class] = &[
             ("\\{1,2,3\\}", "1, 2, and 3"),
             ("\\frac12,\\frac13", "1/3, 1/2"),
         ],
-        &[
-            ("1,2", "1,2,3"),
-            ("1,-2", "1,2"),
-            ("5", "3 or 5"),
-            ("1, 2", "12"),
-        ],
+        &[("1,2", "1,2,3"), ("1,-2", "1,2"), ("5", "3 or 5"), ("1, 2", "12")],
     ),
     (
         "matrices",
         &[
-            ("\\begin{pmatrix} -1/3 \\\\ 2/3 \\\\ 5/3 \\end{pmatrix}", "\\frac13\\begin{bmatrix} -1\\\\2\\\\5\\end{bmatrix}"),
+            (
+                "\\begin{pmatrix} -1/3 \\\\ 2/3 \\\\ 5/3 \\end{pmatrix}",
+                "\\frac13\\begin{bmatrix} -1\\\\2\\\\5\\end{bmatrix}",
+            ),
             ("\\begin{bmatrix}1&2\\\\3&4\\end{bmatrix}", "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}"),
-            ("\\left(\\begin{array}{cc} 1 & 2 \\\\ 3 & 4 \\end{array}\\right)", "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\\\ \\end{pmatrix}"),
+            (
+                "\\left(\\begin{array}{cc} 1 & 2 \\\\ 3 & 4 \\end{array}\\right)",
+                "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\\\ \\end{pmatrix}",
+            ),
             ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "(1,2)"),
-            ("\\begin{pmatrix}1\\\\2\\end{pmatrix} + \\begin{pmatrix}3\\\\4\\end{pmatrix}", "\\begin{pmatrix}4\\\\6\\end{pmatrix}"),
+            (
+                "\\begin{pmatrix}1\\\\2\\end{pmatrix} + \\begin{pmatrix}3\\\\4\\end{pmatrix}",
+                "\\begin{pmatrix}4\\\\6\\end{pmatrix}",
+            ),
         ],
         &[
             ("\\begin{bmatrix}1&2\\\\3&4\\end{bmatrix}", "\\begin{pmatrix} 1 & 3 \\\\ 2 & 4 \\end{pmatrix}"),

@@ -58,7 +58,11 @@ fn rationalised(draw: &mut Draw) -> Triple {
     let gold = format!("\\frac{{{a}}}{{{c}+\\sqrt{{{b}}}}}");
     let below = c * c - b;
     let equal = format!("\\frac{{{} - {a}\\sqrt{b_}}}{{{below}}}", a * c, b_ = format_args!("{{{b}}}"));
-    let wrong = draw.pick(&[equal.replace(" - ", " + "), format!("\\frac{{{a}}}{{{c}-\\sqrt{{{b}}}}}"), spell_fraction(&mut Draw(3), a, c + 2)]);
+    let wrong = draw.pick(&[
+        equal.replace(" - ", " + "),
+        format!("\\frac{{{a}}}{{{c}-\\sqrt{{{b}}}}}"),
+        spell_fraction(&mut Draw(3), a, c + 2),
+    ]);
     (gold, equal, wrong)
 }
 
@@ -68,7 +72,11 @@ fn nested(draw: &mut Draw) -> Triple {
     let by = draw.int(1, 6);
     let gold = format!("{by}\\sqrt{{{}+2\\sqrt{{{}}}}}", a + b, a * b);
     let equal = format!("{by}\\left(\\sqrt{{{b}}}+\\sqrt{{{a}}}\\right)");
-    let wrong = draw.pick(&[equal.replace('+', "-"), format!("{by}\\sqrt{{{}-2\\sqrt{{{}}}}}", a + b, a * b), format!("{}\\sqrt{{{a}}}", by + 1)]);
+    let wrong = draw.pick(&[
+        equal.replace('+', "-"),
+        format!("{by}\\sqrt{{{}-2\\sqrt{{{}}}}}", a + b, a * b),
+        format!("{}\\sqrt{{{a}}}", by + 1),
+    ]);
     (gold, equal, wrong)
 }
 
@@ -108,7 +116,12 @@ fn several_names(draw: &mut Draw) -> Triple {
     let (a, b) = (draw.int(2, 9), draw.int(2, 9));
     let gold = format!("{a}ab^2 - {b}a^2b");
     let equal = draw.pick(&[format!("ab({a}b-{b}a)"), format!("-{b}ba^2+{a}b^2a")]);
-    (gold, equal, draw.pick(&[format!("{a}a^2b - {b}ab^2"), format!("{a}ab^2 + {b}a^2b"), format!("{a}ab - {b}a^2b")]).replace("2ab - 2", "3ab - 2"))
+    (
+        gold,
+        equal,
+        draw.pick(&[format!("{a}a^2b - {b}ab^2"), format!("{a}ab^2 + {b}a^2b"), format!("{a}ab - {b}a^2b")])
+            .replace("2ab - 2", "3ab - 2"),
+    )
 }
 
 fn complex(draw: &mut Draw) -> Triple {
@@ -120,7 +133,12 @@ fn complex(draw: &mut Draw) -> Triple {
         // a + bi = i (b - ai)
         _ => format!("i({b} - {a}i)"),
     };
-    let wrong = draw.pick(&[format!("{a} {} i", signed(-b)), format!("-{a} {} i", signed(b)), format!("{b} {} i", signed(a + 1)), a.to_string()]);
+    let wrong = draw.pick(&[
+        format!("{a} {} i", signed(-b)),
+        format!("-{a} {} i", signed(b)),
+        format!("{b} {} i", signed(a + 1)),
+        a.to_string(),
+    ]);
     (gold, equal, wrong)
 }
 
@@ -130,7 +148,12 @@ fn multiples_of_pi(draw: &mut Draw) -> Triple {
     let fraction = spell_fraction(draw, n, d);
     let equal = draw.pick(&[format!("{fraction}\\pi"), format!("{n}π/{d}"), format!("{n}*pi/{d}")]);
     let approximation = n as f64 / d as f64 * std::f64::consts::PI;
-    let wrong = draw.pick(&[format!("{approximation}"), format!("{fraction}"), format!("{fraction}\\pi^2"), format!("-{n}\\pi/{d}")]);
+    let wrong = draw.pick(&[
+        format!("{approximation}"),
+        format!("{fraction}"),
+        format!("{fraction}\\pi^2"),
+        format!("-{n}\\pi/{d}"),
+    ]);
     (gold, equal, wrong)
 }
 
@@ -138,7 +161,11 @@ fn constants(draw: &mut Draw) -> Triple {
     let (a, b) = (draw.int(1, 30), draw.int(2, 30));
     let name = draw.pick(&["\\pi", "e", "\\sqrt{2}", "\\ln 2"]);
     let gold = format!("{a}+{b}{name}");
-    let equal = draw.pick(&[format!("{b} {name}+{a}"), format!("{a} - (-{b}){name}"), format!("\\frac{{{}+{}{name}}}{{2}}", 2 * a, 2 * b)]);
+    let equal = draw.pick(&[
+        format!("{b} {name}+{a}"),
+        format!("{a} - (-{b}){name}"),
+        format!("\\frac{{{}+{}{name}}}{{2}}", 2 * a, 2 * b),
+    ]);
     let wrong = draw.pick(&[format!("{a}-{b}{name}"), format!("{}+{b}{name}", a + 1), format!("{b}+{}{name}", a + b)]);
     (gold, equal, wrong)
 }
@@ -157,7 +184,16 @@ fn angles(draw: &mut Draw) -> Triple {
         1 => format!("\\sin {}^\\circ", 90 - angle),
         _ => format!("\\cos\\frac{{{angle}\\pi}}{{180}}"),
     };
-    (format!("\\cos {angle}^\\circ"), equal, draw.pick(&[format!("\\sin {}^\\circ", 91 - angle), format!("-{radical}"), format!("\\cos {}^\\circ", angle + 1), "0.7".into()]))
+    (
+        format!("\\cos {angle}^\\circ"),
+        equal,
+        draw.pick(&[
+            format!("\\sin {}^\\circ", 91 - angle),
+            format!("-{radical}"),
+            format!("\\cos {}^\\circ", angle + 1),
+            "0.7".into(),
+        ]),
+    )
 }
 
 fn identities(draw: &mut Draw) -> Triple {
@@ -176,36 +212,80 @@ fn identities(draw: &mut Draw) -> Triple {
 fn logarithms(draw: &mut Draw) -> Triple {
     let (a, b) = (draw.int(2, 12), draw.int(2, 12));
     let gold = format!("\\ln {}", a * b);
-    let equal = draw.pick(&[format!("\\ln {a} + \\ln {b}"), format!("\\log_{{10}} {}\\cdot \\ln 10", a * b), format!("\\frac12\\ln {}", a * a * b * b)]);
-    (gold, equal, draw.pick(&[format!("\\ln {}", a * b + 1), format!("\\ln {a} \\cdot \\ln {b} + 7"), format!("-\\ln {}", a * b), format!("\\log_{{10}} {}", a * b)]))
+    let equal = draw.pick(&[
+        format!("\\ln {a} + \\ln {b}"),
+        format!("\\log_{{10}} {}\\cdot \\ln 10", a * b),
+        format!("\\frac12\\ln {}", a * a * b * b),
+    ]);
+    (
+        gold,
+        equal,
+        draw.pick(&[
+            format!("\\ln {}", a * b + 1),
+            format!("\\ln {a} \\cdot \\ln {b} + 7"),
+            format!("-\\ln {}", a * b),
+            format!("\\log_{{10}} {}", a * b),
+        ]),
+    )
 }
 
 fn symbolic_powers(draw: &mut Draw) -> Triple {
     let (a, b) = (draw.int(2, 6), draw.int(1, 5));
-    let equal = draw.pick(&[format!("{a}^n \\cdot {}", a.pow(u32::try_from(b).unwrap())), format!("{a}^{{{}}}\\cdot {a}^{{n-1}}", b + 1)]);
-    (format!("{a}^{{n+{b}}}"), equal, draw.pick(&[format!("{a}^{{n-{b}}}"), format!("{a}^{{n+{}}}", b + 1), format!("{}^{{n+{b}}}", a + 1), format!("{a}^n+{b}")]))
+    let equal = draw.pick(&[
+        format!("{a}^n \\cdot {}", a.pow(u32::try_from(b).unwrap())),
+        format!("{a}^{{{}}}\\cdot {a}^{{n-1}}", b + 1),
+    ]);
+    (
+        format!("{a}^{{n+{b}}}"),
+        equal,
+        draw.pick(&[
+            format!("{a}^{{n-{b}}}"),
+            format!("{a}^{{n+{}}}", b + 1),
+            format!("{}^{{n+{b}}}", a + 1),
+            format!("{a}^n+{b}"),
+        ]),
+    )
 }
 
 fn plus_minus(draw: &mut Draw) -> Triple {
     let (a, b) = (draw.int(1, 20), draw.pick(&RADICANDS));
     let (plus, minus) = (format!("{a}+\\sqrt{{{b}}}"), format!("{a}-\\sqrt{{{b}}}"));
-    let equal = draw.pick(&[format!("{plus}, {minus}"), format!("x = {minus} \\text{{ or }} x = {plus}"), format!("{a} ± √{b}")]);
-    (format!("{a} \\pm \\sqrt{{{b}}}"), equal, draw.pick(&[plus, minus, format!("{a} \\pm \\sqrt{{{}}}", b + 1), format!("-{a} \\pm \\sqrt{{{b}}}")]))
+    let equal = draw.pick(&[
+        format!("{plus}, {minus}"),
+        format!("x = {minus} \\text{{ or }} x = {plus}"),
+        format!("{a} ± √{b}"),
+    ]);
+    (
+        format!("{a} \\pm \\sqrt{{{b}}}"),
+        equal,
+        draw.pick(&[plus, minus, format!("{a} \\pm \\sqrt{{{}}}", b + 1), format!("-{a} \\pm \\sqrt{{{b}}}")]),
+    )
 }
 
 fn lines(draw: &mut Draw) -> Triple {
     let (a, b) = (draw.int(2, 12), draw.int(1, 20));
     let by = draw.int(2, 5);
-    let equal = draw.pick(&[format!("{a}x - y + {b} = 0"), format!("{} + {}x = {by}y", b * by, a * by), format!("{a}x + {b}")]);
-    let wrong = draw.pick(&[format!("{a}x + y + {b} = 0"), format!("y = {a}x - {b}"), format!("y = {}x + {b}", a + 1), format!("{}x + {a}", b + a + 1)]);
+    let equal =
+        draw.pick(&[format!("{a}x - y + {b} = 0"), format!("{} + {}x = {by}y", b * by, a * by), format!("{a}x + {b}")]);
+    let wrong = draw.pick(&[
+        format!("{a}x + y + {b} = 0"),
+        format!("y = {a}x - {b}"),
+        format!("y = {}x + {b}", a + 1),
+        format!("{}x + {a}", b + a + 1),
+    ]);
     (format!("y = {a}x + {b}"), equal, wrong)
 }
 
 fn circles(draw: &mut Draw) -> Triple {
     let (a, r) = (draw.int(1, 9), draw.int(2, 12));
     let gold = format!("(x-{a})^2+y^2={}", r * r);
-    let equal = draw.pick(&[format!("x^2 - {}x + y^2 = {}", 2 * a, r * r - a * a), format!("{} = y^2+(x-{a})^2", r * r)]);
-    let wrong = draw.pick(&[format!("(x+{a})^2+y^2={}", r * r), format!("(x-{a})^2-y^2={}", r * r), format!("(x-{a})^2+y^2={}", r * r + 1)]);
+    let equal =
+        draw.pick(&[format!("x^2 - {}x + y^2 = {}", 2 * a, r * r - a * a), format!("{} = y^2+(x-{a})^2", r * r)]);
+    let wrong = draw.pick(&[
+        format!("(x+{a})^2+y^2={}", r * r),
+        format!("(x-{a})^2-y^2={}", r * r),
+        format!("(x-{a})^2+y^2={}", r * r + 1),
+    ]);
     (gold, equal, wrong)
 }
 
@@ -213,13 +293,28 @@ fn assignments(draw: &mut Draw) -> Triple {
     let n = draw.int(-99, 99);
     let name = draw.pick(&["x", "n", "k", "a"]);
     let equal = if draw.int(0, 1) == 0 { spell(draw, n) } else { format!("{name}={n}") };
-    (format!("{name} = {n}"), equal, draw.pick(&[format!("{name} = {}", n + 1), format!("{}", -n - 1), format!("t = {n}")]))
+    (
+        format!("{name} = {n}"),
+        equal,
+        draw.pick(&[format!("{name} = {}", n + 1), format!("{}", -n - 1), format!("t = {n}")]),
+    )
 }
 
 fn inequalities(draw: &mut Draw) -> Triple {
     let (a, n) = (draw.int(2, 9), draw.int(-20, 20));
-    let equal = draw.pick(&[format!("{n} < x"), format!("({n}, \\infty)"), format!("{a}x > {}", a * n), format!("-x < {}", -n)]);
-    let wrong = draw.pick(&[format!("x < {n}"), format!("x \\ge {n}"), format!("[{n}, \\infty)"), format!("x > {}", n + 1), format!("(-\\infty, {n})")]);
+    let equal = draw.pick(&[
+        format!("{n} < x"),
+        format!("({n}, \\infty)"),
+        format!("{a}x > {}", a * n),
+        format!("-x < {}", -n),
+    ]);
+    let wrong = draw.pick(&[
+        format!("x < {n}"),
+        format!("x \\ge {n}"),
+        format!("[{n}, \\infty)"),
+        format!("x > {}", n + 1),
+        format!("(-\\infty, {n})"),
+    ]);
     (format!("x > {n}"), equal, wrong)
 }
 
@@ -227,5 +322,9 @@ fn factorials(draw: &mut Draw) -> Triple {
     let n = draw.int(4, 20);
     let value: i64 = (1..=n).product();
     let equal = draw.pick(&[value.to_string(), format!("{n} \\cdot {}!", n - 1)]);
-    (format!("{n}!"), equal, draw.pick(&[format!("{}!", n + 1), format!("{n}"), format!("\\frac{{1}}{{{n}!}}"), (value + 1).to_string()]))
+    (
+        format!("{n}!"),
+        equal,
+        draw.pick(&[format!("{}!", n + 1), format!("{n}"), format!("\\frac{{1}}{{{n}!}}"), (value + 1).to_string()]),
+    )
 }

@@ -153,7 +153,8 @@ fn mixed(draw: &mut Draw) -> Triple {
         0 => format!("{minus}{whole} {n}/{d}"),
         _ => spell_fraction(draw, sign * (whole * d + n), d),
     };
-    let wrong = draw.pick(&[format!("{minus}{} {n}/{d}", whole + 1), format!("{minus}{whole}\\frac{{{n}}}{{{}}}", d + 1)]);
+    let wrong =
+        draw.pick(&[format!("{minus}{} {n}/{d}", whole + 1), format!("{minus}{whole}\\frac{{{n}}}{{{}}}", d + 1)]);
     (gold, equal, wrong)
 }
 
@@ -192,14 +193,22 @@ fn lengths(draw: &mut Draw) -> Triple {
         2 => format!("{}~\\text{{mm}}", n * 10),
         _ => n.to_string(),
     };
-    (gold, equal, draw.pick(&[format!("{n} m"), format!("{n} mm"), format!("{} cm", n + 1), format!("{n}\\text{{ cm}}^2")]))
+    (
+        gold,
+        equal,
+        draw.pick(&[format!("{n} m"), format!("{n} mm"), format!("{} cm", n + 1), format!("{n}\\text{{ cm}}^2")]),
+    )
 }
 
 fn areas(draw: &mut Draw) -> Triple {
     let n = draw.int(2, 900);
     let gold = format!("{n} \\mbox{{ inches}}^2");
     let equal = draw.pick(&[format!("{n} square inches"), format!("{n}\\text{{ in}}^2"), n.to_string()]);
-    (gold, equal, draw.pick(&[format!("{n} inches"), format!("{n} cubic inches"), format!("{n} square feet"), format!("-{n}")]))
+    (
+        gold,
+        equal,
+        draw.pick(&[format!("{n} inches"), format!("{n} cubic inches"), format!("{n} square feet"), format!("-{n}")]),
+    )
 }
 
 fn speeds(draw: &mut Draw) -> Triple {
@@ -245,7 +254,12 @@ fn degrees(draw: &mut Draw) -> Triple {
         2 => format!("{n} degrees"),
         _ => format!("\\frac{{{n}\\pi}}{{180}}"),
     };
-    let wrong = draw.pick(&[format!("{}^\\circ", n + 1), format!("-{n}°"), format!("{n} \\text{{ radians}}"), format!("\\frac{{{n}\\pi}}{{90}}")]);
+    let wrong = draw.pick(&[
+        format!("{}^\\circ", n + 1),
+        format!("-{n}°"),
+        format!("{n} \\text{{ radians}}"),
+        format!("\\frac{{{n}\\pi}}{{90}}"),
+    ]);
     (format!("{n}^\\circ"), equal, wrong)
 }
 
@@ -254,15 +268,24 @@ fn scientific(draw: &mut Draw) -> Triple {
     let zeros = "0".repeat(usize::try_from(e - 1).unwrap());
     let gold = format!("{a}.{b} \\times 10^{{{e}}}");
     let equal = draw.pick(&[format!("{a}{b}{zeros}"), format!("{a}.{b}e{e}"), format!("{a}.{b}\\cdot 10^{{{e}}}")]);
-    let wrong = draw.pick(&[format!("{a}.{b}e{}", e + 1), format!("{a}.{b} \\times 10^{{-{e}}}"), format!("{a}{b}0{zeros}")]);
+    let wrong =
+        draw.pick(&[format!("{a}.{b}e{}", e + 1), format!("{a}.{b} \\times 10^{{-{e}}}"), format!("{a}{b}0{zeros}")]);
     (gold, equal, wrong)
 }
 
 fn powers(draw: &mut Draw) -> Triple {
     let (base, exponent) = (draw.int(2, 12), draw.int(2, 12));
     let value = i128::from(base).pow(u32::try_from(exponent).unwrap());
-    let equal = draw.pick(&[value.to_string(), format!("{base}**{exponent}"), format!("{base}^{{{}}}\\cdot{base}", exponent - 1)]);
-    let wrong = draw.pick(&[format!("{base}^{{{}}}", exponent + 1), format!("{base}^{{-{exponent}}}"), (value + 1).to_string()]);
+    let equal = draw.pick(&[
+        value.to_string(),
+        format!("{base}**{exponent}"),
+        format!("{base}^{{{}}}\\cdot{base}", exponent - 1),
+    ]);
+    let wrong = draw.pick(&[
+        format!("{base}^{{{}}}", exponent + 1),
+        format!("{base}^{{-{exponent}}}"),
+        (value + 1).to_string(),
+    ]);
     (format!("{base}^{{{exponent}}}"), equal, wrong)
 }
 
