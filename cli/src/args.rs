@@ -253,6 +253,13 @@ pub enum Evals {
         after_help = "Example:\n  retort evals compare --teacher scores/teacher --student scores/student --out report"
     )]
     Compare(Compare),
+    /// Grade answers: {"gold": .., "answer": ..} per line in, {"verdict": "equal|not_equal|undecided", "reason": ..} out
+    #[command(after_help = "Example:\n  retort evals grade pairs.jsonl")]
+    Grade {
+        /// A JSONL file
+        #[arg(value_name = "FILE.jsonl")]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

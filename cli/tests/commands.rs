@@ -43,6 +43,7 @@ fn every_command_has_help_with_an_example() {
         "distill run",
         "evals run",
         "evals compare",
+        "evals grade",
     ] {
         let mut arguments: Vec<&str> = command.split(' ').collect();
         arguments.push("--help");
@@ -69,6 +70,32 @@ fn errors_name_the_place_and_the_remedy() {
     let message = fails(&["model", "inspect", "nowhere"], here.path());
     assert!(message.contains("nowhere"), "{message}");
     assert!(!here.path().join("x").join("manifest.json").exists(), "a refused run leaves no dataset");
+}
+
+#[test]
+fn answers_are_graded_line_by_line_up_to_a_bad_one() {
+    let here = tempfile::tempdir().expect("folder");
+    let pairs = [
+        r#"{"gold": "\\frac{1}{2}", "answer": "0.5"}"#,
+        r#"{"gold": "5 cm", "answer": "5 m"}"#,
+        r#"{"gold": "9^{9^{9^9}}", "answer": "7"}"#,
+    ];
+    std::fs::write(here.path().join("pairs.jsonl"), pairs.join("\n") + "\n").expect("writable");
+    let out = succeeds(&["evals", "grade", "pairs.jsonl"], here.path());
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let verdicts: Vec<&str> = lines.iter().map(|line| line["verdict"].as_str().expect("a verdict")).collect();
+    assert_eq!(verdicts, ["equal", "not_equal", "undecided"]);
+    assert!(lines.iter().all(|line| line["reason"].as_str().is_some_and(|reason| !reason.is_empty())), "{out}");
+
+    for bad in ["{\"gold\": \"5\"", "[5]", "{\"gold\": \"5\"}", "{\"gold\": \"5\", \"answer\": 5}"] {
+        std::fs::write(here.path().join("bad.jsonl"), format!("{}\n{bad}\n", pairs[0])).expect("writable");
+        let output = retort(&["evals", "grade", "bad.jsonl"], here.path());
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{message}");
+        assert!(message.contains("line 2 of `bad.jsonl`") && message.contains("hint:"), "{message}");
+        assert_eq!(text(&output.stdout).lines().count(), 1, "what came before is graded");
+    }
+    assert!(fails(&["evals", "grade", "missing.jsonl"], here.path()).contains("missing.jsonl"));
 }
 
 #[test]

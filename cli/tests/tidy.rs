@@ -18,7 +18,7 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// The one place that may name an outside crate.
-const OWNERS: [(&str, &[&str]); 11] = [
+const OWNERS: [(&str, &[&str]); 14] = [
     ("gemm", &["kernels/src/matmul.rs"]),
     ("safetensors", &["model/src/checkpoint/"]),
     ("memmap2", &["model/src/checkpoint/"]),
@@ -28,6 +28,9 @@ const OWNERS: [(&str, &[&str]); 11] = [
     ("ureq", &["model/src/hub/"]),
     ("arrow", &["datagen/src/store/"]),
     ("polars", &["datagen/src/stats.rs"]),
+    ("num_bigint", &["datagen/src/verify/"]),
+    ("num_rational", &["datagen/src/verify/"]),
+    ("num_integer", &["datagen/src/verify/"]),
     ("clap", &["cli/src/"]),
     ("indicatif", &["cli/src/"]),
 ];

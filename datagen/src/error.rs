@@ -33,9 +33,9 @@ pub enum Error {
         source: serde_json::Error,
     },
     #[error("line {line} of `{path}` holds {found} where a JSON object is expected")]
-    NotAnObject { path: PathBuf, line: u64, found: &'static str },
+    NotAnObject { path: PathBuf, line: u64, found: &'static str, shape: &'static str },
     #[error("line {line} of `{path}` has no column {expected}; it has {found}")]
-    MissingColumn { path: PathBuf, line: u64, expected: &'static str, found: String },
+    MissingColumn { path: PathBuf, line: u64, expected: &'static str, found: String, shape: &'static str },
     #[error("line {line} of `{path}` holds {found} in the column `{column}` where {expected} is expected")]
     WrongType { path: PathBuf, line: u64, column: String, expected: &'static str, found: &'static str },
     #[error("line {line} of `{path}` has an empty {part} in the column `{column}`")]
@@ -121,9 +121,9 @@ impl Error {
             MalformedLine { line, .. } => {
                 format!("correct line {line}; every line must be one complete JSON object")
             }
-            NotAnObject { .. } => "write each problem as `{\"problem\": \"...\", \"answer\": \"...\"}`".into(),
-            MissingColumn { .. } => {
-                "a problem needs `problem`, `question` or `prompt`, and `answer`; rename the columns".into()
+            NotAnObject { shape, .. } => format!("write each line as `{shape}`"),
+            MissingColumn { expected, shape, .. } => {
+                format!("write each line as `{shape}`; it needs {expected}, so rename the columns")
             }
             WrongType { expected, column, .. } => format!("write `{column}` as {expected}"),
             EmptyText { column, .. } => format!("fill in `{column}`, or take the line out"),

@@ -1,9 +1,12 @@
 //! Problems from files. Each format is a module beside this one; the ending of the file's name picks it.
 
 mod jsonl;
+mod lines;
 
 #[cfg(test)]
 mod tests;
+
+pub(crate) use lines::Lines;
 
 use crate::Error;
 use crate::problem::Problem;

@@ -6,21 +6,22 @@
 mod ending;
 mod expression;
 mod extract;
-mod numeric;
-mod rational;
+pub mod math;
+mod pairs;
 
 #[cfg(test)]
 mod tests;
 
 pub use extract::extract_answer;
-pub use numeric::compare;
+pub use pairs::grade_file;
 
 use crate::problem::Problem;
 use crate::sample::Verdict;
+use math::{Equality, Grade};
 use retort_model::generate::Completion;
 
 /// Rises whenever a rule changes that could change a verdict; a dataset holds verdicts of one version.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A verdict and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +48,18 @@ pub trait Verifier {
     fn verify(&self, problem: &Problem, answer: &str) -> Judgement;
 }
 
-/// Compares numbers exactly and anything else as text.
-pub struct Numeric;
+/// Takes what is mathematically equal to the gold, or the same words.
+pub struct Mathematical;
 
-impl Verifier for Numeric {
+impl Verifier for Mathematical {
     fn verify(&self, problem: &Problem, answer: &str) -> Judgement {
-        numeric::compare(&problem.answer, answer)
+        let Grade { verdict, reason } = math::compare(&problem.answer, answer);
+        let verdict = match verdict {
+            Equality::Equal => Verdict::Right,
+            Equality::NotEqual => Verdict::Wrong,
+            Equality::Undecided => Verdict::Undecided,
+        };
+        Judgement::new(verdict, reason)
     }
 }
 
@@ -69,7 +76,7 @@ impl Verifier for Expression {
 pub fn verifier(domain: &str) -> &'static dyn Verifier {
     match domain {
         "countdown" => &Expression,
-        _ => &Numeric,
+        _ => &Mathematical,
     }
 }
 

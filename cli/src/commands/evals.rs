@@ -1,4 +1,4 @@
-//! `retort evals ...`: score models, compare their scores.
+//! `retort evals ...`: score models, compare their scores, grade answers.
 
 use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
@@ -22,6 +22,7 @@ pub fn run(command: Evals) -> Result<ExitCode> {
     match command {
         Evals::Run(args) => score(&args),
         Evals::Compare(args) => compare_runs(&args),
+        Evals::Grade { file } => grade(&file),
     }
 }
 
@@ -83,6 +84,15 @@ fn compare_runs(args: &Compare) -> Result<ExitCode> {
         say!("{}", report.to_json()?.trim_end());
     } else {
         say!("{}\nreport: {}", table::render(&report), args.out.join("report.html").display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One JSON line out per line in, as soon as it is graded.
+fn grade(file: &Path) -> Result<ExitCode> {
+    for grade in retort_datagen::verify::grade_file(file)? {
+        let grade = grade?;
+        say!("{}", serde_json::json!({ "verdict": grade.verdict.as_str(), "reason": grade.reason }));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,14 @@
 //! Judges an arithmetic expression, as in the countdown game: the gold's numbers, each used once, the gold's value, and
 //! `*` and `/` only where the gold uses them (in the gym it does exactly where the problem allows them).
 
-use super::rational::Rational;
 use super::{Judgement, quote};
 use crate::sample::Verdict;
+use num_bigint::BigInt;
+use num_rational::Ratio;
+use num_traits::Zero;
+
+/// Exact; the length of an expression bounds its digits.
+type Rational = Ratio<BigInt>;
 
 const MAX_BYTES: usize = 512;
 const MAX_DEPTH: usize = 64;
@@ -42,7 +47,7 @@ pub(super) fn compare(gold: &str, answer: &str) -> Judgement {
     if answer.value != gold.value {
         return wrong(format!("another value: {} is {}, not {}", quote(answer_text), answer.value, gold.value));
     }
-    if let Some(stated) = answer.stated.filter(|&stated| stated != answer.value) {
+    if let Some(stated) = answer.stated.filter(|stated| *stated != answer.value) {
         return wrong(format!("states another value: {} is {}, not {stated}", quote(answer_text), answer.value));
     }
     Judgement::new(Verdict::Right, "the same numbers and value")
@@ -74,7 +79,7 @@ enum Fault {
 struct Parsed {
     value: Rational,
     /// The integers it uses, ascending.
-    numbers: Vec<i128>,
+    numbers: Vec<BigInt>,
     /// `*` and `/`, as often as they occur.
     signs: Vec<char>,
     /// What follows `=`.
@@ -118,7 +123,7 @@ impl Parsed {
 /// The value after `=`: an integer or a fraction, with or without a sign.
 fn signed_value(text: &str) -> Result<Rational, Fault> {
     match text.trim().strip_prefix('-') {
-        Some(size) => evaluate(size).map(|(value, _)| value.negate()),
+        Some(size) => evaluate(size).map(|(value, _)| -value),
         None => evaluate(text).map(|(value, _)| value),
     }
 }
@@ -137,7 +142,7 @@ fn evaluate(text: &str) -> Result<(Rational, Parser<'_>), Fault> {
 struct Parser<'a> {
     rest: &'a [u8],
     depth: usize,
-    numbers: Vec<i128>,
+    numbers: Vec<BigInt>,
     signs: Vec<char>,
 }
 
@@ -161,11 +166,11 @@ impl Parser<'_> {
             let term = if self.take(b'+') {
                 self.product()?
             } else if self.take(b'-') {
-                self.product()?.negate()
+                -self.product()?
             } else {
                 return Ok(value);
             };
-            value = value.add(term).ok_or(Fault::OutOfRange)?;
+            value += term;
         }
     }
 
@@ -174,14 +179,14 @@ impl Parser<'_> {
         loop {
             value = if self.take(b'*') {
                 self.signs.push('*');
-                value.multiply(self.atom()?).ok_or(Fault::OutOfRange)?
+                value * self.atom()?
             } else if self.take(b'/') {
                 self.signs.push('/');
                 let divisor = self.atom()?;
                 if divisor.is_zero() {
                     return Err(Fault::DivisionByZero);
                 }
-                value.divide(divisor).ok_or(Fault::OutOfRange)?
+                value / divisor
             } else {
                 return Ok(value);
             };
@@ -205,12 +210,8 @@ impl Parser<'_> {
             return Err(Fault::Syntax);
         }
         self.rest = rest;
-        let mut value: i128 = 0;
-        for digit in digits {
-            let shifted = value.checked_mul(10).and_then(|value| value.checked_add(i128::from(digit - b'0')));
-            value = shifted.ok_or(Fault::OutOfRange)?;
-        }
-        self.numbers.push(value);
-        Rational::integer(value).ok_or(Fault::OutOfRange)
+        let value = BigInt::parse_bytes(digits, 10).ok_or(Fault::Syntax)?;
+        self.numbers.push(value.clone());
+        Ok(Rational::from_integer(value))
     }
 }

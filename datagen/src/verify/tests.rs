@@ -33,6 +33,14 @@ fn the_answer_is_what_the_response_ends_on() {
         ("-\\frac{1}{2}", Some("-\\frac{1}{2}")),
         ("I counted 12 apples", None),
         ("The answer is", None),
+        ("So the answer would be $x=2$.", Some("$x=2$")),
+        ("Answer = 7", Some("7")),
+        ("The answer is 4. That answer surprised me.", Some("4")),
+        // What is thought is not answered.
+        ("<think>\\boxed{1}</think>The answer is 2.", Some("2")),
+        ("so \\boxed{1}</think>\\boxed{2}", Some("2")),
+        ("\\boxed{1}</think>I do not know", None),
+        ("<think> it is \\boxed{1}", None),
         ("", None),
     ];
     for (response, expected) in cases {
@@ -40,10 +48,12 @@ fn the_answer_is_what_the_response_ends_on() {
     }
     // Many boxes that never close must not take quadratic time in their number times the length.
     assert_eq!(extract_answer(&"\\boxed{".repeat(20_000)), None);
+    let long = format!("{}\\boxed{{7}}{}", "\\frac{1}{2} so ".repeat(4_000), " \\boxed{".repeat(5_000));
+    assert_eq!(extract_answer(&long), Some("7"));
 }
 
 #[test]
-fn numbers_are_compared_exactly_and_only_numbers() {
+fn answers_are_compared_exactly() {
     use Verdict::{Right, Undecided, Wrong};
     let cases = [
         ("18", "18", Right),
@@ -69,9 +79,9 @@ fn numbers_are_compared_exactly_and_only_numbers() {
         ("1000", "1{,}000", Right),
         ("1000", "1\\,000", Right),
         ("1000", "1,\\!000", Right),
-        // Not groups of three: a pair, or a decimal comma; not for us to say.
-        ("12", "1,2", Undecided),
-        ("1234", "12,34", Undecided),
+        // Not groups of three: a pair, or a decimal comma; 12 in neither reading.
+        ("12", "1,2", Wrong),
+        ("1234", "12,34", Wrong),
         ("34", "3 4", Undecided),
         ("1/2", "0.5", Right),
         ("0.5", "\\frac{1}{2}", Right),
@@ -86,28 +96,32 @@ fn numbers_are_compared_exactly_and_only_numbers() {
         ("5", "5/0", Undecided),
         ("50%", "50\\%", Right),
         ("50%", "40%", Wrong),
-        ("50%", "50", Undecided),
-        ("5", "5 million", Undecided),
-        ("5", "3 or 5", Undecided),
-        ("3.5", "3\\frac{1}{2}", Undecided),
+        ("50%", "50", Wrong),
+        ("5", "5 million", Wrong),
+        ("5", "3 or 5", Wrong),
+        ("3.5", "3\\frac{1}{2}", Right),
         ("123456789012345678901234567890123456789012345", "123456789012345678901234567890123456789012345", Right),
-        ("123456789012345678901234567890123456789012345", "123456789012345678901234567890123456789012346", Undecided),
+        ("123456789012345678901234567890123456789012345", "123456789012345678901234567890123456789012346", Wrong),
         ("Tom", "\\text{Tom}", Right),
         ("Tom", "Anna", Wrong),
         ("x", "X", Undecided),
         ("\\left( 3, \\frac{\\pi}{2} \\right)", "(3,\\dfrac{\\pi}{2})", Right),
         ("p - q", "p-q", Right),
-        ("p - q", "-q + p", Undecided),
-        ("7", "seven", Undecided),
+        ("p - q", "-q + p", Right),
+        ("7", "seven", Right),
         ("y = 2x", "y=2x", Right),
         (".", "$", Undecided),
     ];
     for (gold, answer, expected) in cases {
-        let judgement = compare(gold, answer);
+        let judge = |gold: &str, answer: &str| {
+            let problem = Problem::new("q".into(), gold.into(), "gym", "sums", "1");
+            verifier("sums").verify(&problem, answer)
+        };
+        let judgement = judge(gold, answer);
         assert_eq!(judgement.verdict, expected, "{gold} and {answer}: {}", judgement.reason);
         assert!(!cause(&judgement.reason).is_empty());
         // Which side is the gold does not matter to equality.
-        assert_eq!(compare(answer, gold).verdict, expected, "{answer} and {gold}");
+        assert_eq!(judge(answer, gold).verdict, expected, "{answer} and {gold}");
     }
 }
 
@@ -137,8 +151,8 @@ fn an_expression_needs_the_golds_numbers_and_value() {
         ("", Wrong),
         ("(25-4)/(3-3)+7", Wrong),
         (&"(".repeat(100), Undecided),
-        ("99999999999999999999999999999999999999999 + 1", Undecided),
-        ("170141183460469231731687303715884105727 * 2", Undecided),
+        ("99999999999999999999999999999999999999999 + 1", Wrong),
+        ("170141183460469231731687303715884105727 * 2", Wrong),
     ];
     for (answer, expected) in cases {
         let judgement = expression::compare(gold, answer);
@@ -184,7 +198,7 @@ fn how_a_completion_ended_comes_before_its_answer() {
         assert_eq!(judgement.verdict, expected, "{completion:?}");
         assert!(!judgement.reason.is_empty());
     }
-    // Only countdown reads expressions.
-    let swapped = completion(Stop, false, "\\boxed{2 + 1}", vec![]);
-    assert_eq!(classify(&problem("sums"), &swapped).verdict, Verdict::Undecided);
+    // Only countdown holds an expression against the numbers it may use; elsewhere its value counts.
+    let value = completion(Stop, false, "\\boxed{3}", vec![]);
+    assert_eq!(classify(&problem("sums"), &value).verdict, Verdict::Right);
 }

@@ -1,0 +1,141 @@
+//! Whether two mathematical answers say the same: exact, bounded, and without an opinion where nothing is proven.
+//!
+//! LaTeX or plain text becomes tokens (`tokens.rs`, `numeral.rs`), a tree (`parse.rs`, `tree.rs`) and, where it is an
+//! expression, a quotient of polynomials over Q (`lower.rs`, `algebra.rs`, `radicals.rs`, `functions.rs`,
+//! `trigonometry.rs`). Equal and not equal are proofs (`zero.rs`: canonical forms, intervals, separation bounds);
+//! nothing is rounded. What the pairs of shapes mean to each other is in `compare.rs`, and in the `README.md` beside
+//! this file as a table. Every loop is bounded by `limits.rs`; nothing reads a clock, shares state or panics.
+
+mod algebra;
+mod compare;
+mod elementary;
+mod evaluate;
+mod functions;
+mod interval;
+mod limits;
+mod lower;
+mod matrices;
+mod numeral;
+mod parse;
+mod polynomial;
+mod radicals;
+mod regions;
+mod relations;
+mod text;
+mod tokens;
+mod tree;
+mod trigonometry;
+mod units;
+mod zero;
+
+#[cfg(test)]
+mod tests;
+
+use algebra::Algebra;
+use compare::Outcome;
+use limits::{Halt, MAX_STEPS};
+use numeral::Reading;
+use tree::Node;
+
+/// What a comparison came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Equality {
+    Equal,
+    NotEqual,
+    Undecided,
+}
+
+impl Equality {
+    /// The name as it stands in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::NotEqual => "not_equal",
+            Self::Undecided => "undecided",
+        }
+    }
+}
+
+/// A comparison and why it came out so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grade {
+    pub verdict: Equality,
+    /// `cause: detail`, or the cause alone.
+    pub reason: String,
+}
+
+/// Compares an answer with the gold. The order of the two does not change the verdict.
+pub fn compare(gold: &str, answer: &str) -> Grade {
+    let algebra = Algebra::new(MAX_STEPS);
+    let (gold, answer) = (gold.trim(), answer.trim());
+    if gold == answer && !gold.is_empty() {
+        return Grade { verdict: Equality::Equal, reason: "the same text".to_owned() };
+    }
+    let (verdict, cause) = match decide(&algebra, gold, answer) {
+        Ok(Outcome::Equal(cause)) => return Grade { verdict: Equality::Equal, reason: cause.to_owned() },
+        Ok(Outcome::NotEqual(cause)) => (Equality::NotEqual, cause.to_owned()),
+        Ok(Outcome::Undecided(cause)) => (Equality::Undecided, cause.to_owned()),
+        Err(halt) => (Equality::Undecided, halt.to_string().replace(": ", ", ")),
+    };
+    Grade { verdict, reason: format!("{cause}: {} with {}", super::quote(answer), super::quote(gold)) }
+}
+
+/// Whether `text` reads as one number, with its unit or without.
+pub(super) fn is_number(text: &str) -> bool {
+    let number = |node: &Node| !node.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..) | Node::Imaginary));
+    read(text.trim(), Reading::Usual).is_ok_and(|(node, _)| {
+        compare::is_expression(&node) && number(&node) && node.any(|node| matches!(node, Node::Number(_) | Node::Pi))
+    })
+}
+
+fn same_text(gold: &str, answer: &str) -> bool {
+    let plain = text::plain(gold);
+    !plain.is_empty() && plain == text::plain(answer)
+}
+
+fn read(text: &str, comma: Reading) -> Result<(Node, bool), Halt> {
+    let tokens = tokens::tokenize(text, comma)?;
+    let ambiguous = tokens.ambiguous;
+    parse::parse(tokens.list).map(|node| (node, ambiguous))
+}
+
+fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> {
+    if gold.len().max(answer.len()) > limits::MAX_BYTES {
+        return Err(Halt::TooLong);
+    }
+    if same_text(gold, answer) {
+        return Ok(Outcome::Equal("the same text"));
+    }
+    if let Some(outcome) = text::compare(gold, answer) {
+        return Ok(outcome);
+    }
+    let ((left, open), (right, other_open)) = (read(gold, Reading::Usual)?, read(answer, Reading::Usual)?);
+    let outcome = compare::compare(algebra, &left, &right);
+    if matches!(outcome, Ok(Outcome::Equal(_))) {
+        return outcome;
+    }
+    // A comma that can be read in two ways is read in the way that agrees, on one side at a time.
+    for comma in [Reading::Swapped, Reading::Decimal] {
+        let lists =
+            |node: &Node| comma == Reading::Swapped && !matches!(node, Node::Number(_)) || comma == Reading::Decimal;
+        if open
+            && lists(&right)
+            && let Ok((left, _)) = read(gold, comma)
+            && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
+        {
+            return Ok(Outcome::Equal("the same value"));
+        }
+        if other_open
+            && lists(&left)
+            && let Ok((right, _)) = read(answer, comma)
+            && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
+        {
+            return Ok(Outcome::Equal("the same value"));
+        }
+    }
+    // `x` and `X` may be one variable; that is not for us to say.
+    if matches!(outcome, Ok(Outcome::NotEqual(_))) && same_text(&gold.to_lowercase(), &answer.to_lowercase()) {
+        return Ok(Outcome::Undecided("differs in case only"));
+    }
+    outcome
+}
