@@ -142,6 +142,9 @@ pub struct Generate {
     pub max_tokens: usize,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub memory: Option<usize>,
     /// Do not let the model's multi-token-prediction module guess ahead; the tokens are the same, the time is not
     #[arg(long)]
     pub no_draft: bool,
@@ -195,6 +198,9 @@ pub struct DatagenRun {
 /// Settings that `datagen run` and `evals run` share.
 #[derive(Debug, Args)]
 pub struct Asking {
+    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub memory: Option<usize>,
     /// Samples per problem
     #[arg(short = 'n', value_name = "N")]
     pub n: Option<u32>,

@@ -7,6 +7,7 @@ mod architecture;
 mod args;
 mod commands;
 mod hub;
+mod memory;
 mod open;
 mod output;
 mod progress;

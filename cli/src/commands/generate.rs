@@ -2,6 +2,7 @@
 
 use super::INTERRUPTED;
 use crate::args::Generate as Arguments;
+use crate::memory;
 use crate::open::{Embedded, ModelFiles};
 use crate::output::{self, say};
 use anyhow::{Result, bail};
@@ -22,7 +23,7 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
         bail!("`{setting}` is {found}; it takes {expected}");
     }
     let open = if args.show_prompt { ModelFiles::look } else { ModelFiles::open };
-    let model = open(&args.model, Embedded::Teacher)?;
+    let model = open(&args.model, Embedded::Teacher)?.within(args.memory);
     let template = if args.raw { model.files.raw_template()? } else { model.files.template()? };
     let messages = vec![Message::user(args.prompt.as_str())];
     let prompt = template.prompt(&messages)?;
@@ -53,7 +54,7 @@ fn complete(
     request: Request,
     thinking: bool,
 ) -> Result<ExitCode> {
-    let mut engine = model.engine(template)?;
+    let (mut engine, experts) = model.engine_with_experts(template)?;
     engine.slots = 1;
     engine.draft = !args.no_draft;
     // The prompt holds the tag that opens the thinking; what is read should hold it too.
@@ -72,7 +73,11 @@ fn complete(
     let rate = completion.completion_tokens as f64 / seconds.max(1e-9);
     let DraftCount { drafted, accepted } = *engine.draft_count.lock().unwrap_or_else(PoisonError::into_inner);
     let drafts = if drafted == 0 { String::new() } else { format!(", {accepted} of {drafted} drafts kept") };
-    eprintln!("{} tokens in {seconds:.2} s, {rate:.0} tokens/s{drafts}", completion.completion_tokens);
+    eprintln!("{} tokens in {seconds:.2} s, {rate:.1} tokens/s{drafts}", completion.completion_tokens);
+    if let (Some(experts), Some(peak)) = (experts, memory::peak_resident()) {
+        let read = memory::mib(experts.bytes_read() as usize);
+        eprintln!("{read} of experts read, at most {} of memory in use", memory::mib(peak));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -170,11 +170,11 @@ impl Checkpoint {
         Ok(self.stored_matrix(name)?.map(|matrix| matrix.with_pager(Arc::new(pages))))
     }
 
-    /// Bytes in the files of the tensors that `chosen` picks.
-    pub fn bytes_of(&self, chosen: impl Fn(&str) -> bool) -> usize {
+    /// Bytes in the files of the tensors that `chosen` picks: of all together, and of the largest.
+    pub fn bytes_of(&self, chosen: impl Fn(&str) -> bool) -> (usize, usize) {
         let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
-        let chosen = entries.filter(|(name, _)| chosen(name));
-        chosen.map(|(_, entry)| entry.data_offsets.1 - entry.data_offsets.0).sum()
+        let sizes = entries.filter(|(name, _)| chosen(name)).map(|(_, e)| e.data_offsets.1 - e.data_offsets.0);
+        sizes.fold((0, 0), |(sum, largest), size| (sum + size, largest.max(size)))
     }
 
     pub fn contains(&self, name: &str) -> bool {
