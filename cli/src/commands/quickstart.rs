@@ -27,6 +27,7 @@ const RECIPE: &str = include_str!("../../recipes/quickstart.toml");
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct QuickstartRecipe {
+    problems: String,
     traces: Traces,
     control: Control,
 }
@@ -35,6 +36,7 @@ struct QuickstartRecipe {
 #[derive(Serialize)]
 struct Resolved<'a> {
     seed: u64,
+    problems: &'a str,
     traces: &'a Traces,
     control: &'a Control,
     student: &'a DistillRecipe,
@@ -43,7 +45,6 @@ struct Resolved<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Traces {
-    problems: String,
     limit: usize,
     asking: AskingRecipe,
 }
@@ -83,6 +84,9 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     if let Some(set) = args.set.iter().find(|set| set.split('=').next().is_some_and(|key| key.ends_with("seed"))) {
         bail!("`--set {set}`: all seeds of a quickstart follow from `--seed`");
     }
+    if let Some(set) = args.set.iter().find(|set| set.starts_with("student.benchmark.problems=")) {
+        bail!("`--set {set}`: a quickstart scores on the held-out side of its own problems; set `problems` instead");
+    }
     // `student.` leads into the recipe of `distill run`, which stands in a file of its own.
     let (own, student): (Vec<_>, Vec<_>) = args.set.iter().cloned().partition(|set| !set.starts_with("student."));
     let student: Vec<String> = student.iter().map(|set| set["student.".len()..].into()).collect();
@@ -94,8 +98,11 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     student_recipe.seed = args.seed;
     student_recipe.benchmark.asking.seed = args.seed.wrapping_add(1);
     let out = |name: &str| args.out.join(name);
-    let QuickstartRecipe { traces, control } = &recipe;
-    recipe::claim(&args.out, &Resolved { seed: args.seed, traces, control, student: &student_recipe })?;
+    student_recipe.benchmark.problems = recipe.problems.clone();
+    let QuickstartRecipe { problems: source, traces: Traces { limit, asking }, control } = &recipe;
+    let resolved =
+        Resolved { seed: args.seed, problems: source, traces: &recipe.traces, control, student: &student_recipe };
+    recipe::claim(&args.out, &resolved)?;
     let mut watch = Stopwatch::open(&args.out)?;
     let observer = Progress::new();
     let interrupted = || Ok(ExitCode::from(INTERRUPTED));
@@ -103,7 +110,6 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     // 1. The teacher works through problems; every answer is verified.
     let teacher = ModelFiles::open("embedded", Embedded::Teacher)?.chat_engine()?;
     let traces = out("traces");
-    let Traces { problems: source, limit, asking } = &recipe.traces;
     let summary = watch.time("traces", || {
         let problems = open::problems(source, Split::Train, args.seed, Some(*limit))?;
         Ok(retort_datagen::run::run(&teacher, &problems, &asking.plan(source), &traces, &observer)?)
