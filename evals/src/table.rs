@@ -47,7 +47,8 @@ pub fn score(scored: &Scored) -> String {
         count(score.samples),
         completion_tokens.mean
     )];
-    for family in &scored.families {
+    // Questions from a file may name no family; a line without a name would say the same as the first.
+    for family in scored.families.iter().filter(|family| !family.family.is_empty()) {
         let levels = family.levels.iter().map(|level| format!("{} {}", level.level, percent(level.score.pass_at_1)));
         let levels = levels.collect::<Vec<_>>().join(", ");
         lines.push(format!("  {:<14}{:>7}   {levels}", family.family, percent(family.score.pass_at_1)));

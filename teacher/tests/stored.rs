@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use retort_model::batch::Batch;
-use retort_model::checkpoint::{Checkpoint, Stored, write_tensors};
+use retort_model::checkpoint::{Checkpoint, ExpertMemory, Stored, write_tensors};
 use retort_model::decoder::Decoder;
 use retort_model::params::frozen;
 use retort_teacher::weights::{self, Published};
@@ -12,6 +12,13 @@ use std::path::Path;
 fn model(config: &Config, checkpoint: Checkpoint) -> DeepSeek {
     frozen(Box::new(Published(checkpoint)), &Device::Cpu, |params| DeepSeek::new(config.clone(), params))
         .expect("a model")
+}
+
+/// All tensors of a folder in f32.
+fn tensors(folder: &Path) -> Vec<(String, Tensor)> {
+    let checkpoint = Checkpoint::open(folder).expect("weights");
+    let read = |name: &str| (name.to_string(), checkpoint.read(name, &Device::Cpu).expect("a tensor"));
+    checkpoint.names().map(read).collect()
 }
 
 /// |a - b| / |b|
@@ -44,12 +51,7 @@ fn every_shape_runs_from_its_bytes() -> Result<()> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     for name in ["v2-lite", "v2", "v3", "v3-yarn", "v3-mtp", "moonlight", "k2"] {
         let config = Config::open(&fixtures.join(name).join("config.json")).expect("config");
-        let original = Checkpoint::open(&fixtures.join(name)).expect("weights");
-        let tensors: Vec<(String, Tensor)> = original
-            .names()
-            .map(|name| Ok((name.to_string(), original.read(name, &Device::Cpu)?)))
-            .collect::<std::result::Result<_, retort_model::Error>>()
-            .expect("tensors");
+        let tensors = tensors(&fixtures.join(name));
         for narrow in [weights::stored as fn(&str) -> Stored, |_| Stored::Bf16] {
             let folder = tempfile::tempdir()?;
             write_tensors(&folder.path().join("model.safetensors"), &tensors, narrow).expect("written");
@@ -58,5 +60,26 @@ fn every_shape_runs_from_its_bytes() -> Result<()> {
             assert!(difference < 1e-5, "{name}: {difference}");
         }
     }
+    Ok(())
+}
+
+/// A limit that holds a handful of experts: they are read again and again, and the logits are the same.
+#[test]
+fn experts_may_stay_on_disk() -> Result<()> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v3");
+    let config = Config::open(&fixture.join("config.json")).expect("config");
+    let (folder, tensors) = (tempfile::tempdir()?, tensors(&fixture));
+    write_tensors(&folder.path().join("model.safetensors"), &tensors, weights::stored).expect("written");
+    let open = || Checkpoint::open(folder.path()).expect("weights");
+    let (experts, largest) = open().bytes_of(|name| name.contains(".mlp.experts."));
+    let memory = ExpertMemory::new(5 * largest);
+    assert!(experts > 20 * largest, "the limit must be felt");
+    let batch = Batch::packed([(0..40).map(|at| at * 7 % 50).collect::<Vec<u32>>()]);
+    let in_memory = model(&config, open().in_stored_form()).logits(&batch, None)?;
+    let on_disk = model(&config, open().with_experts_on_disk(memory.clone()));
+    assert_eq!(relative_norm(&on_disk.logits(&batch, None)?, &in_memory)?, 0.0);
+    let once = memory.bytes_read();
+    on_disk.logits(&batch, None)?;
+    assert!(once > 0 && memory.bytes_read() > once, "what was given back is read again");
     Ok(())
 }
