@@ -3,7 +3,7 @@
 use super::algebra::Algebra;
 use super::limits::{Halt, MAX_BRANCHES};
 use super::lower::Units;
-use super::tree::{Node, Order};
+use super::tree::{Node, Order, SetOperation};
 use super::units::Unit;
 use super::zero::Zero;
 
@@ -90,9 +90,28 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
                     let (few, many) = (names(gold).min(names(answer)), names(gold).max(names(answer)));
                     Ok(if few == 0 && many > 1 { NotEqual("another form") } else { Undecided("not comparable") })
                 }
-                _ => Ok(NotEqual("another form")),
+                _ => set_expressions(gold, answer, &again),
             }
         }
+    }
+}
+
+/// Sets that are no regions with known ends: equal where they read the same, and never a single expression.
+fn set_expressions(gold: &Node, answer: &Node, again: &dyn Fn(&Node, &Node) -> Compared) -> Compared {
+    let open = |node: &Node| matches!(node, Node::Operation(..) | Node::NamedSet(_));
+    match (gold, answer) {
+        (Node::NamedSet(one), Node::NamedSet(other)) if one == other => Ok(Equal("the same set")),
+        (Node::NamedSet(_), Node::NamedSet(_)) => Ok(NotEqual("another set")),
+        (Node::Operation(one, a, b), Node::Operation(other, c, d)) if one == other => {
+            let both = |c: &Node, d: &Node| Ok(again(a, c)?.is_equal() && again(b, d)?.is_equal());
+            let commutes = *one != SetOperation::Difference;
+            let same = both(c, d)? || commutes && both(d, c)?;
+            Ok(if same { Equal("the same set") } else { Undecided("sets of another form") })
+        }
+        _ if (open(gold) || open(answer)) && !is_expression(gold) && !is_expression(answer) => {
+            Ok(Undecided("sets of another form"))
+        }
+        _ => Ok(NotEqual("another form")),
     }
 }
 

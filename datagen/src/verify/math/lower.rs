@@ -4,7 +4,6 @@ use super::algebra::{Algebra, Kind, Quotient};
 use super::limits::{Halt, MAX_DEPTH, Rational};
 use super::tree::{Function, Node};
 use super::units::Unit;
-use num_traits::{One, ToPrimitive};
 
 /// What becomes of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,11 +134,11 @@ impl Algebra {
 }
 
 impl Node {
-    /// Whether a plus-minus stands in it outside a list or brackets of its own.
+    /// Whether a plus-minus stands in it outside a list, set or matrix of its own.
     pub(super) fn is_double(&self) -> bool {
         match self {
             Node::PlusMinus(..) => true,
-            Node::Sum(items) | Node::Product(items) | Node::Call(_, items) => items.iter().any(Node::is_double),
+            Node::Sum(items) | Node::Product(items) | Node::Call(_, items) | Node::Group(_, items, _) => items.iter().any(Node::is_double),
             Node::Negative(inner) => inner.is_double(),
             Node::Quotient(a, b) | Node::Power(a, b) | Node::Root(a, b) => a.is_double() || b.is_double(),
             Node::Relation(first, rest) => first.is_double() || rest.iter().any(|(_, side)| side.is_double()),
@@ -156,6 +155,7 @@ impl Node {
             Node::PlusMinus(_, inner) => Node::Negative(one(inner)),
             Node::Sum(items) => Node::Sum(all(items)),
             Node::Product(items) => Node::Product(all(items)),
+            Node::Group(open, items, close) => Node::Group(*open, all(items), *close),
             Node::Call(function, items) => Node::Call(*function, all(items)),
             Node::Negative(inner) => Node::Negative(one(inner)),
             Node::Quotient(a, b) => Node::Quotient(one(a), one(b)),
@@ -165,14 +165,6 @@ impl Node {
                 Node::Relation(one(first), rest.iter().map(|(order, side)| (*order, side.branch(upper))).collect())
             }
             other => other.clone(),
-        }
-    }
-
-    /// The value of a literal integer.
-    pub(super) fn as_integer(&self) -> Option<i64> {
-        match self {
-            Node::Number(value) if value.denom().is_one() => value.numer().to_i64(),
-            _ => None,
         }
     }
 }

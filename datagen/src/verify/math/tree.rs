@@ -33,8 +33,6 @@ pub(super) enum Function {
     Lcm,
     Min,
     Max,
-    /// Dividend and modulus.
-    Mod,
 }
 
 /// How two sides of a relation stand to each other.

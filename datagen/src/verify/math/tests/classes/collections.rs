@@ -12,6 +12,7 @@ pub(super) const CLASSES: &[Class] = &[
             ("x=1, y=2", "(1,2)"),
             ("(1,2)", "1, 2"),
             ("(0.5, 1)", "\\left(\\frac12, 1\\right)"),
+            ("(1, \\pm 2)", "(1,2), (1,-2)"),
         ],
         &[
             ("(1,2)", "(2,1)"),
@@ -53,6 +54,8 @@ pub(super) const CLASSES: &[Class] = &[
             ("[0,1]\\cup[1,2]", "[0,2]"),
             ("(-\\infty,1)\\cup(1,\\infty)", "x \\ne 1"),
             ("(-\\infty,1)\\cup(1,\\infty)", "\\mathbb{R}\\setminus\\{1\\}"),
+            ("(-\\infty,a)\\cup(a,\\infty)", "(a,\\infty)\\cup(-\\infty,a)"),
+            ("\\mathbb{Z}", "ℤ"),
             ("|x-1|\\ge 2", "(-\\infty,-1]\\cup[3,\\infty)"),
         ],
         &[
