@@ -28,7 +28,7 @@ pub(super) const MAX_GENERATORS: usize = 64;
 /// Answers that one text may spell out by plus-minus signs, a power of two.
 pub(super) const MAX_BRANCHES: usize = 8;
 /// Steps of one comparison; one is about a word of arithmetic, so all of them take some tens of milliseconds.
-pub(super) const MAX_STEPS: u64 = 4_000_000;
+pub(super) const MAX_STEPS: u64 = 2_000_000;
 /// Where intervals start ...
 pub(super) const FIRST_PRECISION: u32 = 64;
 /// ... and how far doubling takes them where no bound says how far is enough.

@@ -138,7 +138,9 @@ impl Node {
     pub(super) fn is_double(&self) -> bool {
         match self {
             Node::PlusMinus(..) => true,
-            Node::Sum(items) | Node::Product(items) | Node::Call(_, items) | Node::Group(_, items, _) => items.iter().any(Node::is_double),
+            Node::Sum(items) | Node::Product(items) | Node::Call(_, items) | Node::Group(_, items, _) => {
+                items.iter().any(Node::is_double)
+            }
             Node::Negative(inner) => inner.is_double(),
             Node::Quotient(a, b) | Node::Power(a, b) | Node::Root(a, b) => a.is_double() || b.is_double(),
             Node::Relation(first, rest) => first.is_double() || rest.iter().any(|(_, side)| side.is_double()),
