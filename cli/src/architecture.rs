@@ -18,8 +18,8 @@ const WIDENED_PARAMETERS: u64 = 100_000_000;
 
 /// A checked config of one of the families.
 pub enum Architecture {
-    DeepSeek(retort_teacher::Config),
-    Dense(retort_student::Config),
+    DeepSeek(Box<retort_teacher::Config>),
+    Dense(Box<retort_student::Config>),
 }
 
 impl Architecture {
@@ -30,9 +30,9 @@ impl Architecture {
             serde_json::from_str(json).with_context(|| format!("`{shown}` is not the JSON expected here"))?;
         match config.get("model_type").and_then(serde_json::Value::as_str) {
             Some("deepseek_v2" | "deepseek_v3" | "kimi_k2") => {
-                Ok(Self::DeepSeek(retort_teacher::Config::parse(json, path)?))
+                Ok(Self::DeepSeek(Box::new(retort_teacher::Config::parse(json, path)?)))
             }
-            Some("llama" | "qwen2") => Ok(Self::Dense(retort_student::Config::parse(json, path)?)),
+            Some("llama" | "qwen2") => Ok(Self::Dense(Box::new(retort_student::Config::parse(json, path)?))),
             Some(other) => bail!("models of type `{other}` are not supported (`{shown}`)"),
             None => bail!("`{shown}` has no `model_type`"),
         }
@@ -90,11 +90,11 @@ impl Architecture {
         Ok(match self {
             Self::DeepSeek(config) => {
                 let source = Box::new(Published(checkpoint));
-                Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config.clone(), params))?)
+                Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config.as_ref().clone(), params))?)
             }
             Self::Dense(config) => {
                 let source = Box::new(checkpoint);
-                Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config.clone(), params))?)
+                Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config.as_ref().clone(), params))?)
             }
         })
     }

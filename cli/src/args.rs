@@ -86,16 +86,27 @@ pub enum Model {
     /// A folder that holds only `config.json` is enough; where there are weights, they must agree with it.
     #[command(after_help = "Example:\n  retort model inspect runs/teacher --json")]
     Inspect {
-        /// Model folder, or `embedded`
+        /// Model folder, `hub:org/name[@revision]`, or `embedded`
         model: String,
         /// One JSON document instead of text
         #[arg(long)]
         json: bool,
     },
+    /// The same model in another number format
+    #[command(after_help = "Example:\n  retort model convert runs/teacher --to fp8 --out runs/teacher-fp8")]
+    Convert {
+        /// Model folder, `hub:org/name` or `embedded`
+        model: String,
+        /// The format of projections and experts
+        #[arg(long, value_enum)]
+        to: crate::commands::To,
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Logits [t, v] in f32 for given token ids, as a safetensors file with the key `logits`
     #[command(after_help = "Example:\n  retort model logits runs/student --tokens 1,2,3 --out logits.safetensors")]
     Logits {
-        /// Model folder, or `embedded`
+        /// Model folder, `hub:org/name[@revision]`, or `embedded`
         model: String,
         /// Token ids, separated by commas
         #[arg(long, value_delimiter = ',', required = true)]
@@ -110,7 +121,7 @@ pub enum Model {
 
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     pub model: String,
     #[arg(long)]
     pub prompt: String,
@@ -131,6 +142,12 @@ pub struct Generate {
     pub max_tokens: usize,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub memory: Option<usize>,
+    /// Do not let the model's multi-token-prediction module guess ahead; the tokens are the same, the time is not
+    #[arg(long)]
+    pub no_draft: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -166,7 +183,7 @@ pub enum Datagen {
 
 #[derive(Debug, Args)]
 pub struct DatagenRun {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     #[arg(long)]
     pub teacher: String,
     /// A JSONL file, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its training side)
@@ -181,6 +198,9 @@ pub struct DatagenRun {
 /// Settings that `datagen run` and `evals run` share.
 #[derive(Debug, Args)]
 pub struct Asking {
+    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub memory: Option<usize>,
     /// Samples per problem
     #[arg(short = 'n', value_name = "N")]
     pub n: Option<u32>,
@@ -206,7 +226,7 @@ pub enum Distill {
 
 #[derive(Debug, Args)]
 pub struct DistillRun {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     #[arg(long)]
     pub student: String,
     /// A dataset folder
@@ -250,7 +270,7 @@ pub enum Evals {
 
 #[derive(Debug, Args)]
 pub struct EvalsRun {
-    /// Model folder, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
     #[arg(long)]
     pub model: String,
     /// `gym` (its held-out side), `gym:FAMILY`, or a JSONL file

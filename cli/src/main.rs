@@ -6,6 +6,8 @@
 mod architecture;
 mod args;
 mod commands;
+mod hub;
+mod memory;
 mod open;
 mod output;
 mod progress;
@@ -24,7 +26,7 @@ fn main() -> ExitCode {
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             commands::report(&error);
-            ExitCode::from(2)
+            ExitCode::from(commands::exit_code(&error))
         }
     }
 }

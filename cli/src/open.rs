@@ -1,24 +1,31 @@
 //! Opens what a user names: a model folder, `embedded`, `gym:...`, a file of problems.
 
 use crate::architecture::Architecture;
+use crate::hub;
+use crate::progress::Progress;
 use anyhow::{Result, bail};
 use candle_core::Device;
 use retort_datagen::problem::Problem;
 use retort_datagen::{gym, sources};
 use retort_model::Error;
 use retort_model::chat::ChatTemplate;
-use retort_model::checkpoint::{Checkpoint, fingerprint};
+use retort_model::checkpoint::{Checkpoint, ExpertMemory, expert_budget, fingerprint};
 use retort_model::decoder::Decoder;
 use retort_model::engine::Engine;
 use retort_model::folder::FolderFiles;
+use retort_model::hub::{HubName, Want};
 use retort_model::workers::Workers;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
 const SLOTS: usize = 128;
 
 /// The most memory for caches; a long context gets fewer slots.
 const CACHE_BYTES: usize = 2 << 30;
+
+/// What a run needs beside weights and caches: the program itself and what a batch passes from layer to layer.
+const WORKING_BYTES: usize = 192 << 20;
 
 /// Which of the two embedded models `embedded` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub struct ModelFiles {
     pub files: FolderFiles,
     pub architecture: Architecture,
     weights: Weights,
+    /// The most memory that a run may take; experts that do not fit stay on disk.
+    memory: Option<usize>,
 }
 
 enum Weights {
@@ -41,8 +50,17 @@ enum Weights {
 }
 
 impl ModelFiles {
-    /// Opens a folder or an embedded model; `role` says which of them a plain `embedded` means.
+    /// Opens a folder, a name on the hub or an embedded model; `role` says which of them a plain `embedded` means.
     pub fn open(name: &str, role: Embedded) -> Result<Self> {
+        Self::fetch(name, role, Want::Everything)
+    }
+
+    /// The same without fetching weights from the hub; weights that are there already are used.
+    pub fn look(name: &str, role: Embedded) -> Result<Self> {
+        Self::fetch(name, role, Want::SmallFiles)
+    }
+
+    fn fetch(name: &str, role: Embedded, want: Want) -> Result<Self> {
         let embedded = match name {
             "embedded" => Some(role),
             "embedded-teacher" => Some(Embedded::Teacher),
@@ -60,23 +78,30 @@ impl ModelFiles {
             };
             return Self::new(name.into(), files, Weights::Static(bytes));
         }
-        for (scheme, what) in [("hub:", "hub names"), ("http://", "endpoints"), ("https://", "endpoints")] {
-            if name.starts_with(scheme) {
-                bail!("{what} such as `{name}` are not supported yet; give a folder, `embedded` or `embedded-student`");
-            }
+        if let Some(name) = name.strip_prefix("hub:") {
+            let name = HubName::parse(name).map_err(Error::from)?;
+            let folder = hub::from_environment().folder(&name, want, &Progress::new())?;
+            return Self::new(name.to_string(), FolderFiles::open(&folder)?, Weights::Folder(folder));
+        }
+        if name.starts_with("http://") || name.starts_with("https://") {
+            bail!("endpoints such as `{name}` are not supported yet; give a folder, `hub:org/name` or `embedded`");
         }
         let folder = Path::new(name);
         if !folder.is_dir() {
             bail!("`{name}` is not a model folder");
         }
-        let files = FolderFiles::open(folder)?;
         let shown = folder.file_name().map_or(name.into(), |last| last.to_string_lossy().into_owned());
-        Self::new(shown, files, Weights::Folder(folder.into()))
+        Self::new(shown, FolderFiles::open(folder)?, Weights::Folder(folder.into()))
     }
 
     fn new(name: String, files: FolderFiles, weights: Weights) -> Result<Self> {
         let architecture = Architecture::parse(&files.config, &files.origin.join("config.json"))?;
-        Ok(Self { name, files, architecture, weights })
+        Ok(Self { name, files, architecture, weights, memory: None })
+    }
+
+    /// The same, to be run in no more than `memory` bytes.
+    pub fn within(self, memory: Option<usize>) -> Self {
+        Self { memory, ..self }
     }
 
     /// The weights, held against the config.
@@ -99,7 +124,28 @@ impl ModelFiles {
 
     /// The model ready to run.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        self.architecture.decoder(self.checkpoint()?)
+        self.architecture.decoder(self.checkpoint_to_run()?.0)
+    }
+
+    /// The most memory for caches.
+    fn cache_bytes(&self) -> usize {
+        self.memory.map_or(CACHE_BYTES, |memory| CACHE_BYTES.min(memory / 8))
+    }
+
+    /// The weights, and how much of the experts may be in memory where they stay on disk.
+    fn checkpoint_to_run(&self) -> Result<(Checkpoint, Option<Arc<ExpertMemory>>)> {
+        let checkpoint = self.checkpoint()?;
+        let Some(memory) = self.memory else { return Ok((checkpoint, None)) };
+        let is_expert = |name: &str| name.contains(".mlp.experts.");
+        let (experts, largest) = checkpoint.bytes_of(is_expert);
+        // These are widened: `kv_b_proj` twice, for the expanded and the absorbed form.
+        let (widened, _) = checkpoint.bytes_of(|name| name.contains(".kv_b_proj.") || name.contains(".mlp.gate."));
+        let everything_else = checkpoint.bytes() - experts + 8 * widened + self.cache_bytes() + WORKING_BYTES;
+        if everything_else.saturating_add(experts) <= memory {
+            return Ok((checkpoint.in_stored_form(), None));
+        }
+        let budget = ExpertMemory::new(expert_budget(memory, everything_else, 3 * largest)?);
+        Ok((checkpoint.with_experts_on_disk(budget.clone()), Some(budget)))
     }
 
     /// A student whose weights can be trained.
@@ -115,28 +161,39 @@ impl ModelFiles {
 
     /// The model with its tokenizer, generating from prompts that `template` renders.
     pub fn engine(&self, template: ChatTemplate) -> Result<Engine<Box<dyn Decoder>>> {
+        Ok(self.engine_with_experts(template)?.0)
+    }
+
+    /// The same, with the count of what is read where experts stay on disk.
+    pub fn engine_with_experts(
+        &self,
+        template: ChatTemplate,
+    ) -> Result<(Engine<Box<dyn Decoder>>, Option<Arc<ExpertMemory>>)> {
         let tokenizer = self.files.tokenizer()?;
         let eos = self.files.eos(&tokenizer, &template)?;
-        let checkpoint = self.checkpoint()?;
-        let fingerprint = self.fingerprint(&checkpoint);
+        let (checkpoint, experts) = self.checkpoint_to_run()?;
+        let fingerprint = self.fingerprint(&checkpoint)?;
         let decoder = self.architecture.decoder(checkpoint)?;
         // f32 numbers for every slot and position.
         let slot_bytes = 4 * decoder.cache_spec().elements_per_token() * decoder.context_length();
-        Ok(Engine {
+        let engine = Engine {
             decoder,
             eos,
             tokenizer,
             template,
             name: self.name.clone(),
             fingerprint,
-            slots: (CACHE_BYTES / slot_bytes.max(1)).clamp(1, SLOTS),
+            slots: (self.cache_bytes() / slot_bytes.max(1)).clamp(1, SLOTS),
+            draft: false,
+            draft_count: Default::default(),
             workers: Workers::for_model(self.architecture.totals().total as usize)?,
-        })
+        };
+        Ok((engine, experts))
     }
 
     /// A hash over weights, tokenizer, template and config.
-    pub fn fingerprint(&self, checkpoint: &Checkpoint) -> String {
-        fingerprint(&[&self.files.small_files(), checkpoint.digest().as_bytes()])
+    pub fn fingerprint(&self, checkpoint: &Checkpoint) -> Result<String> {
+        Ok(fingerprint(&[&self.files.small_files(), checkpoint.digest()?.as_bytes()]))
     }
 }
 

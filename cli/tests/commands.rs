@@ -183,6 +183,32 @@ fn a_prompt_is_shown_and_completed_as_it_is_or_as_a_chat() {
 }
 
 #[test]
+fn a_name_on_the_hub_is_taken_from_the_cache_or_says_what_to_do() {
+    let here = tempfile::tempdir().expect("folder");
+    let commit = "0123456789abcdef0123456789abcdef01234567";
+    let model = here.path().join("hub/models--org--v3");
+    std::fs::create_dir_all(model.join("snapshots").join(commit)).expect("created");
+    std::fs::create_dir_all(model.join("refs")).expect("created");
+    std::fs::write(model.join("refs/main"), commit).expect("written");
+    config_only(&model.join("snapshots").join(commit));
+    let run = |name: &str, variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
+        // Nothing listens on the discard port of a machine that runs tests.
+        command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HOME", here.path()).env("HF_TOKEN", "hf_secret");
+        command.envs(variables.iter().copied()).env_remove("HF_HUB_CACHE");
+        let output = command.args(["model", "inspect", name]).output().expect("the program starts");
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, out, err) = run("hub:org/v3", &[("HF_HUB_OFFLINE", "1")]);
+    assert!(code == Some(0) && out.contains("671.03 billion"), "{out}{err}");
+    let (code, _, err) = run("hub:org/other", &[]);
+    assert!(code == Some(2) && err.contains("127.0.0.1:9") && err.contains("hint:"), "{err}");
+    assert!(!err.contains("hf_secret"), "{err}");
+    let (code, _, err) = run("hub:../x", &[]);
+    assert!(code == Some(2) && err.contains("hub:org/name"), "{err}");
+}
+
+#[test]
 fn the_pipeline_runs_from_end_to_end_and_continues() {
     let here = tempfile::tempdir().expect("folder");
     let small = [

@@ -18,12 +18,14 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// The one place that may name an outside crate.
-const OWNERS: [(&str, &[&str]); 12] = [
+const OWNERS: [(&str, &[&str]); 14] = [
     ("gemm", &["kernels/src/matmul.rs"]),
     ("safetensors", &["model/src/checkpoint/"]),
     ("memmap2", &["model/src/checkpoint/"]),
     ("tokenizers", &["model/src/tokenizer.rs"]),
     ("minijinja", &["model/src/chat/"]),
+    ("fancy_regex", &["model/src/tokenizer/"]),
+    ("ureq", &["model/src/hub/"]),
     ("arrow", &["datagen/src/store/"]),
     ("polars", &["datagen/src/stats.rs"]),
     ("num_bigint", &["datagen/src/verify/"]),

@@ -147,6 +147,9 @@ pub fn train(
             };
             metrics.write(&line)?;
             observer.advanced(outcome.steps, &format!("loss {:.4}, {:.0} tokens/s", line.loss, line.tokens_per_second));
+            if last && !line.terms.is_empty() {
+                observer.remark(&described(line.terms));
+            }
             window = Window::default();
         }
         if let Some(validation) = validation.filter(|v| last || outcome.steps.is_multiple_of(v.every)) {
@@ -258,6 +261,13 @@ impl Window {
     fn terms(&self) -> serde_json::Map<String, serde_json::Value> {
         self.terms.iter().map(|(name, total)| (name.clone(), (total / self.steps.max(1) as f64).into())).collect()
     }
+}
+
+/// The terms of the last report for a person to read, such as the experts' loads.
+fn described(terms: &serde_json::Map<String, serde_json::Value>) -> String {
+    let value = |value: &serde_json::Value| format!("{:.4}", value.as_f64().unwrap_or(f64::NAN));
+    let terms: Vec<String> = terms.iter().map(|(name, term)| format!("{name} {}", value(term))).collect();
+    format!("in the last steps: {}", terms.join(", "))
 }
 
 struct MetricsFile {

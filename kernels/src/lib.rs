@@ -46,7 +46,7 @@ pub use rms_norm::rms_norm;
 pub use rope::{RopeLayout, rope};
 pub use rows::{gather_rows, scatter_rows_weighted};
 pub use softmax::softmax;
-pub use stored::{FP8_BLOCK, Format, SharedBytes, StoredMatrix};
+pub use stored::{FP8_BLOCK, Format, Pager, SharedBytes, StoredMatrix};
 pub use sums::{add, add_bias, scale};
 pub use swiglu::{swiglu, swiglu_halves};
 pub use value::{Gradients, Value, lift, sum};

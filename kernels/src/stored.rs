@@ -15,6 +15,12 @@ pub const FP8_BLOCK: usize = 128;
 /// Bytes that something else keeps: a mapped file, a part of the program.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
+/// Told before stored bytes are read, so that what is in memory can be kept below a limit.
+pub trait Pager: Send + Sync {
+    /// The bytes of `range` are about to be read.
+    fn before_reading(&self, range: &Range<usize>);
+}
+
 /// How numbers are stored.
 #[derive(Clone, PartialEq)]
 pub enum Format {
@@ -34,6 +40,7 @@ pub struct StoredMatrix {
     format: Format,
     o: usize,
     i: usize,
+    pager: Option<Arc<dyn Pager>>,
 }
 
 impl StoredMatrix {
@@ -49,12 +56,24 @@ impl StoredMatrix {
         {
             bail!("{} scales do not fit a matrix of {o} x {i}", scale_inv.len());
         }
-        Ok(Self { file, range, format, o, i })
+        Ok(Self { file, range, format, o, i, pager: None })
+    }
+
+    /// The same, `pager` being told before each product.
+    pub fn with_pager(self, pager: Arc<dyn Pager>) -> Self {
+        Self { pager: Some(pager), ..self }
     }
 
     /// (o, i)
     pub fn dims(&self) -> (usize, usize) {
         (self.o, self.i)
+    }
+
+    /// Must be called before a product, which reads the matrix once.
+    pub(crate) fn announce(&self) {
+        if let Some(pager) = &self.pager {
+            pager.before_reading(&self.range);
+        }
     }
 
     /// The stored numbers.

@@ -101,8 +101,11 @@ fn stored_linear(x: &Tensor, parts: &[StoredMatrix]) -> Result<Tensor> {
         bail!("a stored weight does not fit {:?} of {:?}", x.shape(), x.dtype());
     }
     let data = cpu::data(x)?;
-    let outputs: Vec<(usize, Vec<f32>)> =
-        parts.iter().map(|part| (part.dims().0, row_products(&data, i, n, part))).collect();
+    let outputs: Vec<(usize, Vec<f32>)> = parts
+        .iter()
+        .inspect(|part| part.announce())
+        .map(|part| (part.dims().0, row_products(&data, i, n, part)))
+        .collect();
     let o: usize = outputs.iter().map(|(width, _)| width).sum();
     let y = match outputs.len() {
         1 => outputs.into_iter().flat_map(|(_, y)| y).collect(),

@@ -16,6 +16,18 @@ pub trait Decoder: Send + Sync {
     fn context_length(&self) -> usize;
     fn device(&self) -> &Device;
 
+    /// What [`Decoder::draft`] keeps of past tokens; `None` for a model that cannot guess ahead.
+    fn draft_cache_spec(&self) -> Option<CacheSpec> {
+        None
+    }
+
+    /// One token further: from hidden states and the tokens that follow their rows to states whose logits, through the
+    /// same head, guess the token after those.
+    fn draft(&self, batch: &Batch, hidden_nd: &Value, following: &[u32], cache: &Cache) -> Result<Option<Value>> {
+        let _ = (batch, hidden_nd, following, cache);
+        Ok(None)
+    }
+
     /// Logits [n, v] of all rows.
     fn logits(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Tensor> {
         Ok(self.head().linear(&self.hidden(batch, cache)?)?.into_tensor())
@@ -64,6 +76,12 @@ pub trait Trainable: Sync {
 }
 
 impl Decoder for Box<dyn Decoder> {
+    fn draft_cache_spec(&self) -> Option<CacheSpec> {
+        self.as_ref().draft_cache_spec()
+    }
+    fn draft(&self, batch: &Batch, hidden_nd: &Value, following: &[u32], cache: &Cache) -> Result<Option<Value>> {
+        self.as_ref().draft(batch, hidden_nd, following, cache)
+    }
     fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
         self.as_ref().hidden(batch, cache)
     }

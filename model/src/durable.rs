@@ -8,12 +8,18 @@ use std::path::Path;
 ///
 /// A folder has one writer of a given name, so the temporary name is fixed; what a killed writer left is overwritten.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_with(path, |temporary| File::create(temporary)?.write_all(bytes))
+}
+
+/// The same with the file that `write` puts at the path it is given.
+pub fn replace_with(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let Some(name) = path.file_name() else { return Err(ErrorKind::InvalidInput.into()) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    if let Err(error) = write(&temporary).and_then(|()| File::open(&temporary)?.sync_all()) {
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
     std::fs::rename(&temporary, path)?;
     sync_folder(folder)
 }
@@ -31,6 +37,11 @@ mod tests {
         let path = folder.path().join("a.json");
         super::replace(&path, b"one")?;
         super::replace(&path, b"two")?;
+        let failed = super::replace_with(&path, |temporary| {
+            std::fs::write(temporary, b"half")?;
+            Err(std::io::Error::other("full"))
+        });
+        assert!(failed.is_err());
         assert_eq!(std::fs::read(&path)?, b"two");
         assert_eq!(std::fs::read_dir(folder.path())?.count(), 1);
         Ok(())

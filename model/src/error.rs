@@ -37,8 +37,8 @@ pub enum Error {
     TensorType { name: String, path: PathBuf, found: String },
     #[error("tensor `{name}` in `{path}` holds a number that is not finite, at element {at}")]
     NotFinite { name: String, path: PathBuf, at: usize },
-    #[error("`{index}` puts tensor `{name}` into `{file}`, {found}")]
-    Index { index: PathBuf, name: String, file: String, found: String },
+    #[error("`{index}` puts tensor `{name}` into {fault}")]
+    Index { index: PathBuf, name: String, fault: String },
     #[error("`{index}` lists no tensors")]
     EmptyIndex { index: PathBuf },
     #[error("`{field}` = {value} in `{path}` is not supported")]
@@ -55,6 +55,10 @@ pub enum Error {
     LogitNotFinite { value: f32 },
     #[error("worker threads could not be started: {0}")]
     Threads(String),
+    #[error("{memory} bytes of memory are too few: this model needs {needed}")]
+    Memory { memory: usize, needed: usize },
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
 }
@@ -82,6 +86,8 @@ impl Error {
             Self::LogitNotFinite { .. } => {
                 Some("its weights or its `config.json` are damaged: compare them with where they came from".into())
             }
+            Self::Memory { .. } => Some("raise `--memory`; experts may stay on disk, everything else may not".into()),
+            Self::Hub(error) => error.hint(),
             _ => None,
         }
     }

@@ -82,7 +82,11 @@ impl FolderFiles {
     pub fn tokenizer(&self) -> Result<Tokenizer, Error> {
         match &self.vocabulary {
             Some(Vocabulary::Json(json)) => Tokenizer::parse(json.as_bytes(), &self.origin.join("tokenizer.json")),
-            Some(Vocabulary::Tiktoken(_)) | None => Err(Error::NoTokenizer { folder: self.origin.clone() }),
+            Some(Vocabulary::Tiktoken(text)) => {
+                let config = self.tokenizer_config()?;
+                Tokenizer::tiktoken(text, &config.added_tokens(), &self.origin.join("tiktoken.model"))
+            }
+            None => Err(Error::NoTokenizer { folder: self.origin.clone() }),
         }
     }
 
@@ -132,6 +136,12 @@ impl FolderFiles {
         tensors: &[(String, Tensor)],
         stored: impl Fn(&str) -> Stored,
     ) -> Result<(), Error> {
+        self.write_small(folder)?;
+        write_tensors(&folder.join("model.safetensors"), tensors, stored)
+    }
+
+    /// Writes everything but the weights.
+    pub fn write_small(&self, folder: &Path) -> Result<(), Error> {
         std::fs::create_dir_all(folder).map_err(|source| Error::Io {
             action: "created",
             path: folder.into(),
@@ -147,6 +157,6 @@ impl FolderFiles {
         for (name, text) in always.into_iter().chain(vocabulary).chain(template) {
             write_bytes(&folder.join(name), text.as_bytes())?;
         }
-        write_tensors(&folder.join("model.safetensors"), tensors, stored)
+        Ok(())
     }
 }

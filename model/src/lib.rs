@@ -12,6 +12,7 @@ pub mod files;
 pub mod folder;
 pub mod generate;
 pub mod house;
+pub mod hub;
 pub mod inventory;
 pub mod layers;
 pub mod observe;

@@ -1,7 +1,12 @@
-//! Text to token ids and back, from a `tokenizer.json`; and byte-level BPE vocabularies trained from scratch.
+//! Text to token ids and back, from a `tokenizer.json` or a `tiktoken.model`; and byte-level BPE vocabularies trained
+//! from scratch.
+
+mod tiktoken;
 
 use crate::Error;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tiktoken::Tiktoken;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -17,8 +22,13 @@ const PIECES: &str = r"\p{N}| ?\p{L}+| ?[^\s\p{L}\p{N}]+(?:\n+| (?=\p{N}))?|\s+"
 
 /// A tokenizer and where it came from.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    kind: Kind,
     path: PathBuf,
+}
+
+enum Kind {
+    Json(Box<tokenizers::Tokenizer>),
+    Tiktoken(Box<Tiktoken>),
 }
 
 impl Tokenizer {
@@ -32,7 +42,16 @@ impl Tokenizer {
     pub fn parse(json: &[u8], path: &Path) -> Result<Self, Error> {
         let inner = tokenizers::Tokenizer::from_bytes(json)
             .map_err(|e| Error::Tokenizer { path: path.into(), reason: format!("cannot be read: {e}") })?;
-        Ok(Self { inner, path: path.into() })
+        Ok(Self { kind: Kind::Json(Box::new(inner)), path: path.into() })
+    }
+
+    /// Reads the text of a `tiktoken.model` with the special tokens of its `tokenizer_config.json`; `path` names it in
+    /// errors.
+    pub fn tiktoken(text: &str, special: &BTreeMap<u32, &str>, path: &Path) -> Result<Self, Error> {
+        match Tiktoken::parse(text, special) {
+            Ok(inner) => Ok(Self { kind: Kind::Tiktoken(Box::new(inner)), path: path.into() }),
+            Err(reason) => Err(Error::Tokenizer { path: path.into(), reason }),
+        }
     }
 
     /// Trains a byte-level BPE vocabulary of `size` entries over pieces of text: single digits, words, signs.
@@ -70,34 +89,51 @@ impl Tokenizer {
 
     /// Token ids of `text`; special tokens written in the text are recognised, none is added.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        match self.inner.encode_fast(text, false) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(e) => Err(Error::Tokenizer { path: self.path.clone(), reason: format!("failed to encode: {e}") }),
-        }
+        let ids = match &self.kind {
+            Kind::Json(inner) => {
+                inner.encode_fast(text, false).map(|ids| ids.get_ids().to_vec()).map_err(|e| e.to_string())
+            }
+            Kind::Tiktoken(inner) => inner.encode(text),
+        };
+        ids.map_err(|e| Error::Tokenizer { path: self.path.clone(), reason: format!("failed to encode: {e}") })
     }
 
     /// Text of token ids, special tokens included.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
-        self.inner
-            .decode(ids, false)
-            .map_err(|e| Error::Tokenizer { path: self.path.clone(), reason: format!("failed to decode: {e}") })
+        match &self.kind {
+            Kind::Json(inner) => inner
+                .decode(ids, false)
+                .map_err(|e| Error::Tokenizer { path: self.path.clone(), reason: format!("failed to decode: {e}") }),
+            Kind::Tiktoken(inner) => Ok(inner.decode(ids)),
+        }
     }
 
     /// The id of a token by its exact text.
     pub fn id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        match &self.kind {
+            Kind::Json(inner) => inner.token_to_id(token),
+            Kind::Tiktoken(inner) => inner.id(token),
+        }
     }
 
     /// Number of entries, added tokens included.
     pub fn vocab_size(&self) -> usize {
-        self.inner.get_vocab_size(true)
+        match &self.kind {
+            Kind::Json(inner) => inner.get_vocab_size(true),
+            Kind::Tiktoken(inner) => inner.vocab_size(),
+        }
     }
 
-    /// The `tokenizer.json` of this tokenizer.
+    /// The `tokenizer.json` of this tokenizer; a `tiktoken.model` has none.
     pub fn to_json(&self) -> Result<String, Error> {
-        self.inner
-            .to_string(true)
-            .map_err(|e| Error::Tokenizer { path: self.path.clone(), reason: format!("cannot be written: {e}") })
+        let json = match &self.kind {
+            Kind::Json(inner) => inner.to_string(true).map_err(|e| e.to_string()),
+            Kind::Tiktoken(_) => Err("it is no list of merges".into()),
+        };
+        json.map_err(|e| Error::Tokenizer {
+            path: self.path.clone(),
+            reason: format!("cannot be written as JSON: {e}"),
+        })
     }
 }
 

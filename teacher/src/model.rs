@@ -154,19 +154,29 @@ impl DeepSeek {
         Ok(Pass { hidden_nd: self.norm.forward(&x_nd)?, routings })
     }
 
-    /// One step of multi-token prediction over whole sequences; row i of the result predicts the token at i + 2.
+    /// Multi-token prediction over whole sequences; row i of the result predicts the token at i + 2.
     ///
     /// `hidden_nd` are the main model's final hidden states. The last row of a sequence has no following token; it gets
     /// a stand-in and predicts nothing.
     pub(crate) fn predict_ahead(&self, batch: &Batch, hidden_nd: &Value) -> candle_core::Result<Option<Pass>> {
-        let Some(mtp) = &self.mtp else { return Ok(None) };
         let following: Vec<u32> = batch.following(1).iter().map(|token| token.unwrap_or(0)).collect();
-        let embedded = self.embed_tokens.gather_rows(&following)?;
+        self.ahead(batch, hidden_nd, &following, None)
+    }
+
+    /// The module's pass over rows whose following tokens are known; it has a cache of its own, with one layer.
+    fn ahead(
+        &self,
+        batch: &Batch,
+        hidden_nd: &Value,
+        following: &[u32],
+        cache: Option<&Cache>,
+    ) -> candle_core::Result<Option<Pass>> {
+        let Some(mtp) = &self.mtp else { return Ok(None) };
+        let embedded = self.embed_tokens.gather_rows(following)?;
         let both = kernels::join_columns(&mtp.enorm.forward(&embedded)?, &mtp.hnorm.forward(hidden_nd)?)?;
-        let context = self.context(batch, None)?;
-        let index = self.layers.len();
-        let (y, routing) = mtp.layer.forward(&mtp.eh_proj.forward(&both)?, index, &context)?;
-        let routings = routing.into_iter().map(|routing| (index, routing)).collect();
+        let context = self.context(batch, cache)?;
+        let (y, routing) = mtp.layer.forward(&mtp.eh_proj.forward(&both)?, 0, &context)?;
+        let routings = routing.into_iter().map(|routing| (self.layers.len(), routing)).collect();
         Ok(Some(Pass { hidden_nd: mtp.norm.forward(&y)?, routings }))
     }
 
@@ -189,6 +199,20 @@ impl Decoder for DeepSeek {
 
     fn cache_spec(&self) -> CacheSpec {
         self.config.cache_spec()
+    }
+
+    fn draft_cache_spec(&self) -> Option<CacheSpec> {
+        self.mtp.as_ref().map(|_| CacheSpec { layers: 1, ..self.config.cache_spec() })
+    }
+
+    fn draft(
+        &self,
+        batch: &Batch,
+        hidden_nd: &Value,
+        following: &[u32],
+        cache: &Cache,
+    ) -> candle_core::Result<Option<Value>> {
+        Ok(self.ahead(batch, hidden_nd, following, Some(cache))?.map(|pass| pass.hidden_nd))
     }
 
     fn context_length(&self) -> usize {

@@ -43,8 +43,8 @@ impl Source for Published {
         let Some(parts) = parts(name, shape)? else { return self.0.stored(name, shape) };
         let mut matrices = Vec::with_capacity(parts.len());
         for (name, shape) in &parts {
-            match self.0.stored(name, shape)? {
-                Some(found) => matrices.extend(found),
+            match self.0.stored_expert(name, shape)? {
+                Some(matrix) => matrices.push(matrix),
                 None => return Ok(None),
             }
         }

@@ -69,7 +69,7 @@ pub fn run(command: Datagen) -> Result<ExitCode> {
 fn generate(args: &DatagenRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
     let problems = open::problems(&args.problems, Split::Train, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
-    let engine = ModelFiles::open(&args.teacher, Embedded::Teacher)?.chat_engine()?;
+    let engine = ModelFiles::open(&args.teacher, Embedded::Teacher)?.within(args.asking.memory).chat_engine()?;
     let plan = recipe.plan(&args.problems);
     let summary = retort_datagen::run::run(&engine, &problems, &plan, &args.out, &Progress::new())?;
     say!(

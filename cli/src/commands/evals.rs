@@ -40,7 +40,7 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
     let problems =
         open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
-    let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.chat_engine()?;
+    let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.within(args.asking.memory).chat_engine()?;
     print_score(&engine, &problems, &recipe.plan(&args.benchmark), &args.out, args.json)
 }
 

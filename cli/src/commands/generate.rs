@@ -2,15 +2,19 @@
 
 use super::INTERRUPTED;
 use crate::args::Generate as Arguments;
+use crate::memory;
 use crate::open::{Embedded, ModelFiles};
 use crate::output::{self, say};
 use anyhow::{Result, bail};
 use retort_model::chat::{ChatTemplate, THINK, opens_thinking};
+use retort_model::engine::DraftCount;
 use retort_model::generate::{Completion, FinishReason, Generate, JobError, Jobs, Message, Request};
 use retort_model::sampling::{NoiseKey, Sampling};
 use retort_model::text_stream::TextStream;
 use retort_model::tokenizer::Tokenizer;
 use std::process::ExitCode;
+use std::sync::PoisonError;
+use std::time::Instant;
 
 pub fn run(args: &Arguments) -> Result<ExitCode> {
     let temperature = if args.greedy { 0.0 } else { args.temperature };
@@ -18,7 +22,8 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
     if let Some((setting, found, expected)) = sampling.fault() {
         bail!("`{setting}` is {found}; it takes {expected}");
     }
-    let model = ModelFiles::open(&args.model, Embedded::Teacher)?;
+    let open = if args.show_prompt { ModelFiles::look } else { ModelFiles::open };
+    let model = open(&args.model, Embedded::Teacher)?.within(args.memory);
     let template = if args.raw { model.files.raw_template()? } else { model.files.template()? };
     let messages = vec![Message::user(args.prompt.as_str())];
     let prompt = template.prompt(&messages)?;
@@ -49,19 +54,30 @@ fn complete(
     request: Request,
     thinking: bool,
 ) -> Result<ExitCode> {
-    let mut engine = model.engine(template)?;
+    let (mut engine, experts) = model.engine_with_experts(template)?;
     engine.slots = 1;
+    engine.draft = !args.no_draft;
     // The prompt holds the tag that opens the thinking; what is read should hold it too.
     let opener = if thinking && !args.raw { format!("{}\n", THINK.0) } else { String::new() };
     let stream = TextStream::new(&engine.tokenizer);
     let mut printing = Printing { request: Some(request), stream, opener, completion: None };
+    let begin = Instant::now();
     engine.generate(&mut printing)?;
+    let seconds = begin.elapsed().as_secs_f64();
     let Some(completion) = printing.completion else { return Ok(ExitCode::from(INTERRUPTED)) };
     if completion.finish_reason == FinishReason::PromptTooLong {
         let (prompt, context) = (completion.prompt_tokens, engine.decoder.context_length());
         bail!("the prompt has {prompt} tokens and the model's context holds {context}");
     }
     say!("");
+    let rate = completion.completion_tokens as f64 / seconds.max(1e-9);
+    let DraftCount { drafted, accepted } = *engine.draft_count.lock().unwrap_or_else(PoisonError::into_inner);
+    let drafts = if drafted == 0 { String::new() } else { format!(", {accepted} of {drafted} drafts kept") };
+    eprintln!("{} tokens in {seconds:.2} s, {rate:.1} tokens/s{drafts}", completion.completion_tokens);
+    if let (Some(experts), Some(peak)) = (experts, memory::peak_resident()) {
+        let read = memory::mib(experts.bytes_read() as usize);
+        eprintln!("{read} of experts read, at most {} of memory in use", memory::mib(peak));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -34,7 +34,7 @@ struct Facts {
 const BF16: usize = 2;
 
 pub fn run(name: &str, json: bool) -> Result<ExitCode> {
-    let files = ModelFiles::open(name, Embedded::Teacher)?;
+    let files = ModelFiles::look(name, Embedded::Teacher)?;
     let model = &files.architecture;
     let checkpoint = files.checkpoint_if_any()?;
     let totals = model.totals();
@@ -52,7 +52,7 @@ pub fn run(name: &str, json: bool) -> Result<ExitCode> {
         context_length: model.context_length(),
         bytes: checkpoint.as_ref().map(|checkpoint| checkpoint.bytes() as u64),
         dtypes: checkpoint.as_ref().map(|checkpoint| checkpoint.dtypes()),
-        fingerprint: checkpoint.as_ref().map(|checkpoint| files.fingerprint(checkpoint)),
+        fingerprint: checkpoint.as_ref().map(|checkpoint| files.fingerprint(checkpoint)).transpose()?,
     };
     if json {
         say!("{}", serde_json::to_string_pretty(&facts)?);

@@ -1,5 +1,6 @@
 //! One module per command; each opens what it is given, calls one library and prints what came of it.
 
+mod convert;
 mod datagen;
 mod distill;
 mod evals;
@@ -9,9 +10,12 @@ mod model;
 mod pretrain;
 mod quickstart;
 
+pub use convert::To;
+
 use crate::args::{Arguments, Command, Student, Teacher};
 use crate::{progress, recipe};
 use anyhow::Result;
+use retort_model::Error;
 use std::process::ExitCode;
 
 /// The exit code of work that was interrupted and can be continued.
@@ -29,6 +33,13 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Distill(command) => distill::run(command),
         Command::Evals(command) => evals::run(command),
     }
+}
+
+/// The exit code of an error: that of an interruption, or 2 for work that could not be done.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    use retort_model::{Error::Hub, hub::HubError::Interrupted};
+    let interrupted = |cause: &Error| matches!(cause, Hub(Interrupted));
+    if error.chain().filter_map(|cause| cause.downcast_ref()).any(interrupted) { INTERRUPTED } else { 2 }
 }
 
 /// Prints an error with its causes, and what to do about it where something in the chain knows.

@@ -1,6 +1,6 @@
 //! `retort model ...`: look into a model and run it.
 
-use super::{generate, inspect};
+use super::{convert, generate, inspect};
 use crate::args::Model;
 use crate::open::{Embedded, ModelFiles};
 use anyhow::{Result, bail};
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 pub fn run(command: Model) -> Result<ExitCode> {
     match command {
         Model::Inspect { model, json } => inspect::run(&model, json),
+        Model::Convert { model, to, out } => convert::run(&model, to, &out),
         Model::Logits { model, tokens, out } => logits(&model, &tokens, &out),
         Model::Generate(args) => generate::run(&args),
     }

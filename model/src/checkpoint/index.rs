@@ -30,8 +30,7 @@ pub(super) fn shards(folder: &Path, path: &Path) -> Result<Index, Error> {
             continue;
         }
         let refuse = |found: &str| {
-            let (index, name, file) = (path.to_path_buf(), name.clone(), file.clone());
-            Err(Error::Index { index, name, file, found: found.into() })
+            Err(Error::Index { index: path.into(), name: name.clone(), fault: format!("`{file}`, {found}") })
         };
         // The index may not lead out of its folder.
         if !Path::new(file).components().eq([Component::Normal(file.as_ref())]) {
@@ -50,24 +49,22 @@ impl Index {
     pub(super) fn check<'a>(
         &self,
         path: &Path,
-        names: impl Iterator<Item = &'a str>,
+        mut names: impl Iterator<Item = &'a str>,
         found: impl Fn(&str) -> Option<&'a Path>,
     ) -> Result<(), Error> {
-        let refuse = |name: &str, file: &str, found: String| {
-            Err(Error::Index { index: path.into(), name: name.into(), file: file.into(), found })
-        };
+        let refuse = |name: &str, fault: String| Err(Error::Index { index: path.into(), name: name.into(), fault });
         for (name, file) in &self.places {
             match found(name) {
-                None => return refuse(name, file, "which does not hold it".into()),
+                None => return refuse(name, format!("`{file}`, which does not hold it")),
                 Some(path) if path.file_name() != Some(file.as_ref()) => {
-                    return refuse(name, file, format!("but it is in `{}`", path.display()));
+                    return refuse(name, format!("`{file}`, but it is in `{}`", path.display()));
                 }
                 Some(_) => {}
             }
         }
-        for name in names.filter(|name| !self.places.contains_key(*name)) {
+        if let Some(name) = names.find(|name| !self.places.contains_key(*name)) {
             let place = found(name).map(|path| path.display().to_string()).unwrap_or_default();
-            return refuse(name, "no shard", format!("but it is in `{place}`"));
+            return refuse(name, format!("no shard, but it is in `{place}`"));
         }
         Ok(())
     }

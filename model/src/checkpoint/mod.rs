@@ -6,9 +6,11 @@
 mod fp8;
 mod header;
 mod index;
+mod pager;
 mod read;
 mod write;
 
 pub use fp8::Fp8Block;
+pub use pager::{ExpertMemory, expert_budget};
 pub use read::Checkpoint;
-pub use write::{Stored, fingerprint, write_bytes, write_tensors};
+pub use write::{Outgoing, Stored, fingerprint, write_bytes, write_outgoing, write_tensors};

@@ -2,12 +2,13 @@
 
 use super::header::{Entry, Header};
 use super::index::shards;
+use super::pager::{ExpertFiles, ExpertMemory, Pages};
 use crate::Error;
 use crate::inventory::Part;
 use crate::params::{Init, Source};
 use candle_core::{Device, Shape, Tensor};
 use memmap2::Mmap;
-use retort_kernels::{FP8_BLOCK, Format, SharedBytes, StoredMatrix};
+use retort_kernels::{FP8_BLOCK, Format, StoredMatrix};
 use safetensors::tensor::Dtype;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The bytes of one safetensors file.
-enum Bytes {
+pub(super) enum Bytes {
     Mapped(Mmap),
     Held(Cow<'static, [u8]>),
 }
@@ -36,7 +37,7 @@ const SCALES: &str = "_scale_inv";
 
 struct Shard {
     path: PathBuf,
-    bytes: SharedBytes,
+    bytes: Arc<Bytes>,
     header: Header,
 }
 
@@ -60,6 +61,8 @@ pub struct Checkpoint {
     names: BTreeMap<String, usize>,
     /// Whether matrices stay in the bytes of the file.
     in_stored_form: bool,
+    /// The files again, where experts stay on disk.
+    on_disk: Option<Arc<ExpertFiles>>,
 }
 
 impl Checkpoint {
@@ -96,7 +99,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self { origin, shards, names, in_stored_form: false })
+        Ok(Self { origin, shards, names, in_stored_form: false, on_disk: None })
     }
 
     /// Holds names and shapes against what a model needs, before any number is read: `parts` must all be there, and
@@ -151,6 +154,29 @@ impl Checkpoint {
         Self { in_stored_form: true, ..self }
     }
 
+    /// The same in stored form, with experts that are read as they are asked for.
+    pub fn with_experts_on_disk(self, memory: Arc<ExpertMemory>) -> Self {
+        let files = self.shards.iter().map(|shard| shard.bytes.clone()).collect();
+        Self { in_stored_form: true, on_disk: Some(Arc::new(ExpertFiles { files, memory })), ..self }
+    }
+
+    /// An expert's matrix, kept on disk where that is wanted; see [`Source::stored`].
+    pub fn stored_expert(&self, name: &str, shape: &Shape) -> Result<Option<StoredMatrix>, Error> {
+        let Some(experts) = &self.on_disk else { return Ok(self.stored(name, shape)?.and_then(|mut m| m.pop())) };
+        let entry = self.find(name)?.1;
+        self.check_shape(name, shape, &entry.shape)?;
+        let pages = Pages { file: self.names[name], experts: experts.clone() };
+        // To look for numbers that are not finite would read the whole model; the engine sees them in the logits.
+        Ok(self.stored_matrix(name)?.map(|matrix| matrix.with_pager(Arc::new(pages))))
+    }
+
+    /// Bytes in the files of the tensors that `chosen` picks: of all together, and of the largest.
+    pub fn bytes_of(&self, chosen: impl Fn(&str) -> bool) -> (usize, usize) {
+        let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
+        let sizes = entries.filter(|(name, _)| chosen(name)).map(|(_, e)| e.data_offsets.1 - e.data_offsets.0);
+        sizes.fold((0, 0), |(sum, largest), size| (sum + size, largest.max(size)))
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.names.contains_key(name)
     }
@@ -158,6 +184,13 @@ impl Checkpoint {
     /// All tensor names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(String::as_str)
+    }
+
+    /// The tensors of the model and their shapes, in order; scales belong to their FP8 weights.
+    pub fn weights(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
+        let weights = entries.filter(|(name, _)| !name.ends_with(SCALES));
+        weights.map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
     }
 
     /// The shape of a tensor, if it is there.
@@ -228,9 +261,18 @@ impl Checkpoint {
         Err(Error::TensorShape { name: name.into(), path, expected, found: found.to_vec() })
     }
 
-    /// A hash over the bytes of all files.
-    pub fn digest(&self) -> String {
-        super::fingerprint(&self.shards.iter().map(|shard| shard.bytes()).collect::<Vec<_>>())
+    /// A hash over the bytes of all files. They are read, not mapped, so that they need not fit in memory.
+    pub fn digest(&self) -> Result<String, Error> {
+        let mut hasher = blake3::Hasher::new();
+        for shard in &self.shards {
+            let io = |source| Error::Io { action: "read", path: shard.path.clone(), source };
+            hasher.update(&(shard.bytes().len() as u64).to_le_bytes());
+            match &*shard.bytes {
+                Bytes::Held(bytes) => hasher.update(bytes),
+                Bytes::Mapped(_) => hasher.update_reader(File::open(&shard.path).map_err(io)?).map_err(io)?,
+            };
+        }
+        Ok(hasher.finalize().to_hex()[..16].to_string())
     }
 }
 

@@ -3,8 +3,10 @@
 use super::fp8::Fp8Block;
 use crate::Error;
 use candle_core::{DType, Tensor};
+use retort_kernels::FP8_BLOCK;
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -17,13 +19,49 @@ pub enum Stored {
     Fp8,
 }
 
-struct Raw {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+/// A tensor to be written. Its numbers are asked for when their turn comes, so one tensor is in memory at a time.
+pub struct Outgoing<'a> {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub values: Box<dyn Fn() -> Result<Vec<f32>, Error> + 'a>,
 }
 
-impl View for Raw {
+impl<'a> Outgoing<'a> {
+    /// A tensor that is in memory already.
+    pub fn held(name: &str, tensor: &'a Tensor) -> Self {
+        let values = || Ok(tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+        Self { name: name.into(), shape: tensor.dims().to_vec(), values: Box::new(values) }
+    }
+}
+
+/// One entry of the file: a tensor's numbers, or the scales of its FP8 blocks.
+struct Piece<'a> {
+    tensor: &'a Outgoing<'a>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Whether it is the scales that are written.
+    scales: bool,
+    path: &'a Path,
+    /// Why a tensor could not be written; the format's library has no way to be told.
+    failure: &'a RefCell<Option<Error>>,
+}
+
+impl Piece<'_> {
+    fn bytes(&self) -> Result<Vec<u8>, Error> {
+        let values = (self.tensor.values)()?;
+        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
+        }
+        Ok(match (self.dtype, self.tensor.shape.as_slice()) {
+            (Dtype::BF16, _) => values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
+            (Dtype::F8_E4M3, &[o, i]) => Fp8Block::quantise(&values, o, i).bytes,
+            (_, &[o, i]) if self.scales => le_bytes(&Fp8Block::quantise(&values, o, i).scale_inv),
+            _ => le_bytes(&values),
+        })
+    }
+}
+
+impl View for Piece<'_> {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
@@ -31,10 +69,14 @@ impl View for Raw {
         &self.shape
     }
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
+        let bytes = self.bytes().unwrap_or_else(|error| {
+            self.failure.borrow_mut().get_or_insert(error);
+            vec![0; self.data_len()]
+        });
+        Cow::Owned(bytes)
     }
     fn data_len(&self) -> usize {
-        self.bytes.len()
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
     }
 }
 
@@ -42,34 +84,40 @@ impl View for Raw {
 ///
 /// Numbers that are not finite are refused: a checkpoint that holds them is worth nothing.
 pub fn write_tensors(path: &Path, tensors: &[(String, Tensor)], stored: impl Fn(&str) -> Stored) -> Result<(), Error> {
-    let mut raw = BTreeMap::new();
-    for (name, tensor) in tensors {
-        let shape = tensor.dims().to_vec();
-        let values: Vec<f32> = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-            return Err(Error::NotFinite { name: name.clone(), path: path.into(), at });
-        }
-        match (stored(name), shape.as_slice()) {
+    let tensors: Vec<Outgoing> = tensors.iter().map(|(name, tensor)| Outgoing::held(name, tensor)).collect();
+    write_outgoing(path, &tensors, stored)
+}
+
+/// The same for tensors whose numbers are made or read as they are written.
+pub fn write_outgoing(path: &Path, tensors: &[Outgoing], stored: impl Fn(&str) -> Stored) -> Result<(), Error> {
+    let failure = RefCell::new(None);
+    let mut pieces = BTreeMap::new();
+    for tensor in tensors {
+        let piece = |dtype, shape, scales| Piece { tensor, dtype, shape, scales, path, failure: &failure };
+        let (dtype, name) = match (stored(&tensor.name), tensor.shape.as_slice()) {
             (Stored::Fp8, &[o, i]) => {
-                let packed = Fp8Block::quantise(&values, o, i);
-                let scale_shape = vec![o.div_ceil(retort_kernels::FP8_BLOCK), i.div_ceil(retort_kernels::FP8_BLOCK)];
-                let scale = Raw { dtype: Dtype::F32, shape: scale_shape, bytes: le_bytes(&packed.scale_inv) };
-                raw.insert(format!("{name}_scale_inv"), scale);
-                raw.insert(name.clone(), Raw { dtype: Dtype::F8_E4M3, shape, bytes: packed.bytes });
+                let blocks = vec![o.div_ceil(FP8_BLOCK), i.div_ceil(FP8_BLOCK)];
+                pieces.insert(format!("{}_scale_inv", tensor.name), piece(Dtype::F32, blocks, true));
+                (Dtype::F8_E4M3, &tensor.name)
             }
-            (Stored::Bf16, _) => {
-                let bytes = values.iter().flat_map(|&value| half::bf16::from_f32(value).to_le_bytes()).collect();
-                raw.insert(name.clone(), Raw { dtype: Dtype::BF16, shape, bytes });
-            }
-            _ => {
-                raw.insert(name.clone(), Raw { dtype: Dtype::F32, shape, bytes: le_bytes(&values) });
-            }
-        }
+            (Stored::Bf16, _) => (Dtype::BF16, &tensor.name),
+            _ => (Dtype::F32, &tensor.name),
+        };
+        pieces.insert(name.clone(), piece(dtype, tensor.shape.clone(), false));
     }
     let header = Some([("format".to_string(), "pt".to_string())].into_iter().collect());
-    let bytes = safetensors::serialize(raw, header)
-        .map_err(|source| Error::Safetensors { path: path.into(), reason: source.to_string() })?;
-    write_bytes(path, &bytes)
+    let written = crate::durable::replace_with(path, |temporary| {
+        safetensors::serialize_to_file(pieces, header, temporary).map_err(std::io::Error::other)?;
+        match failure.borrow().is_some() {
+            true => Err(std::io::Error::other("a tensor could not be written")),
+            false => Ok(()),
+        }
+    });
+    match (failure.take(), written) {
+        (Some(error), _) => Err(error),
+        (None, Err(source)) => Err(Error::Io { action: "written", path: path.into(), source }),
+        (None, Ok(())) => Ok(()),
+    }
 }
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {

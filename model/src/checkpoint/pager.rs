@@ -1,0 +1,134 @@
+//! Experts that stay on disk: their mapped pages are read as the router asks for them and given back, those used longest
+//! ago first, so that no more than a set number of bytes is in memory at a time.
+
+use super::read::Bytes;
+use crate::Error;
+use memmap2::{Advice, UncheckedAdvice};
+use retort_kernels::Pager;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How much of the mapped experts may be in memory, and what has been read so far.
+#[derive(Debug)]
+pub struct ExpertMemory {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Ranges in memory by (file, first byte): where each ends and when it was used last.
+    resident: BTreeMap<(usize, usize), (usize, u64)>,
+    /// The same by time of last use.
+    by_use: BTreeMap<u64, (usize, usize)>,
+    clock: u64,
+    bytes: usize,
+    bytes_read: u64,
+}
+
+impl ExpertMemory {
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, state: Mutex::default() })
+    }
+
+    /// Bytes of experts that were asked for and not in memory yet.
+    pub fn bytes_read(&self) -> u64 {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes_read
+    }
+}
+
+/// The mapped files of a checkpoint, their experts kept below the limit of `memory`.
+pub(super) struct ExpertFiles {
+    pub files: Vec<Arc<Bytes>>,
+    pub memory: Arc<ExpertMemory>,
+}
+
+/// One of these files.
+pub(super) struct Pages {
+    pub file: usize,
+    pub experts: Arc<ExpertFiles>,
+}
+
+impl Pager for Pages {
+    fn before_reading(&self, range: &Range<usize>) {
+        let ExpertFiles { files, memory } = &*self.experts;
+        let mut state = memory.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clock += 1;
+        let (now, key) = (state.clock, (self.file, range.start));
+        if let Some((end, last)) = state.resident.insert(key, (range.end, now)) {
+            debug_assert_eq!(end, range.end);
+            state.by_use.remove(&last);
+            state.by_use.insert(now, key);
+            return;
+        }
+        state.bytes += range.len();
+        state.bytes_read += range.len() as u64;
+        while state.bytes > memory.limit {
+            let Some((_, oldest)) = state.by_use.pop_first() else { break };
+            let Some((end, _)) = state.resident.remove(&oldest) else { break };
+            state.bytes -= end - oldest.1;
+            files[oldest.0].give_back(oldest.1..end);
+        }
+        state.by_use.insert(now, key);
+        files[self.file].read_ahead(range.clone());
+    }
+}
+
+impl Bytes {
+    /// Asks the system to fetch a range. Advice may fail; the range is then read page by page.
+    fn read_ahead(&self, range: Range<usize>) {
+        if let Self::Mapped(map) = self {
+            let _ = map.advise_range(Advice::WillNeed, range.start, range.len());
+        }
+    }
+
+    /// Lets go of the memory of a range; it is read from the file again when it is used again.
+    #[expect(unsafe_code, reason = "this advice would lose what was written to a map")]
+    fn give_back(&self, range: Range<usize>) {
+        if let Self::Mapped(map) = self {
+            // SAFETY: the map is read-only and backed by its file, so nothing can be lost: a reader that comes later, or
+            // at this moment, gets the same bytes.
+            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+        }
+    }
+}
+
+/// What a memory limit leaves for experts, once everything else has its share.
+pub fn expert_budget(memory: usize, everything_else: usize, one_expert: usize) -> Result<usize, Error> {
+    match memory.checked_sub(everything_else) {
+        Some(left) if left >= 2 * one_expert => Ok(left),
+        _ => Err(Error::Memory { memory, needed: everything_else + 2 * one_expert }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::borrow::Cow;
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first() {
+        let files = vec![Arc::new(Bytes::Held(Cow::Owned(vec![0; 100])))];
+        let memory = ExpertMemory::new(50);
+        let pages = Pages { file: 0, experts: Arc::new(ExpertFiles { files, memory: memory.clone() }) };
+        let resident =
+            || -> Vec<usize> { memory.state.lock().expect("state").resident.keys().map(|(_, start)| *start).collect() };
+        for start in [0, 20, 0, 40] {
+            pages.before_reading(&(start..start + 20));
+        }
+        // 20..40 was used longest ago when 40..60 came.
+        assert_eq!((resident(), memory.bytes_read()), (vec![0, 40], 60));
+        pages.before_reading(&(20..40));
+        assert_eq!((resident(), memory.bytes_read()), (vec![20, 40], 80));
+        // Something larger than the limit is read all the same, alone.
+        pages.before_reading(&(0..90));
+        assert_eq!(resident(), [0]);
+    }
+
+    #[test]
+    fn a_limit_without_room_for_experts_is_refused() {
+        assert_eq!(expert_budget(1000, 700, 100).ok(), Some(300));
+        assert!(matches!(expert_budget(1000, 900, 100), Err(Error::Memory { needed: 1100, .. })));
+    }
+}

@@ -1,0 +1,171 @@
+//! Models by name from a hub that speaks Hugging Face's protocol, kept in the cache that its Python library shares.
+//!
+//! `models--org--name/` holds `refs/REVISION` (a commit), `blobs/` (files by their hash) and `snapshots/COMMIT/` (links
+//! to blobs under the files' names). Only what a model is read from is fetched: configs, tokenizer, template, index and
+//! safetensors. An interrupted download continues where it stopped; what the hub gives a hash for is held against it.
+//!
+//! The sync client of the `hf-hub` crate is not used: it adds a whole answer to a partial file when a server ignores
+//! `Range`, takes paths from headers, and panics on answers that lack one (version 0.5); version 1 is asynchronous.
+
+mod cache;
+mod client;
+mod error;
+
+pub use error::HubError;
+
+use crate::Error;
+use crate::observe::Observer;
+use cache::Snapshot;
+use client::{Client, Listing};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where models come from and where they are kept. It holds a secret, so it does not print.
+pub struct Hub {
+    /// Such as `https://huggingface.co`.
+    pub endpoint: String,
+    /// The folder of the cache, usually `~/.cache/huggingface/hub`.
+    pub cache: PathBuf,
+    /// Sent to the endpoint and to no other host.
+    pub token: Option<String>,
+    /// Such as `http://proxy:3128`.
+    pub proxy: Option<String>,
+    /// Take what the cache has and ask nobody.
+    pub offline: bool,
+    /// How long to wait before the first of a few new attempts; each waits twice as long as the one before.
+    pub retry_wait: Duration,
+}
+
+/// `org/name` at a branch, tag or commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubName {
+    repo: String,
+    revision: String,
+}
+
+/// How much of a model is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// All but the weights.
+    SmallFiles,
+    Everything,
+}
+
+/// The small files that a model is read from.
+const SMALL_FILES: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "tiktoken.model",
+];
+
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+
+impl HubName {
+    /// Parses what follows `hub:`, `org/name` or `org/name@revision`.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        let (repo, revision) = text.split_once('@').unwrap_or((text, "main"));
+        let parts = repo.split('/').count();
+        if parts > 2 || !repo.split('/').all(is_plain) || !revision.split('/').all(is_plain) {
+            return Err(HubError::Name { name: text.into() });
+        }
+        Ok(Self { repo: repo.into(), revision: revision.into() })
+    }
+}
+
+/// Whether a text can be one part of a path or an address, and no more than that.
+fn is_plain(part: &str) -> bool {
+    let known = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    !part.is_empty() && !part.starts_with('.') && part.chars().all(known)
+}
+
+impl std::fmt::Display for HubName {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(out, "{}@{}", self.repo, self.revision)
+    }
+}
+
+impl Hub {
+    /// The folder of a model, its files fetched as far as they are wanted and not there yet.
+    pub fn folder(&self, name: &HubName, want: Want, observer: &dyn Observer) -> Result<PathBuf, Error> {
+        if self.offline {
+            return Ok(self.cached(name).ok_or_else(|| HubError::NotCached { name: name.to_string() })?);
+        }
+        let client = Client::new(self, observer)?;
+        match client.list(name) {
+            Ok(listing) => Ok(self.fetch(&client, name, &listing, want)?),
+            Err(error @ HubError::Unreachable { .. }) => match self.cached(name) {
+                Some(folder) => {
+                    observer.remark(&format!("{error}; `{name}` is taken from the cache as it is"));
+                    Ok(folder)
+                }
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The snapshot that an earlier download left, if it has at least a config.
+    fn cached(&self, name: &HubName) -> Option<PathBuf> {
+        let folder = Snapshot::at_revision(&self.cache, &name.repo, &name.revision)?.folder();
+        folder.join("config.json").is_file().then_some(folder)
+    }
+
+    fn fetch(&self, client: &Client, name: &HubName, listing: &Listing, want: Want) -> Result<PathBuf, HubError> {
+        let snapshot = Snapshot::new(&self.cache, &name.repo, &listing.sha);
+        let listed: BTreeMap<&str, &client::File> =
+            listing.files.iter().map(|file| (file.name.as_str(), file)).collect();
+        if !listed.contains_key("config.json") {
+            return Err(HubError::NoModel { name: name.to_string() });
+        }
+        let mut small: Vec<&client::File> = SMALL_FILES.iter().filter_map(|name| listed.get(name).copied()).collect();
+        let sharded = want == Want::Everything && !listed.contains_key(WEIGHTS);
+        small.extend(sharded.then(|| listed.get(INDEX).copied()).flatten());
+        client.download(name, &snapshot, &small)?;
+        if want == Want::Everything {
+            let weights: Vec<&client::File> = match listed.get(WEIGHTS) {
+                Some(file) => vec![*file],
+                None => {
+                    shards(&snapshot.folder()).iter().filter_map(|name| listed.get(name.as_str()).copied()).collect()
+                }
+            };
+            client.download(name, &snapshot, &weights)?;
+        }
+        snapshot.refer(&name.revision)?;
+        Ok(snapshot.folder())
+    }
+}
+
+/// The shards that a downloaded index names; the checkpoint's reader checks and reports what is wrong with it.
+fn shards(folder: &Path) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let index: Option<Index> = crate::files::read_json(&folder.join(INDEX)).ok();
+    let mut files: Vec<String> = index.map_or(vec![], |index| index.weight_map.into_values().collect());
+    files.retain(|file| file.ends_with(".safetensors"));
+    files.sort_unstable();
+    files.dedup();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_and_lead_nowhere_else() {
+        let parsed = |text: &str| HubName::parse(text).map(|name| name.to_string()).ok();
+        assert_eq!(parsed("deepseek-ai/DeepSeek-V2-Lite").as_deref(), Some("deepseek-ai/DeepSeek-V2-Lite@main"));
+        assert_eq!(parsed("org/name@refs/pr/3").as_deref(), Some("org/name@refs/pr/3"));
+        assert_eq!(parsed("gpt2@v1.0").as_deref(), Some("gpt2@v1.0"));
+        for bad in ["", "a/b/c", "../x", "a/..", "a/b@../../etc", "a/b@", "a b/c", "a/b?x=1", "/a", "a//b", "a/b@x#y"] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+}
