@@ -84,14 +84,23 @@ impl Budget {
         if bits > MAX_BITS {
             return Err(Halt::TooLarge);
         }
-        self.charge(1 + bits / 64)?;
+        // Allocation, and the greatest common divisor that keeps it in lowest terms.
+        let words = bits / 64;
+        self.charge(8 + words * words / 8)?;
         Ok(value)
     }
 
     pub(super) fn multiply(&self, a: &Rational, b: &Rational) -> Result<Rational, Halt> {
         let words = |x: &Rational| 1 + (x.numer().bits() + x.denom().bits()) / 64;
         self.charge(words(a).saturating_mul(words(b)))?;
-        self.number(a * b)
+        // The divisor that a fraction is reduced by is found bit by bit, even where it is 1.
+        let whole = a.is_integer() && b.is_integer();
+        self.number(if whole { Rational::from_integer(a.numer() * b.numer()) } else { a * b })
+    }
+
+    pub(super) fn add(&self, a: &Rational, b: &Rational) -> Result<Rational, Halt> {
+        let whole = a.is_integer() && b.is_integer();
+        self.number(if whole { Rational::from_integer(a.numer() + b.numer()) } else { a + b })
     }
 
     pub(super) fn divide(&self, a: &Rational, b: &Rational) -> Result<Rational, Halt> {
