@@ -35,6 +35,18 @@ pub(super) enum Kind {
     Opaque(String, Vec<Quotient>),
 }
 
+impl Kind {
+    /// The generators it is made of.
+    fn parts(&self) -> Vec<Generator> {
+        match self {
+            Kind::Base(base) => base.generators(),
+            Kind::Exp(monomial) => monomial.0.iter().map(|(generator, _)| *generator).collect(),
+            Kind::Call(_, arguments) => arguments.iter().flat_map(Quotient::generators).collect(),
+            _ => vec![],
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Quotient {
     pub(super) above: Polynomial,
@@ -81,38 +93,66 @@ impl Quotient {
     }
 }
 
+/// A generator and what is known of everything it is made of.
+#[derive(Debug)]
+struct Entry {
+    kind: Kind,
+    /// It is a name, or one occurs inside.
+    symbolic: bool,
+    /// `i` occurs inside, so that its value need not be real.
+    complex: bool,
+}
+
 /// The generators of one comparison and its budget.
 pub(super) struct Algebra {
-    kinds: RefCell<Vec<Kind>>,
+    entries: RefCell<Vec<Entry>>,
     pub(super) budget: Budget,
 }
 
 impl Algebra {
     pub(super) fn new(steps: u64) -> Self {
-        Self { kinds: RefCell::new(Vec::new()), budget: Budget::new(steps) }
+        Self { entries: RefCell::new(Vec::new()), budget: Budget::new(steps) }
     }
 
     pub(super) fn kind(&self, generator: Generator) -> Kind {
         // Every generator comes from `generator`, below.
-        self.kinds.borrow().get(generator as usize).cloned().unwrap_or(Kind::Infinity)
+        self.entries.borrow().get(generator as usize).map_or(Kind::Infinity, |entry| entry.kind.clone())
     }
 
     pub(super) fn is(&self, generator: Generator, wanted: impl Fn(&Kind) -> bool) -> bool {
-        self.kinds.borrow().get(generator as usize).is_some_and(wanted)
+        self.entries.borrow().get(generator as usize).is_some_and(|entry| wanted(&entry.kind))
+    }
+
+    /// Whether a name occurs in it, at any depth.
+    pub(super) fn is_symbolic(&self, generator: Generator) -> bool {
+        self.entries.borrow().get(generator as usize).is_some_and(|entry| entry.symbolic)
+    }
+
+    /// Whether `i` occurs inside a radical or a function, at any depth.
+    pub(super) fn is_complex_inside(&self, generator: Generator) -> bool {
+        self.entries.borrow().get(generator as usize).is_some_and(|entry| entry.complex)
     }
 
     /// The number of a generator, new or known.
     pub(super) fn generator(&self, kind: Kind) -> Result<Generator, Halt> {
-        let mut kinds = self.kinds.borrow_mut();
-        self.budget.charge(1 + kinds.len() as u64)?;
-        if let Some(at) = kinds.iter().position(|known| *known == kind) {
+        let mut entries = self.entries.borrow_mut();
+        self.budget.charge(1 + entries.len() as u64)?;
+        if let Some(at) = entries.iter().position(|known| known.kind == kind) {
             return Ok(at as Generator);
         }
-        if kinds.len() >= MAX_GENERATORS {
+        if entries.len() >= MAX_GENERATORS {
             return Err(Halt::TooLarge);
         }
-        kinds.push(kind);
-        Ok(kinds.len() as Generator - 1)
+        let named = matches!(kind, Kind::Symbol(_) | Kind::Unit(_) | Kind::Noun(_) | Kind::Infinity | Kind::Opaque(..));
+        let parts = kind.parts();
+        let mut inner = parts.iter().filter_map(|&part| entries.get(part as usize));
+        let entry = Entry {
+            symbolic: named || inner.clone().any(|part| part.symbolic),
+            complex: inner.any(|part| part.complex || part.kind == Kind::Imaginary),
+            kind,
+        };
+        entries.push(entry);
+        Ok(entries.len() as Generator - 1)
     }
 
     pub(super) fn atom(&self, kind: Kind) -> Result<Quotient, Halt> {

@@ -129,7 +129,7 @@ impl Algebra {
 
     /// The integer part of a real constant, where intervals find it.
     pub(super) fn floor_of(&self, x: &Quotient) -> Result<Option<num_bigint::BigInt>, Halt> {
-        if !self.is_constant(&x.above)? || !self.is_constant(&x.below)? {
+        if !self.is_constant(&x.above) || !self.is_constant(&x.below) {
             return Ok(None);
         }
         let mut bits = super::limits::FIRST_PRECISION;

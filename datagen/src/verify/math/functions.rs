@@ -159,7 +159,7 @@ impl Algebra {
     }
 
     fn ln_polynomial(&self, x: &Polynomial) -> Result<Quotient, Halt> {
-        if self.is_constant(x)? && self.sign_of(x)? == Some(Ordering::Less) {
+        if self.is_constant(x) && self.sign_of(x)? == Some(Ordering::Less) {
             return Err(Halt::NoValue);
         }
         let Some((monomial, coefficient)) = x.as_term() else {
@@ -208,10 +208,8 @@ impl Algebra {
             return Ok(Quotient::rational(value.abs()));
         }
         let imaginary = x.generators().into_iter().any(|g| self.is(g, |kind| *kind == Kind::Imaginary));
-        for generator in x.generators() {
-            if self.is_complex_inside(generator)? {
-                return self.kept(Function::Abs, vec![x.clone()]);
-            }
+        if x.generators().into_iter().any(|generator| self.is_complex_inside(generator)) {
+            return self.kept(Function::Abs, vec![x.clone()]);
         }
         if imaginary {
             // |a + bi|^2 = a^2 + b^2, above and below.
@@ -219,7 +217,7 @@ impl Algebra {
             return self.power(&square, &Rational::new(1.into(), 2.into()));
         }
         let part = |polynomial: &Polynomial| -> Result<Quotient, Halt> {
-            if self.is_constant(polynomial)? {
+            if self.is_constant(polynomial) {
                 let whole = Quotient::whole(polynomial.clone());
                 return match self.sign_of(polynomial)? {
                     Some(Ordering::Less) => Ok(whole.negated()),

@@ -28,7 +28,7 @@ pub(super) const MAX_GENERATORS: usize = 64;
 /// Answers that one text may spell out by plus-minus signs, a power of two.
 pub(super) const MAX_BRANCHES: usize = 8;
 /// Steps of one comparison; one is about a word of arithmetic, so all of them take some tens of milliseconds.
-pub(super) const MAX_STEPS: u64 = 4_000_000;
+pub(super) const MAX_STEPS: u64 = 2_000_000;
 /// Where intervals start ...
 pub(super) const FIRST_PRECISION: u32 = 64;
 /// ... and how far doubling takes them where no bound says how far is enough.
@@ -84,14 +84,23 @@ impl Budget {
         if bits > MAX_BITS {
             return Err(Halt::TooLarge);
         }
-        self.charge(1 + bits / 64)?;
+        // Allocation, and the greatest common divisor that keeps it in lowest terms.
+        let words = bits / 64;
+        self.charge(8 + words * words / 8)?;
         Ok(value)
     }
 
     pub(super) fn multiply(&self, a: &Rational, b: &Rational) -> Result<Rational, Halt> {
         let words = |x: &Rational| 1 + (x.numer().bits() + x.denom().bits()) / 64;
         self.charge(words(a).saturating_mul(words(b)))?;
-        self.number(a * b)
+        // The divisor that a fraction is reduced by is found bit by bit, even where it is 1.
+        let whole = a.is_integer() && b.is_integer();
+        self.number(if whole { Rational::from_integer(a.numer() * b.numer()) } else { a * b })
+    }
+
+    pub(super) fn add(&self, a: &Rational, b: &Rational) -> Result<Rational, Halt> {
+        let whole = a.is_integer() && b.is_integer();
+        self.number(if whole { Rational::from_integer(a.numer() + b.numer()) } else { a + b })
     }
 
     pub(super) fn divide(&self, a: &Rational, b: &Rational) -> Result<Rational, Halt> {

@@ -91,7 +91,7 @@ impl Polynomial {
         }
         budget.charge(2)?;
         let sum = match self.0.remove(&monomial) {
-            Some(old) => budget.number(old + value)?,
+            Some(old) => budget.add(&old, value)?,
             None => value.clone(),
         };
         if !sum.is_zero() {

@@ -38,7 +38,7 @@ impl Algebra {
             return if exponent.is_positive() { Ok(Quotient::integer(0)) } else { Err(Halt::DivisionByZero) };
         }
         let mut base = base.clone();
-        if self.is_constant(&base.below)? && self.sign_of(&base.below)? == Some(Ordering::Less) {
+        if self.is_constant(&base.below) && self.sign_of(&base.below)? == Some(Ordering::Less) {
             base = Quotient { above: base.above.negated(), below: base.below.negated() };
         }
         let size = exponent.abs();
@@ -64,7 +64,7 @@ impl Algebra {
         let mut inner = self.product(base, &inverse)?;
         let mut outer = self.rational_root(&content, exponent)?;
         outer = self.multiply(&outer, &self.monomial_root(&common, exponent)?)?;
-        if even && self.is_constant(&inner)? && self.sign_of(&inner)? == Some(Ordering::Less) {
+        if even && self.is_constant(&inner) && self.sign_of(&inner)? == Some(Ordering::Less) {
             inner = inner.negated();
             outer = self.multiply(&outer, &self.rational_root(&-Rational::one(), exponent)?)?;
         }
@@ -176,15 +176,14 @@ impl Algebra {
                     continue;
                 }
             }
-            self.budget.charge(1 + left.bits() / 64)?;
+            self.budget.charge(4 + left.bits() / 64)?;
             let mut times = 0;
             loop {
-                let (quotient, rest) = left.div_rem(&BigInt::from(divisor));
-                if !rest.is_zero() {
+                if !(&left % divisor).is_zero() {
                     break;
                 }
                 self.budget.charge(1 + left.bits() / 64)?;
-                left = quotient;
+                left /= divisor;
                 times += 1;
             }
             if times > 0 {

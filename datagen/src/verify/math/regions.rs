@@ -176,7 +176,7 @@ impl Region {
     }
 
     fn linear(algebra: &Algebra, difference: &Quotient, order: Order) -> Result<Option<Self>, Halt> {
-        if !algebra.is_constant(&difference.below)? {
+        if !algebra.is_constant(&difference.below) {
             return Ok(None);
         }
         let mut groups = by_names(algebra, &difference.above);
@@ -261,6 +261,6 @@ fn constant(algebra: &Algebra, node: &Node) -> Result<Option<Quotient>, Halt> {
     }
     let value = algebra.lower(node, Units::Drop)?;
     let real = !value.generators().into_iter().any(|g| algebra.is(g, |kind| *kind == Kind::Imaginary));
-    let constant = real && algebra.is_constant(&value.above)? && algebra.is_constant(&value.below)?;
+    let constant = real && algebra.is_constant(&value.above) && algebra.is_constant(&value.below);
     Ok(constant.then_some(value))
 }

@@ -123,10 +123,7 @@ fn ratio(algebra: &Algebra, left: &Polynomial, right: &Polynomial) -> Result<Rat
 
 /// The constant coefficients of everything that depends on names.
 pub(super) fn by_names(algebra: &Algebra, x: &Polynomial) -> BTreeMap<Monomial, Polynomial> {
-    let constant = |g| {
-        let one = Polynomial::term(Monomial::of(g, num_traits::One::one()), num_traits::One::one());
-        algebra.is_constant(&one).unwrap_or(false)
-    };
+    let constant = |generator| !algebra.is_symbolic(generator);
     let mut groups: BTreeMap<Monomial, Polynomial> = BTreeMap::new();
     for (monomial, value) in &x.0 {
         let (rest, names) = monomial.split(constant);

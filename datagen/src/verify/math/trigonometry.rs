@@ -132,7 +132,7 @@ impl Algebra {
 
     /// arcsin, arccos and arctan: the fraction of pi where there is one.
     pub(super) fn inverse(&self, function: Function, x: &Quotient) -> Result<Quotient, Halt> {
-        if self.is_constant(&x.above)? && self.is_constant(&x.below)? {
+        if self.is_constant(&x.above) && self.is_constant(&x.below) {
             for (n, d) in [
                 (0, 1),
                 (1, 12),

@@ -27,45 +27,8 @@ pub(super) enum Zero {
 
 impl Algebra {
     /// Whether no name occurs, at any depth.
-    pub(super) fn is_constant(&self, x: &Polynomial) -> Result<bool, Halt> {
-        for generator in x.generators() {
-            if self.is_symbolic(generator)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn is_symbolic(&self, generator: Generator) -> Result<bool, Halt> {
-        let symbolic = |kind: &Kind| {
-            matches!(kind, Kind::Symbol(_) | Kind::Unit(_) | Kind::Noun(_) | Kind::Infinity | Kind::Opaque(..))
-        };
-        Ok(self.is(generator, symbolic) || self.inside(generator, 0, &symbolic)?)
-    }
-
-    /// Whether a generator of a wanted kind occurs in what `generator` is made of, at any depth.
-    fn inside(&self, generator: Generator, depth: usize, wanted: &dyn Fn(&Kind) -> bool) -> Result<bool, Halt> {
-        if depth > super::limits::MAX_DEPTH {
-            return Err(Halt::TooDeep);
-        }
-        self.budget.charge(1)?;
-        let parts = match self.kind(generator) {
-            Kind::Base(base) => base.generators(),
-            Kind::Exp(monomial) => monomial.0.iter().map(|(generator, _)| *generator).collect(),
-            Kind::Call(_, arguments) => arguments.iter().flat_map(Quotient::generators).collect(),
-            _ => vec![],
-        };
-        for part in parts {
-            if self.is(part, wanted) || self.inside(part, depth + 1, wanted)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Whether `i` occurs inside a radical or a function, so that its value need not be real.
-    pub(super) fn is_complex_inside(&self, generator: Generator) -> Result<bool, Halt> {
-        self.inside(generator, 0, &|kind| *kind == Kind::Imaginary)
+    pub(super) fn is_constant(&self, x: &Polynomial) -> bool {
+        x.generators().into_iter().all(|generator| !self.is_symbolic(generator))
     }
 
     /// The sign of a real constant; `None` where it cannot be told.
@@ -90,7 +53,7 @@ impl Algebra {
         if let Some(value) = difference.as_rational() {
             return Ok(Some(value.cmp(&num_traits::Zero::zero())));
         }
-        if !self.is_constant(&difference.above)? || !self.is_constant(&difference.below)? {
+        if !self.is_constant(&difference.above) || !self.is_constant(&difference.below) {
             return Ok(None);
         }
         let imaginary = |g: Generator| self.is(g, |kind| *kind == Kind::Imaginary);
@@ -115,10 +78,8 @@ impl Algebra {
         if any(|kind| matches!(kind, Kind::Opaque(..))) {
             return Ok(Zero::Unknown("not computed"));
         }
-        for &generator in &generators {
-            if self.is_complex_inside(generator)? {
-                return Ok(Zero::Unknown("a function of complex numbers"));
-            }
+        if generators.iter().any(|&generator| self.is_complex_inside(generator)) {
+            return Ok(Zero::Unknown("a function of complex numbers"));
         }
         let transcendental =
             generators.iter().filter(|&&g| self.is(g, |k| matches!(k, Kind::Pi | Kind::Euler))).count();
@@ -129,10 +90,7 @@ impl Algebra {
         let plain = |g: Generator| {
             self.is(g, |k| matches!(k, Kind::Symbol(_) | Kind::Unit(_) | Kind::Noun(_) | Kind::Infinity))
         };
-        let mut symbolic = false;
-        for &generator in &generators {
-            symbolic |= !plain(generator) && self.is_symbolic(generator)?;
-        }
+        let symbolic = generators.iter().any(|&generator| !plain(generator) && self.is_symbolic(generator));
         // The coefficients of the powers of names, each a number of its own.
         let mut groups: BTreeMap<Monomial, Polynomial> = BTreeMap::new();
         for (monomial, value) in &x.above.0 {
@@ -206,6 +164,7 @@ impl Algebra {
 
     /// How small an algebraic number can be without being zero; `None` where it may not be algebraic.
     fn separation(&self, x: &Polynomial, depth: usize) -> Result<Option<Bound>, Halt> {
+        self.budget.charge(8 * (1 + x.0.len() as u64))?;
         if depth > super::limits::MAX_DEPTH {
             return Err(Halt::TooDeep);
         }
