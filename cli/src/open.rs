@@ -34,6 +34,9 @@ pub enum Embedded {
     Student,
 }
 
+/// A model of any family, generating.
+pub type AnyEngine = Engine<Box<dyn Decoder>>;
+
 /// A model's files before anything is built from them.
 pub struct ModelFiles {
     pub name: String,
@@ -155,20 +158,17 @@ impl ModelFiles {
     }
 
     /// The model with its tokenizer and its own template, generating.
-    pub fn chat_engine(&self) -> Result<Engine<Box<dyn Decoder>>> {
+    pub fn chat_engine(&self) -> Result<AnyEngine> {
         self.engine(self.files.template()?)
     }
 
     /// The model with its tokenizer, generating from prompts that `template` renders.
-    pub fn engine(&self, template: ChatTemplate) -> Result<Engine<Box<dyn Decoder>>> {
+    pub fn engine(&self, template: ChatTemplate) -> Result<AnyEngine> {
         Ok(self.engine_with_experts(template)?.0)
     }
 
     /// The same, with the count of what is read where experts stay on disk.
-    pub fn engine_with_experts(
-        &self,
-        template: ChatTemplate,
-    ) -> Result<(Engine<Box<dyn Decoder>>, Option<Arc<ExpertMemory>>)> {
+    pub fn engine_with_experts(&self, template: ChatTemplate) -> Result<(AnyEngine, Option<Arc<ExpertMemory>>)> {
         let tokenizer = self.files.tokenizer()?;
         let eos = self.files.eos(&tokenizer, &template)?;
         let (checkpoint, experts) = self.checkpoint_to_run()?;

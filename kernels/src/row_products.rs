@@ -144,10 +144,9 @@ impl Tile<'_> {
                 }
             }
         }
-        for m in 0..M {
-            for n in 0..N {
-                self.y[(row + m) * self.o + column + n] += simd.reduce_sum_f32s(sums[m][n]);
-            }
+        for (m, sums) in sums.iter().enumerate() {
+            let y = &mut self.y[(row + m) * self.o + column..][..N];
+            y.iter_mut().zip(sums).for_each(|(y, &sum)| *y += simd.reduce_sum_f32s(sum));
         }
     }
 }

@@ -41,7 +41,7 @@ fn every_step_is_told_until_the_completion_is_done() {
     let weights = Checkpoint::embedded(embedded::WEIGHTS, "embedded").expect("weights");
     let (tokenizer, template) = (files.tokenizer().expect("a tokenizer"), files.template().expect("a template"));
     let engine = Engine {
-        decoder: frozen(Box::new(weights), &Device::Cpu, |vb| Dense::new(config, vb)).expect("a model"),
+        decoder: frozen(Box::new(weights), &Device::Cpu, |params| Dense::new(config, params)).expect("a model"),
         tokenizer,
         template,
         name: "embedded".into(),
@@ -49,6 +49,8 @@ fn every_step_is_told_until_the_completion_is_done() {
         // No token ends a turn, so both completions run to their lengths.
         eos: vec![],
         slots: 2,
+        draft: false,
+        draft_count: Default::default(),
         workers: Workers::for_model(usize::MAX).expect("no threads"),
     };
     let request = |id: u64, max_tokens: usize| Request {
