@@ -13,8 +13,11 @@ pub fn parse(text: &str) -> Result<usize> {
         "T" | "TB" | "TIB" => 1 << 40,
         unit => bail!("`{unit}` is no unit of memory; write `900M` or `16G`"),
     };
-    let Ok(number) = digits.parse::<u32>() else { bail!("`{text}` is no size; write `900M` or `16G`") };
-    Ok(usize::try_from(u128::from(number) * factor)?)
+    let Ok(number) = digits.parse::<u64>() else { bail!("`{text}` is no size; write `900M` or `16G`") };
+    match usize::try_from(u128::from(number) * factor) {
+        Ok(bytes) => Ok(bytes),
+        Err(_) => bail!("`{text}` is more memory than there can be"),
+    }
 }
 
 /// The most memory that this process has had resident, mapped files included; known on Linux.
@@ -40,6 +43,6 @@ mod tests {
             ["512", "3K", "900M", "2g", "1GiB"].map(read),
             [512, 3 << 10, 900 << 20, 2 << 30, 1 << 30].map(Some)
         );
-        assert_eq!(["", "M", "-1G", "1.5G", "7X", "999999999999T"].map(read), [None; 6]);
+        assert_eq!(["", "M", "-1G", "1.5G", "7X", "99999999999T"].map(read), [None; 6]);
     }
 }

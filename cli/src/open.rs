@@ -174,8 +174,10 @@ impl ModelFiles {
         let (checkpoint, experts) = self.checkpoint_to_run()?;
         let fingerprint = self.fingerprint(&checkpoint)?;
         let decoder = self.architecture.decoder(checkpoint)?;
-        // f32 numbers for every slot and position.
-        let slot_bytes = 4 * decoder.cache_spec().elements_per_token() * decoder.context_length();
+        // f32 numbers for every slot and position; a context that memory has no room for is cut to what it has.
+        let token_bytes = (4 * decoder.cache_spec().elements_per_token()).max(1);
+        let context = decoder.context_length().min(self.cache_bytes() / token_bytes).max(1);
+        let slots = (self.cache_bytes() / token_bytes / context).clamp(1, SLOTS);
         let engine = Engine {
             decoder,
             eos,
@@ -183,7 +185,8 @@ impl ModelFiles {
             template,
             name: self.name.clone(),
             fingerprint,
-            slots: (self.cache_bytes() / slot_bytes.max(1)).clamp(1, SLOTS),
+            slots,
+            context,
             draft: false,
             draft_count: Default::default(),
             workers: Workers::for_model(self.architecture.totals().total as usize)?,

@@ -51,7 +51,8 @@ pub(crate) fn reference(x: &Tensor) -> Result<Tensor> {
 pub(crate) fn softmax_row(row: &mut [f32]) {
     let top = simd::max(row);
     if top == f32::NEG_INFINITY {
-        row.fill(0.0);
+        // The largest number was found past any NaN, which must stay one.
+        row.iter_mut().for_each(|x| *x = if x.is_nan() { *x } else { 0.0 });
         return;
     }
     for x in row.iter_mut() {
@@ -82,5 +83,15 @@ mod tests {
         let y = super::softmax(&super::Value::constant(&x)?)?;
         assert_eq!(y.tensor().to_vec2::<f32>()?, [[1.0, 0.0, 0.0]]);
         Ok(())
+    }
+
+    #[test]
+    fn not_a_number_stays_one() {
+        let mut row = [f32::NAN, f32::NEG_INFINITY];
+        super::softmax_row(&mut row);
+        assert!(row[0].is_nan());
+        let mut row = [f32::NEG_INFINITY; 3];
+        super::softmax_row(&mut row);
+        assert_eq!(row, [0.0; 3]);
     }
 }

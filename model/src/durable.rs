@@ -16,7 +16,10 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Res
     let Some(name) = path.file_name() else { return Err(ErrorKind::InvalidInput.into()) };
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = folder.join(format!(".{}.tmp", name.to_string_lossy()));
-    if let Err(error) = write(&temporary).and_then(|()| File::open(&temporary)?.sync_all()) {
+    // A writer may make a file of its own that only its owner may read; ours has the usual permissions.
+    let permissions = File::create(&temporary)?.metadata()?.permissions();
+    let written = write(&temporary).and_then(|()| std::fs::set_permissions(&temporary, permissions));
+    if let Err(error) = written.and_then(|()| File::open(&temporary)?.sync_all()) {
         let _ = std::fs::remove_file(&temporary);
         return Err(error);
     }

@@ -28,6 +28,8 @@ pub struct Engine<D> {
     pub eos: Vec<u32>,
     /// Sequences in flight at once.
     pub slots: usize,
+    /// The longest prompt and completion together: what the model was made for, or what memory has room for.
+    pub context: usize,
     pub workers: Workers,
     /// Whether a model that can guess a token ahead does so.
     pub draft: bool,
@@ -51,7 +53,7 @@ impl<D: Decoder> Engine<D> {
 
     fn finish(&self, sequence: &Sequence) -> Option<FinishReason> {
         let Sampling { max_tokens, .. } = sequence.request.sampling;
-        let full = sequence.prompt.len() + sequence.tokens.len() >= self.decoder.context_length();
+        let full = sequence.prompt.len() + sequence.tokens.len() >= self.context;
         match sequence.tokens.last() {
             Some(last) if self.eos.contains(last) => Some(FinishReason::Stop),
             _ if sequence.tokens.len() >= max_tokens || full => Some(FinishReason::Length),
@@ -81,7 +83,7 @@ impl<D: Decoder> Engine<D> {
         while tokens < PREFILL_TOKENS && !lane.free.is_empty() {
             let Some(request) = jobs.next() else { break };
             let (prompt, prefilled) = self.encode(&request)?;
-            if prompt.len() >= self.decoder.context_length() {
+            if prompt.len() >= self.context {
                 let sequence = Sequence::new(request, prompt, prefilled, usize::MAX);
                 let (id, completion) = self.complete(sequence, FinishReason::PromptTooLong)?;
                 jobs.done(id, completion).map_err(GenerateError::Job)?;
@@ -126,9 +128,9 @@ impl<D: Decoder> Generate for Engine<D> {
 
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
         let decoder: &dyn Decoder = &self.decoder;
-        let slots = self.slots.div_ceil(self.workers.count());
-        let mut lanes: Vec<Lane> =
-            (0..self.workers.count()).map(|_| Lane::new(decoder, slots, self.draft)).collect::<Result<_, _>>()?;
+        let count = self.workers.count().min(self.slots.max(1));
+        let lane = |_| Lane::new(decoder, self.slots.div_ceil(count), self.context, self.draft);
+        let mut lanes: Vec<Lane> = (0..count).map(lane).collect::<Result<_, _>>()?;
         while !jobs.cancelled() {
             lanes.iter_mut().try_for_each(|lane| self.admit(jobs, lane))?;
             if lanes.iter().all(Lane::is_idle) {

@@ -1,8 +1,7 @@
 //! What every source of completions promises: a local model, an endpoint, a test double.
 //!
 //! A caller owns the queue of work ([`Jobs`]); the generator pulls requests when it has room and hands each completion
-//! back as it ends, in any order. A completion depends on its request alone, but for the last
-//! bits of rounding in the matrix products, which the requests beside it may change.
+//! back as it ends, in any order. A local model's completion depends on its request alone.
 
 use crate::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Drawing the next token: temperature and nucleus, with counter-based randomness.
 //!
 //! The noise for a token is a function of (run seed, problem, sample, position) alone, so what is drawn does not
-//! depend on batch size, order, thread count or resume (the logits do, in their last bits). Order of the steps: temperature, then top-p.
+//! depend on batch size, order, thread count or resume. Order of the steps: temperature, then top-p.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};

@@ -141,9 +141,18 @@ impl Config {
         if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
             return refuse("rms_norm_eps", self.rms_norm_eps.to_string());
         }
+        if !(self.theta().is_finite() && self.theta() > 0.0) {
+            return refuse("rope_theta", self.theta().to_string());
+        }
         let full = vec!["full_attention"; self.num_hidden_layers];
         // The window's settings mean nothing while `use_sliding_window` is off.
-        let fixed = [("layer_types", Some(full.into())), ("max_window_layers", None), ("sliding_window", None)];
+        let fixed = [
+            ("layer_types", Some(full.into())),
+            ("max_window_layers", None),
+            ("sliding_window", None),
+            // How weights are stored; a reader goes by the tensors, and a format that it lacks is refused there.
+            ("quantization_config", None),
+        ];
         check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
         if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
             return refuse("num_key_value_heads", format!("{} of {}", self.kv_heads(), self.num_attention_heads));

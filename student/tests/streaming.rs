@@ -49,6 +49,7 @@ fn every_step_is_told_until_the_completion_is_done() {
         // No token ends a turn, so both completions run to their lengths.
         eos: vec![],
         slots: 2,
+        context: 1024,
         draft: false,
         draft_count: Default::default(),
         workers: Workers::for_model(usize::MAX).expect("no threads"),

@@ -27,6 +27,7 @@ fn engine(slots: usize, draft: bool) -> Engine<DeepSeek> {
         fingerprint: String::new(),
         eos,
         slots,
+        context: 1024,
         workers: Workers::for_model(1).expect("workers"),
         draft,
         draft_count: Default::default(),

@@ -56,6 +56,46 @@ pub struct DistillRecipe {
     pub benchmark: Benchmark,
 }
 
+impl DistillRecipe {
+    /// Refuses what no run could follow, before anything is written.
+    pub fn check(&self) -> Result<()> {
+        let numbers = [
+            ("epochs", self.epochs, "above 0", self.epochs > 0.0 && self.epochs <= 10_000.0),
+            ("learning_rate", self.learning_rate, "above 0 and at most 1", (0.0..=1.0).contains(&self.learning_rate)),
+            ("warmup_share", self.warmup_share, "from 0 to 1", (0.0..=1.0).contains(&self.warmup_share)),
+            (
+                "validation_share",
+                self.validation_share,
+                "from 0 to below 1",
+                (0.0..1.0).contains(&self.validation_share),
+            ),
+        ];
+        if let Some((field, value, allowed, _)) = numbers.into_iter().find(|(.., fine)| !fine) {
+            bail!("`{field}` is {value}; it takes a number {allowed}");
+        }
+        let counts = [
+            ("per_step", self.per_step),
+            ("micro_batch_tokens", self.micro_batch_tokens),
+            ("benchmark.limit", self.benchmark.limit),
+        ];
+        if let Some((field, _)) = counts.into_iter().find(|&(_, count)| count == 0) {
+            bail!("`{field}` is 0; it takes at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// Everything that a fine-tuning run was started with, as it is written to `recipe.toml`.
+#[derive(Serialize)]
+struct Resolved<'a> {
+    /// Fingerprint of the student before training.
+    student: String,
+    /// Name of the dataset's run.
+    traces: String,
+    #[serde(flatten)]
+    recipe: &'a DistillRecipe,
+}
+
 /// What a student is scored on when its training ends.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,19 +125,22 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         Some(path) => recipe::read(path, &args.set)?,
         None => recipe::parse(DEFAULT, &args.set).context("`--set` does not fit the recipe")?,
     };
+    recipe.check()?;
     for (flag, folder) in [("--student", Path::new(&args.student)), ("--traces", &args.traces)] {
         if folder.canonicalize().is_ok_and(|folder| args.out.canonicalize().is_ok_and(|out| out == folder)) {
             bail!("`--out` is the folder of `{flag}`, which training would overwrite; name another");
         }
     }
     let student = ModelFiles::open(&args.student, Embedded::Student)?;
-    let samples = TraceReader::open(&args.traces)?.read_all()?;
+    let reader = TraceReader::open(&args.traces)?;
+    let samples = reader.read_all()?;
     if args.dry_run {
         return dry_run(&args, &recipe, &student, samples);
     }
     // What the end needs is opened before the long work begins.
     let problems = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
-    recipe::claim(&args.out, &recipe)?;
+    let start = student.fingerprint(&student.checkpoint()?)?;
+    recipe::claim(&args.out, &Resolved { student: start, traces: reader.manifest().run.run_id(), recipe: &recipe })?;
     let Some(outcome) = finetune(&recipe, &student, samples, &args.traces, &args.out)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
@@ -147,11 +190,6 @@ pub fn finetune(
     } else {
         Vec::new()
     };
-    for (field, value) in [("epochs", recipe.epochs), ("warmup_share", recipe.warmup_share)] {
-        if !(value.is_finite() && (0.0..=10_000.0).contains(&value)) {
-            bail!("`{field}` = {value} is out of range");
-        }
-    }
     let stream = Epochs::new(examples, recipe.per_step, recipe.seed);
     let settings = settings(recipe, stream.steps(recipe.epochs).max(1));
     let looks = Validation { examples: &held_out, every: (settings.steps / LOOKS).max(1), patience: recipe.patience };

@@ -66,7 +66,7 @@ fn complete(
     let seconds = begin.elapsed().as_secs_f64();
     let Some(completion) = printing.completion else { return Ok(ExitCode::from(INTERRUPTED)) };
     if completion.finish_reason == FinishReason::PromptTooLong {
-        let (prompt, context) = (completion.prompt_tokens, engine.decoder.context_length());
+        let (prompt, context) = (completion.prompt_tokens, engine.context);
         bail!("the prompt has {prompt} tokens and the model's context holds {context}");
     }
     say!("");

@@ -99,6 +99,10 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     student_recipe.benchmark.asking.seed = args.seed.wrapping_add(1);
     let out = |name: &str| args.out.join(name);
     student_recipe.benchmark.problems = recipe.problems.clone();
+    student_recipe.check()?;
+    if student_recipe.validation_share == 0.0 || recipe.traces.limit == 0 || recipe.control.learning_rates.is_empty() {
+        bail!("a quickstart needs traces, some of them for validation, and a learning rate for the control");
+    }
     let QuickstartRecipe { problems: source, traces: Traces { limit, asking }, control } = &recipe;
     let resolved =
         Resolved { seed: args.seed, problems: source, traces: &recipe.traces, control, student: &student_recipe };

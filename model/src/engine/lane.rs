@@ -68,8 +68,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(decoder: &dyn Decoder, slots: usize, draft: bool) -> Result<Self, Error> {
-        let (capacity, device) = (decoder.context_length(), decoder.device());
+    pub(super) fn new(decoder: &dyn Decoder, slots: usize, capacity: usize, draft: bool) -> Result<Self, Error> {
+        let device = decoder.device();
         let cache = Cache::new(&decoder.cache_spec(), slots, capacity, device)?;
         let spec = decoder.draft_cache_spec().filter(|_| draft);
         let drafting = spec.map(|spec| Cache::new(&spec, slots, capacity, device)).transpose()?;

@@ -67,6 +67,21 @@ impl Config {
                 return Err((field, eps.to_string()));
             }
         }
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        if !positive(self.theta()) {
+            return Err(("rope_theta", self.theta().to_string()));
+        }
+        if let Some(yarn) = self.yarn() {
+            let numbers = [
+                ("rope_scaling.factor", yarn.factor),
+                ("rope_scaling.beta_fast", yarn.beta_fast),
+                ("rope_scaling.beta_slow", yarn.beta_slow),
+                ("rope_scaling.original_max_position_embeddings", yarn.original_max_position_embeddings as f64),
+            ];
+            if let Some((field, value)) = numbers.into_iter().find(|&(_, value)| !positive(value)) {
+                return Err((field, value.to_string()));
+            }
+        }
         if !self.qk_rope_head_dim.is_multiple_of(2) {
             return Err(("qk_rope_head_dim", self.qk_rope_head_dim.to_string()));
         }
