@@ -196,7 +196,9 @@ impl ModelFiles {
 
     /// A hash over weights, tokenizer, template and config.
     pub fn fingerprint(&self, checkpoint: &Checkpoint) -> Result<String> {
-        Ok(fingerprint(&[&self.files.small_files(), checkpoint.digest()?.as_bytes()]))
+        let weights = checkpoint.digest()?;
+        let [config, vocabulary, tokenizer, generation, template] = self.files.small_files();
+        Ok(fingerprint(&[config, vocabulary, tokenizer, generation, template, weights.as_bytes()]))
     }
 }
 

@@ -60,6 +60,8 @@ pub enum Error {
     // The trace store.
     #[error("`{path}` is being written by {owner}")]
     Locked { path: PathBuf, owner: String },
+    #[error("there is no dataset at `{path}`: the folder {found}")]
+    NoDataset { path: PathBuf, found: &'static str },
     #[error("`{path}` holds `{found}` but no `manifest.json`, so it is not a trace dataset")]
     NotADataset { path: PathBuf, found: String },
     #[error("`{path}` is damaged: {part} should be {expected} and is {found}")]
@@ -133,6 +135,7 @@ impl Error {
             Unanswered { .. } | UnknownRequest { .. } => return None,
             Locked { .. } => "wait for it to end, or write to another folder".into(),
             NotADataset { .. } => "name an empty or new folder".into(),
+            NoDataset { .. } => "name a folder that `datagen run` or `evals run` wrote".into(),
             Damaged { .. } => {
                 "restore the file from a copy; what it held cannot be trusted, so nothing of it was read".into()
             }

@@ -20,6 +20,9 @@ use std::path::Path;
 pub fn read(path: &Path, limit: Option<usize>) -> Result<Vec<Problem>, Error> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("jsonl" | "ndjson") => jsonl::read(path, limit),
+        _ if !path.exists() => {
+            Err(Error::Io { action: "read", path: path.into(), source: std::io::ErrorKind::NotFound.into() })
+        }
         ending => {
             let found = ending.unwrap_or_default().to_owned();
             Err(Error::UnknownFormat { path: path.into(), expected: "`.jsonl`", found })

@@ -104,13 +104,11 @@ impl FolderFiles {
         ChatTemplate::raw(&self.tokenizer_config()?, &self.origin.display().to_string())
     }
 
-    /// The bytes of all small files, one after the other, for fingerprints.
-    pub fn small_files(&self) -> Vec<u8> {
+    /// The small files' bytes, for fingerprints; empty for one that is missing.
+    pub fn small_files(&self) -> [&[u8]; 5] {
         let vocabulary = self.vocabulary.as_ref().map_or("", |vocabulary| vocabulary.file().1);
         let template = self.chat_template.as_deref().unwrap_or_default();
-        [self.config.as_str(), vocabulary, &self.tokenizer_config, &self.generation_config, template]
-            .concat()
-            .into_bytes()
+        [self.config.as_str(), vocabulary, &self.tokenizer_config, &self.generation_config, template].map(str::as_bytes)
     }
 
     /// Ids that end a turn: those of `generation_config.json` and `config.json`, and the tokenizer's EOS token.

@@ -2,7 +2,8 @@
 //!
 //! `models--org--name/` holds `refs/REVISION` (a commit), `blobs/` (files by their hash) and `snapshots/COMMIT/` (links
 //! to blobs under the files' names). Only what a model is read from is fetched: configs, tokenizer, template, index and
-//! safetensors. An interrupted download continues where it stopped; what the hub gives a hash for is held against it.
+//! safetensors. An interrupted download continues where it stopped; weights are held against the
+//! SHA-256 that the hub gives for them.
 //!
 //! The sync client of the `hf-hub` crate is not used: it adds a whole answer to a partial file when a server ignores
 //! `Range`, takes paths from headers, and panics on answers that lack one (version 0.5); version 1 is asynchronous.

@@ -79,6 +79,9 @@ fn generate(args: &DatagenRun) -> Result<ExitCode> {
         args.out.display(),
         summary.tally.count(Verdict::Right)
     );
+    if summary.interrupted {
+        say!("interrupted; run the same command again to continue");
+    }
     Ok(if summary.interrupted { ExitCode::from(INTERRUPTED) } else { ExitCode::SUCCESS })
 }
 

@@ -27,7 +27,8 @@ enum Part {
 impl TraceReader {
     /// Opens the dataset in `dir`. Shards are verified when they are read.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let no_manifest = || Error::NotADataset { path: dir.into(), found: "no traces".into() };
+        let found = if dir.is_dir() { "has no `manifest.json`" } else { "does not exist" };
+        let no_manifest = || Error::NoDataset { path: dir.into(), found };
         let mut manifest = Manifest::read(dir)?.ok_or_else(no_manifest)?;
         let journal = loop {
             let journal = journal::read(dir)?.unwrap_or_default();

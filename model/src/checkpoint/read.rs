@@ -290,7 +290,8 @@ fn no_weights(folder: &Path) -> Error {
 fn map_shard(path: &Path) -> Result<Shard, Error> {
     let io = |source| Error::Io { action: "read", path: path.into(), source };
     let file = File::open(path).map_err(io)?;
-    // SAFETY: the map is read-only; checkpoints are written once and renamed into place, never changed in place.
+    // SAFETY: the map is read-only. What we write is renamed into place and never changed there; a file that another
+    // program changes or cuts short while it is in use is beyond what a map can be guarded against.
     let map = unsafe { Mmap::map(&file) }.map_err(io)?;
     parse(path.into(), Bytes::Mapped(map))
 }

@@ -52,6 +52,11 @@ impl Piece<'_> {
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
         }
+        if self.dtype == Dtype::BF16
+            && let Some(at) = values.iter().position(|&value| half::bf16::from_f32(value).is_infinite())
+        {
+            return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
+        }
         Ok(match (self.dtype, self.tensor.shape.as_slice()) {
             (Dtype::BF16, _) => values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
             (Dtype::F8_E4M3, &[o, i]) => Fp8Block::quantise(&values, o, i).bytes,
