@@ -84,7 +84,10 @@ fn files_that_hold_no_problems_are_refused() {
     let folder = dir.path().join("folder.jsonl");
     std::fs::create_dir(&folder).unwrap();
     assert!(matches!(read(&folder, None), Err(Error::Io { .. })));
-    let error = read(&dir.path().join("problems.xyz"), None).unwrap_err();
+    let other = dir.path().join("problems.xyz");
+    assert!(matches!(read(&other, None), Err(Error::Io { .. })), "a missing file is missing, whatever its name");
+    std::fs::write(&other, "x").unwrap();
+    let error = read(&other, None).unwrap_err();
     assert!(error.to_string().contains("`xyz`"), "{error}");
     let endless = file(&dir, vec![b'x'; (16 << 20) + 1]);
     assert!(matches!(read(&endless, None), Err(Error::LineTooLong { line: 1, .. })));
