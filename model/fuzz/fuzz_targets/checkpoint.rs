@@ -4,6 +4,7 @@
 
 #![no_main]
 
+use candle_core::Device;
 use libfuzzer_sys::fuzz_target;
 use retort_model::checkpoint::Checkpoint;
 
@@ -11,6 +12,6 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(checkpoint) = Checkpoint::embedded(bytes.to_vec(), "fuzzed") else { return };
     let names: Vec<String> = checkpoint.names().map(str::to_string).collect();
     for name in names {
-        let _ = checkpoint.read(&name, &Default::default());
+        let _ = checkpoint.read(&name, &Device::Cpu);
     }
 });
