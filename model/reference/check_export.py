@@ -1,9 +1,9 @@
 """Compares the logits of an exported model folder with those that `transformers` computes from the same folder.
 
     retort model logits DIR --tokens 1,2,3 --out DIR/logits.safetensors
-    python check_export.py DIR [--logits FILE] [--tolerance 1e-3]
+    python check_export.py DIR --tokens 1,2,3 [--logits FILE] [--tolerance 1e-3]
 
-The logits file holds `logits` f32 [t, v] and `tokens` [t].
+The logits file holds `logits` f32 [t, v].
 Exits with 1 when the largest difference exceeds the tolerance.
 """
 
@@ -19,11 +19,13 @@ from transformers import AutoModelForCausalLM
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="exported model folder")
+    parser.add_argument("--tokens", required=True, help="the token ids that the logits belong to")
     parser.add_argument("--logits", type=Path, help="default: FOLDER/logits.safetensors")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="largest accepted absolute difference")
     arguments = parser.parse_args()
     ours = load_file(arguments.logits or arguments.folder / "logits.safetensors")
-    logits, tokens = ours["logits"].float().squeeze(0), ours["tokens"].to(torch.int64).flatten()
+    logits = ours["logits"].float().squeeze(0)
+    tokens = torch.tensor([int(token) for token in arguments.tokens.split(",")])
 
     # Computing in f32 whatever the weights are stored in keeps rounding of activations out of the comparison.
     model, info = AutoModelForCausalLM.from_pretrained(
