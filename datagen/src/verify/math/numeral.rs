@@ -198,7 +198,7 @@ fn prefixed(text: &str) -> Result<Option<Numeral>, Halt> {
     let run = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
     let name = &text[..run];
     let letters = name.bytes().filter(u8::is_ascii_alphabetic).count();
-    if letters == 0 || run < 2 || run > MAX_DIGITS {
+    if letters == 0 || !(2..=MAX_DIGITS).contains(&run) {
         return Ok(None);
     }
     let Some((base, length)) = base_mark(&text[run..]) else { return Ok(None) };

@@ -343,7 +343,8 @@ impl Parser {
             Some(Kind::Sign('(' | '{' | '[')) => !matches!(factors.last(), Some(Node::Group(..))),
             Some(Kind::Sign('|')) => self.bars == 0 && !self.builder,
             Some(Kind::Word(word)) => {
-                !names::ends_term(word) && !(matches!(factors.last(), Some(Node::Group(..))) && word == "U")
+                let union = word == "U" && matches!(factors.last(), Some(Node::Group(..)));
+                !names::ends_term(word) && !union
             }
             Some(Kind::Command(name)) => primary::starts(name),
             Some(Kind::Begin(_)) => true,

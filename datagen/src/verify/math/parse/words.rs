@@ -221,7 +221,7 @@ impl Parser {
     fn bare_argument(&mut self) -> Result<Node, Halt> {
         let mut factors = vec![self.signed_factor()?];
         while self.starts_factor(&factors)
-            && !self.command().is_some_and(|name| function(name).is_some())
+            && self.command().is_none_or(|name| function(name).is_none())
             && !matches!(self.kind(), Some(Kind::Word(word)) if function(word).is_some() || word.len() > 2)
             && !self.is_sign('(')
         {

@@ -214,7 +214,7 @@ fn excluded(draw: &mut Draw) -> Triple {
         equal,
         draw.pick(&[
             format!("x = {a}"),
-            format!("(-\\infty,\\infty)"),
+            "(-\\infty,\\infty)".to_owned(),
             format!("x \\ne {}", a + 1),
             format!("(-\\infty,{a}]\\cup({a},\\infty)"),
         ]),

@@ -150,7 +150,7 @@ fn multiples_of_pi(draw: &mut Draw) -> Triple {
     let approximation = n as f64 / d as f64 * std::f64::consts::PI;
     let wrong = draw.pick(&[
         format!("{approximation}"),
-        format!("{fraction}"),
+        fraction.clone(),
         format!("{fraction}\\pi^2"),
         format!("-{n}\\pi/{d}"),
     ]);
