@@ -59,9 +59,10 @@ pub struct DistillRecipe {
 impl DistillRecipe {
     /// Refuses what no run could follow, before anything is written.
     pub fn check(&self) -> Result<()> {
+        let rate = self.learning_rate;
         let numbers = [
             ("epochs", self.epochs, "above 0", self.epochs > 0.0 && self.epochs <= 10_000.0),
-            ("learning_rate", self.learning_rate, "above 0 and at most 1", (0.0..=1.0).contains(&self.learning_rate)),
+            ("learning_rate", rate, "above 0 and at most 1", rate > 0.0 && rate <= 1.0),
             ("warmup_share", self.warmup_share, "from 0 to 1", (0.0..=1.0).contains(&self.warmup_share)),
             (
                 "validation_share",
