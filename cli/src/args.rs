@@ -35,6 +35,31 @@ pub enum Command {
     /// Score models and compare them
     #[command(subcommand)]
     Evals(Evals),
+    /// Serve a model as an OpenAI-compatible endpoint
+    #[command(after_help = "Example:\n  retort serve --model embedded --addr 127.0.0.1:8080")]
+    Serve(Serve),
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Model folder, `hub:org/name[@revision]`, or `embedded`
+    #[arg(long)]
+    pub model: String,
+    /// Where to listen; an address that other machines can reach needs a key
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub addr: std::net::SocketAddr,
+    /// The model's name in the protocol; without it, what `--model` says
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The environment variable that holds the API key
+    #[arg(long, value_name = "NAME", default_value = "RETORT_API_KEY")]
+    pub key_env: String,
+    /// A file that holds the API key
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub memory: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -155,9 +180,11 @@ pub enum Datagen {
     /// Generate, verify and store traces; a second run on the same folder continues
     #[command(
         after_help = "Examples:\n  retort datagen run --teacher embedded --problems gym --limit 300 -n 4 --out traces\n  \
-                            retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces"
+                            retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces\n  \
+                            retort datagen run --teacher http://localhost:8000/v1 --teacher-model deepseek-ai/DeepSeek-R1 \
+                            --problems gsm8k/test.jsonl --out traces"
     )]
-    Run(DatagenRun),
+    Run(Box<DatagenRun>),
     /// Counts, verdicts, pass rates and lengths of a dataset
     #[command(after_help = "Example:\n  retort datagen stats traces")]
     Stats {
@@ -183,7 +210,7 @@ pub enum Datagen {
 
 #[derive(Debug, Args)]
 pub struct DatagenRun {
-    /// Model folder, `hub:org/name[@revision]`, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, `embedded`, or the URL of an OpenAI-compatible endpoint
     #[arg(long)]
     pub teacher: String,
     /// A JSONL file, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its training side)
@@ -193,6 +220,8 @@ pub struct DatagenRun {
     pub out: PathBuf,
     #[command(flatten)]
     pub asking: Asking,
+    #[command(flatten)]
+    pub endpoint: crate::endpoint::EndpointArgs,
 }
 
 /// Settings that `datagen run` and `evals run` share.
@@ -253,7 +282,7 @@ pub enum Evals {
     /// Score a model on a benchmark; a second run on the same folder continues
     #[command(after_help = "Examples:\n  retort evals run --model embedded --benchmark gym --out scores/teacher\n  \
                             retort evals run --model embedded --benchmark gsm8k/test.jsonl --limit 100 --out scores/gsm8k")]
-    Run(EvalsRun),
+    Run(Box<EvalsRun>),
     /// Set a student's run beside its teacher's, with intervals, as report.html and report.json
     #[command(
         after_help = "Example:\n  retort evals compare --teacher scores/teacher --student scores/student --out report"
@@ -270,7 +299,7 @@ pub enum Evals {
 
 #[derive(Debug, Args)]
 pub struct EvalsRun {
-    /// Model folder, `hub:org/name[@revision]`, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, `embedded`, or the URL of an OpenAI-compatible endpoint
     #[arg(long)]
     pub model: String,
     /// `gym` (its held-out side), `gym:FAMILY`, or a JSONL file
@@ -283,6 +312,8 @@ pub struct EvalsRun {
     pub json: bool,
     #[command(flatten)]
     pub asking: Asking,
+    #[command(flatten)]
+    pub endpoint: crate::endpoint::EndpointArgs,
 }
 
 #[derive(Debug, Args)]

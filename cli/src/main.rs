@@ -6,6 +6,7 @@
 mod architecture;
 mod args;
 mod commands;
+mod endpoint;
 mod hub;
 mod memory;
 mod open;

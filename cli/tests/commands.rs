@@ -44,6 +44,7 @@ fn every_command_has_help_with_an_example() {
         "evals run",
         "evals compare",
         "evals grade",
+        "serve",
     ] {
         let mut arguments: Vec<&str> = command.split(' ').collect();
         arguments.push("--help");

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const CRATES: [&str; 8] = ["kernels", "model", "teacher", "student", "datagen", "evals", "distill", "cli"];
+const CRATES: [&str; 9] = ["kernels", "model", "teacher", "student", "datagen", "evals", "distill", "serve", "cli"];
 
 /// The arrows of the house: a crate may depend on those named, and on no other of ours.
-const MAY_USE: [(&str, &[&str]); 8] = [
+const MAY_USE: [(&str, &[&str]); 9] = [
     ("kernels", &[]),
     ("model", &["kernels"]),
     ("teacher", &["kernels", "model"]),
@@ -14,11 +14,12 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ("datagen", &["model"]),
     ("evals", &["model", "datagen"]),
     ("distill", &["kernels", "model", "datagen", "evals"]),
-    ("cli", &["kernels", "model", "teacher", "student", "datagen", "evals", "distill"]),
+    ("serve", &["model"]),
+    ("cli", &["kernels", "model", "teacher", "student", "datagen", "evals", "distill", "serve"]),
 ];
 
 /// The one place that may name an outside crate.
-const OWNERS: [(&str, &[&str]); 14] = [
+const OWNERS: [(&str, &[&str]); 18] = [
     ("gemm", &["kernels/src/matmul.rs"]),
     ("safetensors", &["model/src/checkpoint/"]),
     ("memmap2", &["model/src/checkpoint/"]),
@@ -26,6 +27,10 @@ const OWNERS: [(&str, &[&str]); 14] = [
     ("minijinja", &["model/src/chat/"]),
     ("fancy_regex", &["model/src/tokenizer/"]),
     ("ureq", &["model/src/hub/"]),
+    ("hyper", &["teacher/src/endpoint/", "serve/src/"]),
+    ("hyper_util", &["teacher/src/endpoint/", "serve/src/"]),
+    ("tokio", &["teacher/src/endpoint/", "serve/src/"]),
+    ("tokio_rustls", &["teacher/src/endpoint/"]),
     ("arrow", &["datagen/src/store/"]),
     ("polars", &["datagen/src/stats.rs"]),
     ("num_bigint", &["datagen/src/verify/"]),

@@ -57,6 +57,9 @@ pub enum Error {
     #[error("`{generator}` answered request {id}, which is not open")]
     UnknownRequest { generator: String, id: u64 },
 
+    #[error(transparent)]
+    Spend(#[from] crate::spend::Error),
+
     // The trace store.
     #[error("`{path}` is being written by {owner}")]
     Locked { path: PathBuf, owner: String },
@@ -131,8 +134,12 @@ impl Error {
             EmptyText { column, .. } => format!("fill in `{column}`, or take the line out"),
             NoProblems { .. } => "the file must hold at least one line with a problem and its answer".into(),
             Setting { setting, .. } => format!("change `{setting}`"),
+            // Whoever is asked elsewhere knows better.
+            Generation { source: GenerateError::Remote(_), .. } => return None,
             Generation { .. } => "what was finished is stored; the same command continues from there".into(),
-            Unanswered { .. } | UnknownRequest { .. } => return None,
+            Unanswered { .. } => "what was finished is stored; the same command asks for the rest again".into(),
+            UnknownRequest { .. } => return None,
+            Spend(error) => return error.hint(),
             Locked { .. } => "wait for it to end, or write to another folder".into(),
             NotADataset { .. } => "name an empty or new folder".into(),
             NoDataset { .. } => "name a folder that `datagen run` or `evals run` wrote".into(),

@@ -6,6 +6,7 @@ pub mod run;
 pub mod sample;
 pub mod show;
 pub mod sources;
+pub mod spend;
 pub mod stats;
 pub mod store;
 pub mod tally;

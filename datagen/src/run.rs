@@ -10,6 +10,7 @@ mod tests;
 
 use crate::Error;
 use crate::problem::Problem;
+use crate::spend::{Budget, Spend};
 use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, ProblemSet, RunHeader, TraceStore};
 use crate::tally::Tally;
 use crate::verify;
@@ -36,6 +37,8 @@ pub struct Plan {
     pub keep: Keep,
     /// Rows that share a shard of the dataset.
     pub rows_per_shard: u32,
+    /// What a generator that costs money may take of it; no part of what the run is.
+    pub budget: Budget,
 }
 
 impl Default for Plan {
@@ -47,6 +50,7 @@ impl Default for Plan {
             prompt_suffix: String::new(),
             keep: Keep::Right,
             rows_per_shard: DEFAULT_ROWS_PER_SHARD,
+            budget: Budget::default(),
         }
     }
 }
@@ -97,6 +101,8 @@ pub struct Summary {
     pub generated: u64,
     /// All samples in the folder now.
     pub tally: Tally,
+    /// What it cost, in words; empty where nothing has a price.
+    pub cost: String,
     /// Whether the observer stopped it; the same call continues.
     pub interrupted: bool,
 }
@@ -125,16 +131,22 @@ pub fn run(
     if resumed.torn_bytes > 0 {
         observer.remark(&format!("{} bytes of an unfinished write were cut off the journal", resumed.torn_bytes));
     }
+    let mut spend = Spend::open(dir, &plan.budget, generator.name())?;
+    if spend.torn_bytes() > 0 {
+        observer.remark(&format!("{} bytes of an unfinished write were cut off the ledger", spend.torn_bytes()));
+    }
     let planned = store.manifest().samples();
     if resumed.samples > 0 {
         observer.remark(&format!("{} of {planned} samples are stored already", resumed.samples));
     }
     observer.started("traces", Some(planned), "samples");
-    let mut queue = Queue::new(generator, &problems, plan, &mut store, observer);
+    let mut queue = Queue::new(generator, &problems, plan, &mut store, &mut spend, observer);
     let generated = generator.generate(&mut queue);
     let unanswered = queue.unanswered();
+    let cost = queue.cost();
     // Whatever stopped the generator: what it finished is made durable first.
     store.seal()?;
+    spend.close()?;
     let name = || generator.name().to_owned();
     match generated {
         Err(GenerateError::Job(source)) => match source.downcast::<Error>() {
@@ -155,9 +167,10 @@ pub fn run(
         resumed: resumed.samples,
         generated: tally.samples() - resumed.samples,
         tally,
+        cost,
         interrupted,
     };
-    observer.finished(&queue::progress_note(&summary.tally));
+    observer.finished(&queue::progress_note(&summary.tally, &summary.cost));
     Ok(summary)
 }
 

@@ -82,7 +82,10 @@ impl<D: Decoder> Engine<D> {
         let mut tokens = 0;
         while tokens < PREFILL_TOKENS && !lane.free.is_empty() {
             let Some(request) = jobs.next() else { break };
-            let (prompt, prefilled) = self.encode(&request)?;
+            let (prompt, prefilled) = match jobs.prompt(request.id) {
+                Some(prompt) => (prompt, false),
+                None => self.encode(&request)?,
+            };
             if prompt.len() >= self.context {
                 let sequence = Sequence::new(request, prompt, prefilled, usize::MAX);
                 let (id, completion) = self.complete(sequence, FinishReason::PromptTooLong)?;
@@ -105,6 +108,10 @@ impl<D: Decoder> Engine<D> {
                     lane.free.push(sequence.slot);
                     let (id, completion) = self.complete(sequence, reason)?;
                     jobs.done(id, completion).map_err(GenerateError::Job)?;
+                }
+                None if !jobs.is_wanted(sequence.request.id) => {
+                    lane.free.push(sequence.slot);
+                    jobs.abandoned(sequence.request.id);
                 }
                 None => {
                     jobs.advanced(sequence.request.id, &sequence.tokens).map_err(GenerateError::Job)?;

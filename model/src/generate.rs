@@ -3,6 +3,7 @@
 //! A caller owns the queue of work ([`Jobs`]); the generator pulls requests when it has room and hands each completion
 //! back as it ends, in any order. A local model's completion depends on its request alone.
 
+use crate::attempts::Attempts;
 use crate::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,8 @@ pub enum FinishReason {
     Length,
     /// The prompt alone fills the model's context; nothing was generated.
     PromptTooLong,
+    /// The server would not take the request or withheld the answer; `response` is what it said.
+    Refused,
 }
 
 impl FinishReason {
@@ -57,6 +60,7 @@ impl FinishReason {
             Self::Stop => "stop",
             Self::Length => "length",
             Self::PromptTooLong => "prompt_too_long",
+            Self::Refused => "refused",
         }
     }
 }
@@ -83,6 +87,20 @@ pub struct Completion {
 pub trait Jobs {
     /// The next request, or `None` when there is no more work.
     fn next(&mut self) -> Option<Request>;
+    /// The prompt of a request as token ids, where the caller rendered it itself; the request's messages are then empty.
+    fn prompt(&mut self, id: u64) -> Option<Vec<u32>> {
+        let _ = id;
+        None
+    }
+    /// Asked after every step; `false` ends the completion where it is, and [`Jobs::abandoned`] is told.
+    fn is_wanted(&self, id: u64) -> bool {
+        let _ = id;
+        true
+    }
+    /// Told of a completion that was not wanted any more.
+    fn abandoned(&mut self, id: u64) {
+        let _ = id;
+    }
     /// Told after every step which tokens a completion that goes on has so far; an error stops the generation.
     fn advanced(&mut self, id: u64, tokens: &[u32]) -> Result<(), JobError> {
         let _ = (id, tokens);
@@ -93,6 +111,10 @@ pub trait Jobs {
     /// Asked between steps; `true` abandons what is in flight and returns.
     fn cancelled(&self) -> bool {
         false
+    }
+    /// Who keeps account of what requests cost; a generator that sends requests to others tells it of each.
+    fn attempts(&mut self) -> Option<&mut dyn Attempts> {
+        None
     }
 }
 
@@ -119,4 +141,7 @@ pub enum GenerateError {
     Model(#[from] crate::Error),
     #[error("the result could not be stored")]
     Job(#[source] JobError),
+    /// A generator elsewhere, such as an endpoint, cannot go on; the source says why.
+    #[error("it cannot go on")]
+    Remote(#[source] JobError),
 }

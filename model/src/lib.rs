@@ -1,5 +1,6 @@
 //! What every language model here shares: layers, caches, checkpoints, tokenizers, sampling and the generation loop.
 
+pub mod attempts;
 pub mod batch;
 pub mod cache;
 pub mod chat;

@@ -37,6 +37,11 @@ impl NoiseKey {
         Self(*hasher.finalize().as_bytes())
     }
 
+    /// The key as a number for servers that take a seed: 31 bits, which every one of them accepts.
+    pub fn seed(&self) -> u32 {
+        u32::from_le_bytes([self.0[0], self.0[1], self.0[2], self.0[3]]) >> 1
+    }
+
     /// A uniform draw from [0, 1) for the token at `position` of the completion.
     pub fn uniform(&self, position: u64) -> f64 {
         let mut rng = ChaCha8Rng::from_seed(self.0);

@@ -1,8 +1,10 @@
-//! Teachers: the DeepSeek-V3 family, run and trained; and the small one that travels inside the program.
+//! Teachers: the DeepSeek-V3 family, run and trained; the small one that travels inside the program; and those behind an
+//! endpoint.
 
 mod attention;
 pub mod config;
 pub mod embedded;
+pub mod endpoint;
 mod model;
 mod moe;
 mod router;

@@ -2,7 +2,7 @@
 
 use super::INTERRUPTED;
 use crate::args::{Asking, Datagen, DatagenRun};
-use crate::open::{self, Embedded, ModelFiles};
+use crate::open;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::recipe;
@@ -14,6 +14,7 @@ use retort_datagen::show;
 use retort_datagen::stats::{Quantiles, TraceStats, trace_stats};
 use retort_datagen::store::TraceReader;
 use retort_model::sampling::Sampling;
+use retort_teacher::endpoint::Settings;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -29,11 +30,14 @@ pub struct AskingRecipe {
     pub sampling: Sampling,
     /// Appended to every problem; without it, R1's directive for files and nothing for the gym.
     pub prompt_suffix: Option<String>,
+    /// How an endpoint is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Settings>,
 }
 
 impl Default for AskingRecipe {
     fn default() -> Self {
-        Self { n: 1, seed: 0, sampling: Sampling::default(), prompt_suffix: None }
+        Self { n: 1, seed: 0, sampling: Sampling::default(), prompt_suffix: None, endpoint: None }
     }
 }
 
@@ -69,15 +73,17 @@ pub fn run(command: Datagen) -> Result<ExitCode> {
 fn generate(args: &DatagenRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
     let problems = open::problems(&args.problems, Split::Train, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
-    let engine = ModelFiles::open(&args.teacher, Embedded::Teacher)?.within(args.asking.memory).chat_engine()?;
-    let plan = recipe.plan(&args.problems);
-    let summary = retort_datagen::run::run(&engine, &problems, &plan, &args.out, &Progress::new())?;
+    let progress = Progress::new();
+    let plan = Plan { budget: args.endpoint.budget()?, ..recipe.plan(&args.problems) };
+    let teacher = args.endpoint.open(&args.teacher, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;
+    let summary = retort_datagen::run::run(&*teacher, &problems, &plan, &args.out, &progress)?;
     say!(
-        "{} of {} samples in `{}`, {} right",
+        "{} of {} samples in `{}`, {} right{}",
         summary.tally.samples(),
         summary.planned,
         args.out.display(),
-        summary.tally.count(Verdict::Right)
+        summary.tally.count(Verdict::Right),
+        if summary.cost.is_empty() { String::new() } else { format!("; {}", summary.cost) }
     );
     if summary.interrupted {
         say!("interrupted; run the same command again to continue");

@@ -3,7 +3,7 @@
 use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
 use crate::args::{Compare, Evals, EvalsRun};
-use crate::open::{self, Embedded, ModelFiles};
+use crate::open;
 use crate::output::say;
 use crate::progress::Progress;
 use anyhow::Result;
@@ -40,8 +40,10 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
     let problems =
         open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
-    let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.within(args.asking.memory).chat_engine()?;
-    print_score(&engine, &problems, &recipe.plan(&args.benchmark), &args.out, args.json)
+    let progress = Progress::new();
+    let model = args.endpoint.open(&args.model, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;
+    let plan = Plan { budget: args.endpoint.budget()?, ..recipe.plan(&args.benchmark) };
+    print_score(&*model, &problems, &plan, &args.out, args.json)
 }
 
 /// Runs `engine` over `problems`, writes `score.json` into the run's folder and prints the score.

@@ -9,6 +9,7 @@ mod inspect;
 mod model;
 mod pretrain;
 mod quickstart;
+mod serve;
 
 pub use convert::To;
 
@@ -32,6 +33,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Datagen(command) => datagen::run(command),
         Command::Distill(command) => distill::run(command),
         Command::Evals(command) => evals::run(command),
+        Command::Serve(args) => serve::run(&args),
     }
 }
 
@@ -39,7 +41,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     use retort_model::{Error::Hub, hub::HubError::Interrupted};
     let interrupted = |cause: &Error| matches!(cause, Hub(Interrupted));
-    if error.chain().filter_map(|cause| cause.downcast_ref()).any(interrupted) { INTERRUPTED } else { 2 }
+    let hub = error.chain().filter_map(|cause| cause.downcast_ref()).any(interrupted);
+    let paused = error.chain().filter_map(|cause| cause.downcast_ref()).any(retort_teacher::endpoint::Error::is_pause);
+    if hub || paused { INTERRUPTED } else { 2 }
 }
 
 /// Prints an error with its causes, and what to do about it where something in the chain knows.
@@ -66,8 +70,11 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let datagen = || cause.downcast_ref::<retort_datagen::Error>().and_then(retort_datagen::Error::hint);
         let evals = || cause.downcast_ref::<retort_evals::Error>().and_then(retort_evals::Error::hint);
         let distill = || cause.downcast_ref::<retort_distill::Error>().and_then(retort_distill::Error::hint);
+        let endpoint =
+            || cause.downcast_ref::<retort_teacher::endpoint::Error>().and_then(retort_teacher::endpoint::Error::hint);
+        let serve = || cause.downcast_ref::<retort_serve::Error>().and_then(retort_serve::Error::hint);
         let settings = || cause.downcast_ref::<recipe::OtherSettings>();
         let settings = || settings().map(|_| "choose another `--out`, or delete the folder to start anew".to_string());
-        model.or_else(gym).or_else(datagen).or_else(evals).or_else(distill).or_else(settings)
+        model.or_else(gym).or_else(endpoint).or_else(datagen).or_else(evals).or_else(distill).or_else(serve).or_else(settings)
     })
 }

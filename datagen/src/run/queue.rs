@@ -4,9 +4,11 @@ use super::Plan;
 use crate::Error;
 use crate::problem::Problem;
 use crate::sample::{Sample, Verdict};
+use crate::spend::Spend;
 use crate::store::{Keep, TraceStore};
 use crate::tally::Tally;
 use crate::verify::{self, Judgement};
+use retort_model::attempts::Attempts;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
 use retort_model::observe::Observer;
 use retort_model::sampling::NoiseKey;
@@ -17,6 +19,7 @@ pub(super) struct Queue<'a> {
     problems: &'a [&'a Problem],
     plan: &'a Plan,
     store: &'a mut TraceStore,
+    spend: &'a mut Spend,
     observer: &'a dyn Observer,
     /// Where to look for the next request: `problem * n + sample`, which is also the request's id.
     next: u64,
@@ -29,9 +32,10 @@ impl<'a> Queue<'a> {
         problems: &'a [&'a Problem],
         plan: &'a Plan,
         store: &'a mut TraceStore,
+        spend: &'a mut Spend,
         observer: &'a dyn Observer,
     ) -> Self {
-        let queue = Self { generator, problems, plan, store, observer, next: 0, open: HashSet::new() };
+        let queue = Self { generator, problems, plan, store, spend, observer, next: 0, open: HashSet::new() };
         queue.report();
         queue
     }
@@ -49,8 +53,14 @@ impl<'a> Queue<'a> {
         Some((problem, (id % n) as u32))
     }
 
+    /// What the run cost so far and is going to cost, in words.
+    pub(super) fn cost(&self) -> String {
+        let tally = self.store.tally();
+        self.spend.note(tally.kept, tally.samples(), self.store.manifest().samples())
+    }
+
     fn report(&self) {
-        self.observer.advanced(self.store.acknowledged(), &progress_note(self.store.tally()));
+        self.observer.advanced(self.store.acknowledged(), &progress_note(self.store.tally(), &self.cost()));
     }
 
     fn sample(&self, problem: &Problem, sample: u32, completion: Completion) -> Sample {
@@ -134,12 +144,16 @@ impl Jobs for Queue<'_> {
     fn cancelled(&self) -> bool {
         self.observer.cancelled()
     }
+
+    fn attempts(&mut self) -> Option<&mut dyn Attempts> {
+        Some(self.spend)
+    }
 }
 
-/// `62.5% right, 1234 tokens`.
-pub(super) fn progress_note(tally: &Tally) -> String {
-    match tally.share_right() {
-        Some(share) => format!("{:.1}% right, {} tokens", 100.0 * share, tally.completion_tokens),
-        None => String::new(),
-    }
+/// `62.5% right, 1234 tokens`, and the cost behind it where there is one.
+pub(super) fn progress_note(tally: &Tally, cost: &str) -> String {
+    let share = tally.share_right();
+    let outcome = share.map(|share| format!("{:.1}% right, {} tokens", 100.0 * share, tally.completion_tokens));
+    let parts: Vec<&str> = outcome.as_deref().into_iter().chain((!cost.is_empty()).then_some(cost)).collect();
+    parts.join(", ")
 }

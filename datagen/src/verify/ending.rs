@@ -17,6 +17,9 @@ pub(super) fn judge(completion: &Completion) -> Option<Judgement> {
         let reason = format!("the prompt fills the context: {} tokens", completion.prompt_tokens);
         return Some(Judgement::new(Verdict::NoAnswer, reason));
     }
+    if completion.finish_reason == FinishReason::Refused {
+        return Some(Judgement::new(Verdict::NoAnswer, format!("refused: {}", super::quote(&completion.response))));
+    }
     let cut = completion.finish_reason == FinishReason::Length;
     if cut && let Some(period) = loop_period(&completion.token_ids) {
         return Some(Judgement::new(Verdict::Loop, format!("repeats itself until cut off: {period} tokens")));

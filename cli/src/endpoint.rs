@@ -1,0 +1,124 @@
+//! Generators that a user names: a model to run here, or one behind an address; and what the latter may cost.
+
+use crate::open::{Embedded, ModelFiles};
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use retort_datagen::spend::{Budget, Money, PriceTable};
+use retort_model::generate::Generate;
+use retort_teacher::endpoint::{ApiKey, Endpoint, Renderer, Settings};
+use std::path::{Path, PathBuf};
+
+/// Options for a model behind an address.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Endpoints (a URL in place of a model)")]
+pub struct EndpointArgs {
+    /// The model's name at the endpoint
+    #[arg(long, visible_alias = "model-name", value_name = "NAME")]
+    pub teacher_model: Option<String>,
+    /// Model folder or `hub:org/name` whose tokenizer and template render the prompts here
+    #[arg(long, value_name = "DIR")]
+    pub teacher_tokenizer: Option<String>,
+    /// The environment variable that holds the API key
+    #[arg(long, value_name = "NAME", default_value = "RETORT_API_KEY")]
+    pub key_env: String,
+    /// A file that holds the API key
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// What tokens cost, a TOML file: `currency`, and `[[price]]` with `model`, `input`, `output` per million tokens
+    #[arg(long, value_name = "FILE")]
+    pub prices: Option<PathBuf>,
+    /// Never spend more, in the currency of the prices
+    #[arg(long, value_name = "AMOUNT", requires = "prices", value_parser = amount)]
+    pub max_cost: Option<Money>,
+}
+
+fn amount(text: &str) -> Result<Money, String> {
+    text.parse().ok().and_then(Money::of).ok_or_else(|| "an amount from 0 to 1000000, such as `2.50`".into())
+}
+
+/// Whether `name` is an address.
+fn is_address(name: &str) -> bool {
+    name.starts_with("http://") || name.starts_with("https://")
+}
+
+impl EndpointArgs {
+    /// What may be spent.
+    pub fn budget(&self) -> Result<Budget> {
+        let Some(path) = &self.prices else { return Ok(Budget::default()) };
+        let prices: PriceTable =
+            crate::recipe::read(path, &[]).with_context(|| format!("the prices in `{}`", path.display()))?;
+        Ok(Budget { prices: Some(prices), max_cost: self.max_cost })
+    }
+
+    /// The model called `name`, running here within `memory` bytes or asked at its address.
+    pub fn open<'a>(
+        &self,
+        name: &str,
+        settings: Option<&Settings>,
+        memory: Option<usize>,
+        observer: &'a Progress,
+    ) -> Result<Box<dyn Generate + 'a>> {
+        if !is_address(name) {
+            self.refuse_all(name, settings)?;
+            return Ok(Box::new(ModelFiles::open(name, Embedded::Teacher)?.within(memory).chat_engine()?));
+        }
+        if memory.is_some() {
+            bail!("`--memory` is for a model that runs here, and `--teacher` names an address");
+        }
+        let Some(model) = &self.teacher_model else {
+            bail!("an endpoint needs the model's name: `--teacher-model NAME`");
+        };
+        let renderer = match &self.teacher_tokenizer {
+            None => None,
+            Some(name) => {
+                let files = ModelFiles::look(name, Embedded::Teacher)?.files;
+                Some(Renderer { template: files.template()?, tokenizer: files.tokenizer()? })
+            }
+        };
+        let settings = settings.cloned().unwrap_or_default();
+        Ok(Box::new(Endpoint::open(name, model, self.key()?, settings, renderer, observer)?))
+    }
+
+    /// A setting that would be ignored is an error.
+    fn refuse_all(&self, name: &str, settings: Option<&Settings>) -> Result<()> {
+        let Self { teacher_model, teacher_tokenizer, key_env: _, key_file, prices, max_cost } = self;
+        let given = [
+            ("--teacher-model", teacher_model.is_some()),
+            ("--teacher-tokenizer", teacher_tokenizer.is_some()),
+            ("--key-file", key_file.is_some()),
+            ("--prices", prices.is_some()),
+            ("--max-cost", max_cost.is_some()),
+            ("endpoint", settings.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((setting, _)) => bail!("`{setting}` is for an endpoint, and `{name}` is a model that runs here"),
+            None => Ok(()),
+        }
+    }
+
+    fn key(&self) -> Result<Option<ApiKey>> {
+        key(self.key_file.as_deref(), &self.key_env)
+    }
+}
+
+/// The key in a file, or in an environment variable, or none. Never a part of the command line, which others can see.
+pub fn key(file: Option<&Path>, variable: &str) -> Result<Option<ApiKey>> {
+    let Some(text) = key_text(file, variable)? else { return Ok(None) };
+    let place = file.map_or_else(|| format!("the variable `{variable}`"), |file| format!("`{}`", file.display()));
+    match ApiKey::new(&text) {
+        Some(key) => Ok(Some(key)),
+        None => bail!("{place} holds no API key: it takes printable ASCII characters without spaces"),
+    }
+}
+
+/// The same as text.
+pub fn key_text(file: Option<&Path>, variable: &str) -> Result<Option<String>> {
+    match file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path);
+            Ok(Some(text.with_context(|| format!("the key file `{}` could not be read", path.display()))?))
+        }
+        None => Ok(std::env::var(variable).ok().filter(|text| !text.trim().is_empty())),
+    }
+}

@@ -1,0 +1,226 @@
+//! The attempts ledger, `attempts.jsonl`: where the money went.
+//!
+//! One JSON document to a line, under a checksum: `{"sum":"..","entry":{..}}`, where `sum` is the first 16 hexadecimal
+//! digits of the blake3 of the entry's bytes. An entry admits an attempt with what was reserved for it, or settles one
+//! with what it cost; one that is never settled counts in full. `group` is where the bytes begin that were not yet
+//! fsynced when the line was written: whatever lies before it was. A bad line with a later group behind it is damage; one
+//! without is the torn end of a write, and no request of it had left.
+
+use super::Error;
+use super::price::Money;
+use retort_model::attempts::Usage;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+const NAME: &str = "attempts.jsonl";
+
+/// A line of the ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub group: u64,
+    /// Milliseconds since 1970.
+    pub at: u64,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum What {
+    Opened {
+        currency: String,
+    },
+    Admitted {
+        attempt: u64,
+        /// The sample's place in the run.
+        position: u64,
+        prompt_tokens: u64,
+        completion_tokens: u64,
+        reserve: Money,
+    },
+    Settled {
+        attempt: u64,
+        outcome: String,
+        cost: Money,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        usage: Option<Used>,
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        detail: String,
+    },
+}
+
+/// [`Usage`] as it stands in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Used {
+    prompt_tokens: u64,
+    cached_tokens: u64,
+    completion_tokens: u64,
+}
+
+impl From<Usage> for Used {
+    fn from(usage: Usage) -> Self {
+        let Usage { prompt_tokens, cached_tokens, completion_tokens } = usage;
+        Self { prompt_tokens, cached_tokens, completion_tokens }
+    }
+}
+
+/// What a ledger adds up to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Balance {
+    /// What settled attempts cost.
+    pub settled: Money,
+    /// What is reserved for the others, by attempt.
+    pub reserved: BTreeMap<u64, Money>,
+    pub attempts: u64,
+    pub currency: Option<String>,
+}
+
+impl Balance {
+    /// What was spent, as far as anybody can tell: never less than it really was.
+    pub(super) fn spent(&self) -> Money {
+        self.reserved.values().fold(self.settled, |sum, reserve| sum.plus(*reserve))
+    }
+
+    /// Takes an entry; `None` where it contradicts those before it.
+    fn apply(&mut self, what: &What) -> Option<()> {
+        match what {
+            What::Opened { currency } => self.currency = Some(currency.clone()),
+            What::Admitted { attempt, reserve, .. } => {
+                let next = *attempt == self.attempts + 1 && self.reserved.insert(*attempt, *reserve).is_none();
+                self.attempts = *attempt;
+                return next.then_some(());
+            }
+            What::Settled { attempt, cost, .. } => {
+                self.reserved.remove(attempt)?;
+                self.settled = self.settled.plus(*cost);
+            }
+        }
+        Some(())
+    }
+}
+
+/// What a file of attempts holds.
+#[derive(Debug)]
+struct Contents {
+    balance: Balance,
+    /// Bytes up to the end of the last good line.
+    good: u64,
+    torn: u64,
+}
+
+/// A ledger open for more.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    path: PathBuf,
+    /// `None` until something is written.
+    file: Option<File>,
+    end: u64,
+    group: u64,
+    dirty: bool,
+    failed: bool,
+    pub balance: Balance,
+    /// Bytes that were cut off the end of an earlier writer's file.
+    pub torn: u64,
+}
+
+impl Ledger {
+    /// Opens the ledger in `folder`; one that is not there is made with the first entry.
+    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(NAME);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(source) => return Err(Error::Io { action: "read", path, source }),
+        };
+        let Some(bytes) = bytes else {
+            let balance = Balance::default();
+            return Ok(Self { path, file: None, end: 0, group: 0, dirty: false, failed: false, balance, torn: 0 });
+        };
+        let Contents { balance, good, torn } = scan(&path, &bytes)?;
+        let open = || -> std::io::Result<File> {
+            let mut file = OpenOptions::new().write(true).open(&path)?;
+            file.set_len(good)?;
+            // The writer before may not have come to it.
+            file.sync_all()?;
+            file.seek(SeekFrom::Start(good))?;
+            Ok(file)
+        };
+        let file = open().map_err(|source| Error::Io { action: "continued", path: path.clone(), source })?;
+        Ok(Self { path, file: Some(file), end: good, group: good, dirty: false, failed: false, balance, torn })
+    }
+
+    /// Appends an entry; it survives the death of this process at once and a power cut after [`Self::sync`].
+    pub(super) fn append(&mut self, at: u64, what: What) -> Result<(), Error> {
+        let entry = Entry { group: self.group, at, what };
+        let text = serde_json::to_string(&entry).map_err(|source| Error::Entry { path: self.path.clone(), source })?;
+        let line = format!("{{\"sum\":\"{}\",\"entry\":{text}}}\n", checksum(text.as_bytes()));
+        if self.failed {
+            return Err(self.io("written after an earlier failure", ErrorKind::Other.into()));
+        }
+        if self.file.is_none() {
+            let file = File::create(&self.path).map_err(|source| self.io("created", source))?;
+            self.file = Some(file);
+            let folder = self.path.parent().unwrap_or(Path::new("."));
+            retort_model::durable::sync_folder(folder).map_err(|source| self.io("created", source))?;
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if let Err(source) = file.write_all(line.as_bytes()) {
+            self.failed = true;
+            // The next opening cuts a torn line off in any case.
+            let _ = file.set_len(self.end);
+            return Err(self.io("appended to", source));
+        }
+        self.end += line.len() as u64;
+        self.dirty = true;
+        self.balance.apply(&entry.what).ok_or_else(|| Error::Unbalanced { path: self.path.clone(), line: 0 })
+    }
+
+    /// Makes everything durable that was appended.
+    pub(super) fn sync(&mut self) -> Result<(), Error> {
+        let Some(file) = self.file.as_ref().filter(|_| self.dirty) else { return Ok(()) };
+        if let Err(source) = file.sync_data() {
+            // The kernel may have dropped what it could not write.
+            self.failed = true;
+            return Err(self.io("synchronised", source));
+        }
+        self.dirty = false;
+        self.group = self.end;
+        Ok(())
+    }
+
+    fn io(&self, action: &'static str, source: std::io::Error) -> Error {
+        Error::Io { action, path: self.path.clone(), source }
+    }
+}
+
+fn checksum(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..16].into()
+}
+
+/// The entry on a line, if a whole and correct one is there.
+fn entry(line: &[u8]) -> Option<Entry> {
+    let rest = line.strip_prefix(b"{\"sum\":\"")?;
+    let (sum, rest) = rest.split_at_checked(16)?;
+    let text = rest.strip_prefix(b"\",\"entry\":")?.strip_suffix(b"}")?;
+    (checksum(text).as_bytes() == sum).then(|| serde_json::from_slice(text).ok())?
+}
+
+fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
+    let mut contents = Contents { balance: Balance::default(), good: 0, torn: 0 };
+    for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+        let Some(found) = line.strip_suffix(b"\n").and_then(entry) else { break };
+        let balanced = contents.balance.apply(&found.what);
+        balanced.ok_or_else(|| Error::Unbalanced { path: path.into(), line: number })?;
+        contents.good += line.len() as u64;
+    }
+    let rest = &bytes[contents.good as usize..];
+    let acknowledged = |line: &[u8]| line.strip_suffix(b"\n").and_then(entry).is_some_and(|e| e.group > contents.good);
+    if rest.split_inclusive(|byte| *byte == b'\n').any(acknowledged) {
+        return Err(Error::LedgerDamaged { path: path.into(), offset: contents.good });
+    }
+    contents.torn = rest.len() as u64;
+    Ok(contents)
+}

@@ -1,0 +1,204 @@
+//! Money: what requests to a paid endpoint may cost, and what they did.
+//!
+//! Before a request leaves, the most that it can cost is reserved and made durable; a request for which the limit has no
+//! room is not sent. So what was spent never exceeds the limit, whatever dies in between: an attempt whose outcome is
+//! unknown stays charged in full. (A server that uses more than it was asked for is charged as it says, and loudly.)
+
+mod ledger;
+mod price;
+
+#[cfg(test)]
+mod tests;
+
+pub use price::{Money, PriceTable};
+
+use ledger::{Ledger, What};
+use retort_model::attempts::{Admission, AttemptId, Attempts, Charge, Estimate, Settlement, Usage};
+use retort_model::generate::JobError;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What a run may spend.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Budget {
+    pub prices: Option<PriceTable>,
+    /// In the currency of `prices`.
+    pub max_cost: Option<Money>,
+}
+
+/// Errors of the ledger and of prices.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("`{path}` could not be {action}")]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{path}` cannot hold this entry")]
+    Entry {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("`{path}` is damaged at byte {offset}, before attempts that had left")]
+    LedgerDamaged { path: PathBuf, offset: u64 },
+    #[error("line {line} of `{path}` does not follow from the lines before it")]
+    Unbalanced { path: PathBuf, line: u64 },
+    #[error("a limit on the cost needs prices")]
+    NoPrices,
+    #[error("the price table has no price for `{model}`; it has {known}")]
+    NoPrice { model: String, known: String },
+    #[error("`{path}` counts in {before} and the price table in {now}")]
+    OtherCurrency { path: PathBuf, before: String, now: String },
+}
+
+impl Error {
+    /// What to do about it, where something can be done.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoPrices => "give the price of the model's tokens in a file, with `--prices`".into(),
+            Self::NoPrice { model, .. } => format!("add a `[[price]]` with `model = \"{model}\"` to the table"),
+            Self::OtherCurrency { .. } => "use one currency for a folder, or write to another folder".into(),
+            Self::LedgerDamaged { .. } | Self::Unbalanced { .. } => {
+                "what was spent cannot be told from it: restore it from a copy, or write to another folder".into()
+            }
+            Self::Io { .. } | Self::Entry { .. } => return None,
+        })
+    }
+}
+
+/// The purse of one run: its limit, its prices and its ledger.
+#[derive(Debug)]
+pub(crate) struct Spend {
+    budget: Budget,
+    model: String,
+    ledger: Ledger,
+    /// When the attempts of this process were admitted, in seconds.
+    begun: HashMap<u64, u64>,
+    now: fn() -> u64,
+}
+
+/// Milliseconds since 1970.
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+impl Spend {
+    /// Opens the ledger in `folder` for requests to `model`.
+    pub(crate) fn open(folder: &Path, budget: &Budget, model: &str) -> Result<Self, Error> {
+        let ledger = Ledger::open(folder)?;
+        match &budget.prices {
+            None if budget.max_cost.is_some() => return Err(Error::NoPrices),
+            None => {}
+            Some(prices) => {
+                if !prices.models().contains(&model) {
+                    let known = prices.models().join(", ");
+                    return Err(Error::NoPrice { model: model.into(), known });
+                }
+                if let Some(before) = ledger.balance.currency.as_ref().filter(|before| **before != prices.currency) {
+                    let (before, now) = (before.clone(), prices.currency.clone());
+                    return Err(Error::OtherCurrency { path: folder.into(), before, now });
+                }
+            }
+        }
+        Ok(Self { budget: budget.clone(), model: model.into(), ledger, begun: HashMap::new(), now: wall_clock })
+    }
+
+    /// Bytes of an unfinished write that were cut off the ledger.
+    pub(crate) fn torn_bytes(&self) -> u64 {
+        self.ledger.torn
+    }
+
+    /// What was spent, reserves included; `None` where nothing has a price.
+    pub(crate) fn spent(&self) -> Option<Money> {
+        self.currency().map(|_| self.ledger.balance.spent())
+    }
+
+    /// `0.4200 USD so far, 0.0014 per kept trace, about 1.26 in all`; empty where nothing has a price.
+    pub(crate) fn note(&self, kept: u64, stored: u64, planned: u64) -> String {
+        let (Some(spent), Some(currency)) = (self.spent(), self.currency()) else { return String::new() };
+        let mut note = format!("{spent} {currency} so far");
+        if let Some(each) = spent.0.checked_div(kept) {
+            note += &format!(", {} per kept trace", Money(each));
+        }
+        // What is reserved for requests in flight would make the beginning of a run look dear.
+        if let Some(each) = self.ledger.balance.settled.0.checked_div(stored).filter(|_| stored < planned) {
+            let left = Money(each.saturating_mul(planned - stored));
+            note += &format!(", about {} in all", self.ledger.balance.settled.plus(left));
+        }
+        note
+    }
+
+    /// Makes the last entries durable.
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
+        self.ledger.sync()
+    }
+
+    fn currency(&self) -> Option<&str> {
+        let priced = self.budget.prices.as_ref().map(|prices| prices.currency.as_str());
+        priced.or(self.ledger.balance.currency.as_deref()).filter(|currency| !currency.is_empty())
+    }
+
+    fn reserve(&self, estimate: &Estimate, at: u64) -> Money {
+        let rate = self.budget.prices.as_ref().and_then(|prices| prices.worst(&self.model, at));
+        rate.map_or(Money(0), |rate| rate.most(estimate.prompt_tokens, estimate.completion_tokens))
+    }
+
+    /// What an attempt cost that ran from `begin` to `end`.
+    fn cost(&self, charge: Charge, reserve: Money, begin: u64, end: u64) -> Money {
+        match charge {
+            Charge::Nothing => Money(0),
+            Charge::Unknown => reserve,
+            Charge::Used(Usage { prompt_tokens, cached_tokens, completion_tokens }) => {
+                let rate = self.budget.prices.as_ref().and_then(|prices| prices.between(&self.model, begin, end));
+                let fresh = prompt_tokens.saturating_sub(cached_tokens);
+                rate.map_or(Money(0), |rate| rate.cost(fresh, cached_tokens, completion_tokens))
+            }
+        }
+    }
+}
+
+impl Attempts for Spend {
+    fn admit(&mut self, estimate: &Estimate) -> Result<Admission, JobError> {
+        let now = (self.now)();
+        let reserve = self.reserve(estimate, now / 1000);
+        if let Some(limit) = self.budget.max_cost {
+            let spent = self.ledger.balance.spent();
+            if spent.plus(reserve) > limit {
+                let left = limit.minus(spent);
+                let currency = self.currency().unwrap_or_default();
+                return Ok(Admission::Refused(format!(
+                    "{spent} of {limit} {currency} are spent, and of the {left} left the next request could take {reserve}"
+                )));
+            }
+        }
+        if self.ledger.balance.currency.is_none() {
+            let currency = self.budget.prices.as_ref().map_or(String::new(), |prices| prices.currency.clone());
+            self.ledger.append(now, What::Opened { currency })?;
+        }
+        let attempt = self.ledger.balance.attempts + 1;
+        let Estimate { request: position, prompt_tokens, completion_tokens } = *estimate;
+        self.ledger.append(now, What::Admitted { attempt, position, prompt_tokens, completion_tokens, reserve })?;
+        self.begun.insert(attempt, now / 1000);
+        Ok(Admission::Granted(AttemptId(attempt)))
+    }
+
+    fn commit(&mut self) -> Result<(), JobError> {
+        // Where nothing costs anything, nothing is lost with the last lines.
+        if self.budget.prices.is_some() { Ok(self.ledger.sync()?) } else { Ok(()) }
+    }
+
+    fn settle(&mut self, attempt: AttemptId, settlement: &Settlement) -> Result<(), JobError> {
+        let (now, AttemptId(attempt)) = ((self.now)(), attempt);
+        let reserve = self.ledger.balance.reserved.get(&attempt).copied().unwrap_or_default();
+        let begin = self.begun.remove(&attempt).unwrap_or(now / 1000);
+        let cost = self.cost(settlement.charge, reserve, begin, now / 1000);
+        let usage = if let Charge::Used(usage) = settlement.charge { Some(usage.into()) } else { None };
+        let (outcome, detail) = (settlement.outcome.into(), settlement.detail.clone());
+        Ok(self.ledger.append(now, What::Settled { attempt, outcome, cost, usage, detail })?)
+    }
+}

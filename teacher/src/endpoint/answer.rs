@@ -1,0 +1,209 @@
+//! A server's answer, put together from its pieces, and the rules by which it becomes a completion or does not.
+//!
+//! Status 200 is no success and the end of a stream is no completion: servers end aborted requests with both. A sample
+//! needs a reason to end that the profile knows, the `[DONE]` of a stream, and usage where the server gives any.
+
+use super::failure::{Class, Failure};
+use super::profile::{Finish, Profile};
+use retort_model::attempts::Usage;
+use retort_model::chat::{THINK, Thought, split_thinking};
+use retort_model::generate::{Completion, FinishReason};
+use serde_json::Value;
+
+/// What has come of an answer so far.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    /// The model that the server says it is.
+    model: Option<String>,
+    fingerprint: Option<String>,
+    content: String,
+    reasoning: String,
+    finish: Option<String>,
+    usage: Option<Usage>,
+    token_ids: Vec<u32>,
+    prompt_token_ids: Vec<u32>,
+    done: bool,
+    /// Pieces that held more than a heartbeat.
+    pub pieces: u64,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub completion: Completion,
+    pub usage: Option<Usage>,
+    /// The server's configuration, where it tells.
+    pub fingerprint: Option<String>,
+}
+
+/// What an answer is held against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected<'a> {
+    pub profile: &'a Profile,
+    pub model: &'a str,
+    pub answers_as: &'a [String],
+    /// Whether the prompt ends in an opened thinking block.
+    pub prefilled: bool,
+    /// The prompt where it was rendered here.
+    pub prompt: &'a [u32],
+}
+
+impl Answer {
+    /// One event of a stream.
+    pub(super) fn event(&mut self, data: &[u8], profile: &Profile) -> Result<(), Failure> {
+        if data.trim_ascii() == b"[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        self.piece(data, "delta", profile)
+    }
+
+    /// The body of an answer that is not a stream. Blank lines before it keep the connection alive.
+    pub(super) fn body(&mut self, body: &[u8], profile: &Profile) -> Result<(), Failure> {
+        self.done = true;
+        self.piece(body, "message", profile)
+    }
+
+    fn piece(&mut self, data: &[u8], message: &str, profile: &Profile) -> Result<(), Failure> {
+        let value: Value = serde_json::from_slice(data)
+            .map_err(|error| Failure::garbage(format!("not JSON ({error}): {}", String::from_utf8_lossy(data))))?;
+        self.pieces += 1;
+        if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
+            return Err(Failure::of_error(error));
+        }
+        let text = |key: &str| value[key].as_str().filter(|text| !text.is_empty()).map(String::from);
+        self.model = text("model").or(self.model.take());
+        self.fingerprint = text("system_fingerprint").or(self.fingerprint.take());
+        self.usage = usage(&value["usage"], profile).or(self.usage);
+        self.ids(&value, profile);
+        let choices = value["choices"].as_array().map_or(&[][..], Vec::as_slice);
+        if choices.is_empty() && value["usage"].is_null() && value["object"].is_null() {
+            return Err(Failure::garbage(format!("neither choices nor usage: {value}")));
+        }
+        for choice in choices {
+            if choice["index"].as_u64().unwrap_or(0) != 0 {
+                return Err(Failure::garbage("a second choice where one was asked for"));
+            }
+            self.choice(choice, message, profile)?;
+        }
+        Ok(())
+    }
+
+    fn choice(&mut self, choice: &Value, message: &str, profile: &Profile) -> Result<(), Failure> {
+        let message = &choice[message];
+        let content = message["content"].as_str().or(choice["text"].as_str()).unwrap_or_default();
+        // Servers that rename the field send both for a while; the first that says something counts.
+        let thinking = |field: &String| message[field.as_str()].as_str().filter(|text| !text.is_empty());
+        let reasoning = profile.reasoning.iter().find_map(thinking).unwrap_or_default();
+        if self.finish.is_some() && !(content.is_empty() && reasoning.is_empty()) {
+            return Err(Failure::garbage("text after the answer had ended"));
+        }
+        self.content.push_str(content);
+        self.reasoning.push_str(reasoning);
+        self.ids(choice, profile);
+        if let Some(finish) = choice["finish_reason"].as_str() {
+            if self.finish.as_deref().is_some_and(|before| before != finish) {
+                return Err(Failure::garbage("two reasons to end"));
+            }
+            self.finish = Some(finish.into());
+        }
+        Ok(())
+    }
+
+    /// Token ids, which servers put beside the choices or into them.
+    fn ids(&mut self, place: &Value, profile: &Profile) {
+        let ids = |field: &Option<String>| -> Option<Vec<u32>> {
+            let ids = place[field.as_ref()?].as_array()?;
+            ids.iter().map(|id| id.as_u64()?.try_into().ok()).collect()
+        };
+        self.token_ids.extend(ids(&profile.token_ids).unwrap_or_default());
+        if let Some(prompt) = ids(&profile.prompt_token_ids).filter(|ids| !ids.is_empty()) {
+            self.prompt_token_ids = prompt;
+        }
+    }
+
+    /// The completion, where everything that makes one is there.
+    pub(super) fn finish(self, expected: Expected<'_>) -> Result<Reply, Failure> {
+        let Expected { profile, model, answers_as, prefilled, prompt } = expected;
+        if let Some(found) = self.model.as_ref().filter(|found| *found != model && !answers_as.contains(found)) {
+            return Err(Failure::new(Class::OtherModel, found.clone()));
+        }
+        let Some(finish) = &self.finish else {
+            return Err(Failure::new(Class::Broken, "the answer broke off: it has no finish_reason"));
+        };
+        if !self.done {
+            return Err(Failure::new(Class::Broken, "the stream broke off before its `[DONE]`"));
+        }
+        if profile.usage && self.usage.is_none() {
+            return Err(Failure::new(Class::Broken, "the answer broke off: it has no usage"));
+        }
+        let finish_reason = match profile.finish.get(finish) {
+            Some(Finish::Stop) => FinishReason::Stop,
+            Some(Finish::Length) => FinishReason::Length,
+            Some(Finish::Refused) => FinishReason::Refused,
+            Some(Finish::Retry) => return Err(Failure::new(Class::Broken, format!("finish_reason `{finish}`"))),
+            None => return Err(Failure::garbage(format!("the unknown finish_reason `{finish}`"))),
+        };
+        let thought = self.thought(finish_reason, prefilled)?;
+        let usage = self.usage.unwrap_or_default();
+        let written = if self.usage.is_some() { usage.completion_tokens as usize } else { self.token_ids.len() };
+        if thought.reasoning.is_empty() && thought.response.is_empty() && written > EMPTY_TOKENS {
+            return Err(Failure::garbage(format!(
+                "{written} tokens and no text: it stands in a field that the profile `{}` does not know",
+                profile.name
+            )));
+        }
+        let prompt_token_ids = if self.prompt_token_ids.is_empty() { prompt.to_vec() } else { self.prompt_token_ids };
+        let prompt_tokens = if self.usage.is_some() { usage.prompt_tokens as usize } else { prompt_token_ids.len() };
+        Ok(Reply {
+            completion: Completion {
+                reasoning: thought.reasoning,
+                response: if finish_reason == FinishReason::Refused { finish.clone() } else { thought.response },
+                unterminated: thought.unterminated,
+                finish_reason,
+                prompt_token_ids,
+                token_ids: self.token_ids,
+                prompt_tokens,
+                completion_tokens: written,
+            },
+            usage: self.usage,
+            fingerprint: self.fingerprint,
+        })
+    }
+
+    /// Thinking and answer, wherever the server put them.
+    fn thought(&self, finish_reason: FinishReason, prefilled: bool) -> Result<Thought, Failure> {
+        if self.reasoning.is_empty() {
+            let thought = split_thinking(&self.content, prefilled);
+            if thought.response.contains(THINK.1) {
+                return Err(Failure::garbage("two thinking blocks"));
+            }
+            return Ok(thought);
+        }
+        if THINK.0 == self.content.trim_start().get(..THINK.0.len()).unwrap_or_default() || self.content.contains(THINK.1) {
+            return Err(Failure::garbage("thinking in two places"));
+        }
+        Ok(Thought {
+            reasoning: self.reasoning.trim().into(),
+            response: self.content.trim().into(),
+            // A server that parts the two sends no answer where the thinking never ended.
+            unterminated: self.content.trim().is_empty() && finish_reason != FinishReason::Refused,
+        })
+    }
+}
+
+/// An answer without any text has at most so many tokens: those that end a turn or a block.
+const EMPTY_TOKENS: usize = 8;
+
+/// The usage that an answer states; one that makes no sense is none.
+fn usage(value: &Value, profile: &Profile) -> Option<Usage> {
+    let prompt_tokens = value["prompt_tokens"].as_u64()?;
+    let completion_tokens = value["completion_tokens"].as_u64()?;
+    let cached = profile.cached_tokens.iter().find_map(|place| value.pointer(place)?.as_u64());
+    let sane = |tokens: u64| tokens <= u64::from(u32::MAX);
+    (prompt_tokens > 0 && sane(prompt_tokens) && sane(completion_tokens)).then(|| Usage {
+        prompt_tokens,
+        cached_tokens: cached.unwrap_or(0).min(prompt_tokens),
+        completion_tokens,
+    })
+}

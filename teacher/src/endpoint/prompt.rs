@@ -1,0 +1,90 @@
+//! What is sent: the body of a request in the server's dialect, and the most that it can use.
+
+use super::Error;
+use super::profile::Profile;
+use super::settings::{Api, Settings};
+use retort_model::attempts::Estimate;
+use retort_model::chat::{ChatTemplate, opens_thinking};
+use retort_model::generate::Request;
+use retort_model::sampling::Sampling;
+use retort_model::tokenizer::Tokenizer;
+use serde_json::{Map, Value, json};
+
+/// Renders prompts as the teacher's own template has it, so that the server has nothing to guess.
+pub struct Renderer {
+    pub template: ChatTemplate,
+    pub tokenizer: Tokenizer,
+}
+
+/// A request as it goes over the wire, as often as it takes.
+#[derive(Debug, Clone)]
+pub(super) struct Prepared {
+    pub body: Vec<u8>,
+    pub estimate: Estimate,
+    /// Whether the prompt ends in an opened thinking block.
+    pub prefilled: bool,
+    /// The prompt where it was rendered here.
+    pub prompt: Vec<u32>,
+    /// The most bytes that an answer may have.
+    pub limit: usize,
+}
+
+/// Where the server renders the prompt, its template adds no more than so many tokens to each message and to the whole.
+const TEMPLATE_TOKENS: u64 = 256;
+
+/// An answer has at most so many bytes for each token, with everything that streams wrap around one.
+const TOKEN_BYTES: usize = 4096;
+
+pub(super) fn prepare(
+    request: &Request,
+    model: &str,
+    api: Api,
+    settings: &Settings,
+    profile: &Profile,
+    renderer: Option<&Renderer>,
+) -> Result<Prepared, Error> {
+    let Sampling { temperature, top_p, max_tokens } = request.sampling;
+    let mut body = Map::new();
+    body.insert("model".into(), json!(model));
+    let (mut prompt, mut prefilled, prompt_tokens) = (vec![], false, most_prompt_tokens(request));
+    let mut prompt_tokens = prompt_tokens;
+    match (api, renderer) {
+        (Api::Completions, Some(renderer)) => {
+            let text = renderer.template.prompt(&request.messages).map_err(Error::Render)?;
+            prompt = renderer.tokenizer.encode(&text).map_err(Error::Render)?;
+            prefilled = opens_thinking(&text);
+            // One more for a server that puts a start token before everything.
+            prompt_tokens = prompt.len() as u64 + 1;
+            body.insert("prompt".into(), if profile.token_id_prompts { json!(prompt) } else { json!(text) });
+        }
+        (Api::Chat | Api::Completions, _) => {
+            body.insert("messages".into(), json!(request.messages));
+        }
+    }
+    body.insert("stream".into(), json!(settings.stream));
+    if settings.stream {
+        body.insert("stream_options".into(), json!({ "include_usage": true }));
+    }
+    body.insert("temperature".into(), json!(temperature));
+    body.insert("top_p".into(), json!(top_p));
+    body.insert(profile.max_tokens.clone(), json!(max_tokens));
+    if !profile.seed.is_empty() {
+        body.insert(profile.seed.clone(), json!(request.noise.seed()));
+    }
+    for (name, value) in profile.extra.iter().chain(&settings.extra) {
+        body.insert(name.clone(), value.clone());
+    }
+    Ok(Prepared {
+        body: Value::Object(body).to_string().into_bytes(),
+        estimate: Estimate { request: request.id, prompt_tokens, completion_tokens: max_tokens as u64 },
+        prefilled,
+        prompt,
+        limit: (1 << 20) + max_tokens.saturating_mul(TOKEN_BYTES),
+    })
+}
+
+/// No tokenizer of these models makes more tokens than bytes.
+fn most_prompt_tokens(request: &Request) -> u64 {
+    let message = |content: &String| content.len() as u64 + TEMPLATE_TOKENS;
+    request.messages.iter().map(|m| message(&m.content)).sum::<u64>() + TEMPLATE_TOKENS
+}

@@ -1,0 +1,383 @@
+//! Works through a queue of requests: as many at once as the gate lets through, each sent until it is answered.
+//!
+//! The caller's thread decides everything (what is sent, what is stored, what is charged); the attempts themselves run on
+//! the endpoint's own runtime and report here. A request leaves only after its attempt was admitted and made durable.
+
+use super::answer::{Expected, Reply};
+use super::failure::{Class, Failure};
+use super::gate::Gate;
+use super::prompt::{Prepared, prepare};
+use super::{Endpoint, Error, Way};
+use retort_model::attempts::{Admission, AttemptId, Charge, Settlement};
+use retort_model::generate::{Completion, FinishReason, GenerateError, Jobs, Request};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// The longest sleep between two looks at whether the caller has had enough.
+const NAP: Duration = Duration::from_millis(100);
+/// The first wait of a request that failed; each further one is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The run stops when too many of so many attempts came to nothing ...
+const WINDOW: usize = 200;
+/// ... or of at least so many at its beginning.
+const EARLY: usize = 20;
+/// Time between two remarks about a busy server.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// A request on its way to an answer.
+struct Ticket {
+    id: u64,
+    prepared: Arc<Prepared>,
+    /// Times that it was sent.
+    sent: u32,
+    /// Times that the failure was its own.
+    failed: u32,
+}
+
+struct Flight {
+    ticket: Ticket,
+    sent: Instant,
+}
+
+/// What an attempt reports.
+struct Report {
+    attempt: AttemptId,
+    result: Result<Reply, Failure>,
+}
+
+/// Reports on every way out of an attempt, a panic included: nothing waits for an attempt that is gone.
+struct Reporter {
+    attempt: AttemptId,
+    result: Option<Result<Reply, Failure>>,
+    reports: Sender<Report>,
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        let lost = || Err(Failure::new(Class::Broken, "the attempt was abandoned"));
+        let result = self.result.take().unwrap_or_else(lost);
+        // Nobody listens any more where the run is over.
+        let _ = self.reports.send(Report { attempt: self.attempt, result });
+    }
+}
+
+pub(super) struct Pump<'a> {
+    endpoint: &'a Endpoint<'a>,
+    jobs: &'a mut dyn Jobs,
+    gate: Gate,
+    flying: HashMap<AttemptId, Flight>,
+    /// Requests to be sent again, by the time for it.
+    waiting: BTreeMap<(Instant, u64), Ticket>,
+    /// Counts tickets that wait and attempts that nobody counts.
+    counter: u64,
+    tasks: JoinSet<()>,
+    reports: (Sender<Report>, Receiver<Report>),
+    /// The queue has no more.
+    exhausted: bool,
+    /// Why nothing is sent any more.
+    stopped: Option<Error>,
+    /// Whether the latest attempts came to something.
+    latest: VecDeque<bool>,
+    /// Requests that were given up.
+    given_up: u64,
+    spoke: Option<Instant>,
+    fingerprint: Option<String>,
+    told_usage: bool,
+    random: RandomState,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(endpoint: &'a Endpoint<'a>, jobs: &'a mut dyn Jobs) -> Self {
+        let longest = Duration::from_secs_f64(endpoint.settings.max_pause_seconds);
+        Self {
+            gate: Gate::new(endpoint.settings.max_in_flight, longest, Instant::now()),
+            endpoint,
+            jobs,
+            flying: HashMap::new(),
+            waiting: BTreeMap::new(),
+            counter: 0,
+            tasks: JoinSet::new(),
+            reports: channel(),
+            exhausted: false,
+            stopped: None,
+            latest: VecDeque::new(),
+            given_up: 0,
+            spoke: None,
+            fingerprint: None,
+            told_usage: false,
+            random: RandomState::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Result<(), GenerateError> {
+        let worked = self.work();
+        // Whatever is still in flight is charged in full: nobody will know what became of it.
+        self.tasks.abort_all();
+        let open: Vec<AttemptId> = self.flying.keys().copied().collect();
+        let abandoned = || Settlement { outcome: "abandoned", charge: Charge::Unknown, detail: String::new() };
+        let settled = open.into_iter().try_for_each(|attempt| self.settle(attempt, &abandoned()));
+        worked.and(settled)?;
+        if self.given_up > 0 {
+            let times = self.endpoint.settings.attempts;
+            self.endpoint.observer.remark(&format!("{} requests were given up after {times} attempts each", self.given_up));
+        }
+        match self.stopped {
+            Some(error) => Err(GenerateError::Remote(error.into())),
+            None => Ok(()),
+        }
+    }
+
+    fn work(&mut self) -> Result<(), GenerateError> {
+        let mut interrupted = None;
+        loop {
+            if interrupted.is_none() && self.jobs.cancelled() {
+                interrupted = Some(Instant::now());
+                let count = self.flying.len();
+                self.endpoint.observer.remark(&format!("{count} requests are in flight; waiting for their answers"));
+            }
+            if interrupted.is_none() && self.stopped.is_none() {
+                self.launch()?;
+            }
+            let sending = interrupted.is_none() && self.stopped.is_none();
+            if self.flying.is_empty() && !(sending && !(self.exhausted && self.waiting.is_empty())) {
+                return Ok(());
+            }
+            let grace = Duration::from_secs_f64(self.endpoint.settings.grace_seconds);
+            if interrupted.is_some_and(|begin: Instant| begin.elapsed() >= grace) {
+                return Ok(());
+            }
+            match self.reports.1.recv_timeout(self.nap()) {
+                Ok(report) => {
+                    self.land(report, interrupted.is_some())?;
+                    while let Ok(report) = self.reports.1.try_recv() {
+                        self.land(report, interrupted.is_some())?;
+                    }
+                }
+                // This end holds a sender too, so it cannot be disconnected.
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            while self.tasks.try_join_next().is_some() {}
+        }
+    }
+
+    /// Until the next request may be due.
+    fn nap(&self) -> Duration {
+        let now = Instant::now();
+        let due = self.waiting.keys().next().map(|(due, _)| (*due).max(self.gate.opens()));
+        due.map_or(NAP, |due| due.saturating_duration_since(now)).clamp(Duration::from_millis(1), NAP)
+    }
+
+    /// Sends what the gate lets through.
+    fn launch(&mut self) -> Result<(), GenerateError> {
+        let mut admitted = Vec::new();
+        let now = Instant::now();
+        while let Some(ticket) = self.next_ticket(now)? {
+            let admission = match self.jobs.attempts() {
+                Some(attempts) => attempts.admit(&ticket.prepared.estimate).map_err(GenerateError::Job)?,
+                None => {
+                    self.counter += 1;
+                    Admission::Granted(AttemptId(self.counter))
+                }
+            };
+            match admission {
+                Admission::Granted(attempt) => {
+                    self.gate.sent(ticket.sent > 0);
+                    admitted.push((attempt, ticket));
+                }
+                Admission::Refused(reason) => {
+                    self.wait(ticket, now);
+                    // What is in flight may turn out cheaper than it could have been.
+                    if self.flying.is_empty() && admitted.is_empty() {
+                        self.stopped = Some(Error::Money { reason });
+                    }
+                    break;
+                }
+            }
+        }
+        if admitted.is_empty() {
+            return Ok(());
+        }
+        if let Some(attempts) = self.jobs.attempts() {
+            attempts.commit().map_err(GenerateError::Job)?;
+        }
+        admitted.into_iter().for_each(|(attempt, ticket)| self.send(attempt, ticket, now));
+        Ok(())
+    }
+
+    /// A request that may be sent now: one that waited long enough, or a new one.
+    fn next_ticket(&mut self, now: Instant) -> Result<Option<Ticket>, GenerateError> {
+        if let Some(entry) = self.waiting.first_entry()
+            && entry.key().0 <= now
+            && self.gate.is_open(entry.get().sent > 0, now)
+        {
+            return Ok(Some(entry.remove()));
+        }
+        if self.exhausted || !self.gate.is_open(false, now) {
+            return Ok(None);
+        }
+        let Some(request) = self.jobs.next() else {
+            self.exhausted = true;
+            return Ok(None);
+        };
+        Ok(Some(self.ticket(&request)?))
+    }
+
+    fn ticket(&self, request: &Request) -> Result<Ticket, GenerateError> {
+        let Endpoint { way, settings, renderer, .. } = self.endpoint;
+        let prepared = prepare(request, &way.model, way.api, settings, &way.profile, renderer.as_ref());
+        let prepared = prepared.map_err(|error| GenerateError::Remote(error.into()))?;
+        Ok(Ticket { id: request.id, prepared: Arc::new(prepared), sent: 0, failed: 0 })
+    }
+
+    fn send(&mut self, attempt: AttemptId, mut ticket: Ticket, now: Instant) {
+        ticket.sent += 1;
+        let (way, prepared) = (self.endpoint.way.clone(), ticket.prepared.clone());
+        let reporter = Reporter { attempt, result: None, reports: self.reports.0.clone() };
+        let task = async move {
+            let mut reporter = reporter;
+            let Way { transport, profile, model, answers_as, .. } = &*way;
+            let Prepared { prefilled, prompt, .. } = &*prepared;
+            let expected = Expected { profile, model, answers_as, prefilled: *prefilled, prompt };
+            reporter.result = Some(transport.complete(way.route(), &prepared, expected).await);
+        };
+        self.tasks.spawn_on(task, self.endpoint.runtime());
+        self.flying.insert(attempt, Flight { ticket, sent: now });
+    }
+
+    /// Takes what became of an attempt. `last`: nothing is sent again.
+    fn land(&mut self, report: Report, last: bool) -> Result<(), GenerateError> {
+        let Some(flight) = self.flying.remove(&report.attempt) else { return Ok(()) };
+        match report.result {
+            Ok(reply) => self.answered(report.attempt, flight.ticket, reply),
+            Err(failure) => {
+                let Failure { class, detail, .. } = &failure;
+                let settlement = Settlement { outcome: class.name(), charge: class.charge(), detail: detail.clone() };
+                self.settle(report.attempt, &settlement)?;
+                self.failed(flight, failure, last)
+            }
+        }
+    }
+
+    fn answered(&mut self, attempt: AttemptId, ticket: Ticket, reply: Reply) -> Result<(), GenerateError> {
+        self.gate.worked();
+        self.count(true);
+        if reply.fingerprint.is_some() && reply.fingerprint != self.fingerprint {
+            if let (Some(before), Some(now)) = (&self.fingerprint, &reply.fingerprint) {
+                self.endpoint.observer.remark(&format!("the server's system_fingerprint changed from `{before}` to `{now}`"));
+            }
+            self.fingerprint = reply.fingerprint;
+        }
+        if reply.usage.is_none() && !std::mem::replace(&mut self.told_usage, true) {
+            self.endpoint.observer.remark("the server does not say what a request used; each is charged the most it can be");
+        }
+        let charge = reply.usage.map_or(Charge::Unknown, Charge::Used);
+        let settlement = Settlement { outcome: "answered", charge, detail: String::new() };
+        // The sample first: what is paid for must not be lost, what is stored may be charged in full.
+        self.jobs.done(ticket.id, reply.completion).map_err(GenerateError::Job)?;
+        self.settle(attempt, &settlement)
+    }
+
+    fn failed(&mut self, flight: Flight, failure: Failure, last: bool) -> Result<(), GenerateError> {
+        let Flight { mut ticket, sent } = flight;
+        let (now, address) = (Instant::now(), self.endpoint.way.transport.address().to_string());
+        if failure.class.is_endpoints() {
+            let jitter = self.jitter();
+            if let Some(pause) = self.gate.was_busy(sent, failure.retry_after, jitter, now) {
+                self.speak(&format!("{address}: {}; the next request goes out in {pause:.1?}", failure.detail));
+            }
+            self.wait(ticket, now);
+            return Ok(());
+        }
+        self.gate.ended();
+        let reason = failure.detail;
+        match failure.class {
+            Class::Access => self.stopped = Some(Error::Access { address, reason }),
+            Class::Quota => self.stopped = Some(Error::Quota { address, reason }),
+            Class::Redirect => self.stopped = Some(Error::Redirect { address, reason }),
+            Class::Unusable => self.stopped = Some(Error::Unusable { address, reason }),
+            Class::OtherModel => {
+                let expected = self.endpoint.way.model.clone();
+                self.stopped = Some(Error::OtherModel { address, expected, found: reason });
+            }
+            Class::Rejected => {
+                self.jobs.done(ticket.id, refused(reason.clone())).map_err(GenerateError::Job)?;
+                self.misfired(&address, reason);
+            }
+            _ => {
+                ticket.failed += 1;
+                self.misfired(&address, reason.clone());
+                if ticket.failed < self.endpoint.settings.attempts && !last {
+                    let wait = FIRST_WAIT.saturating_mul(1 << (ticket.failed - 1).min(16));
+                    let most = Duration::from_secs_f64(self.endpoint.settings.max_wait_seconds);
+                    // All of it and none of it are equally likely, so that no two requests keep step.
+                    let due = now + wait.min(most).mul_f64(self.jitter());
+                    self.wait(ticket, due);
+                } else if !last {
+                    self.given_up += 1;
+                    self.speak(&format!("a request was given up: {reason}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, ticket: Ticket, due: Instant) {
+        self.counter += 1;
+        self.waiting.insert((due, self.counter), ticket);
+    }
+
+    fn count(&mut self, worked: bool) {
+        self.latest.push_back(worked);
+        if self.latest.len() > WINDOW {
+            self.latest.pop_front();
+        }
+    }
+
+    /// Counts an attempt that came to nothing, and stops where most do: the model or its settings cannot be right.
+    fn misfired(&mut self, address: &str, reason: String) {
+        self.count(false);
+        let (of, failed) = (self.latest.len(), self.latest.iter().filter(|worked| !**worked).count());
+        let most = self.endpoint.settings.max_failures * of as f64;
+        if of >= EARLY && failed as f64 > most && self.stopped.is_none() {
+            self.stopped = Some(Error::TooManyFailures { address: address.into(), failed, of, reason });
+        }
+    }
+
+    fn settle(&mut self, attempt: AttemptId, settlement: &Settlement) -> Result<(), GenerateError> {
+        match self.jobs.attempts() {
+            Some(attempts) => attempts.settle(attempt, settlement).map_err(GenerateError::Job),
+            None => Ok(()),
+        }
+    }
+
+    fn speak(&mut self, line: &str) {
+        if self.spoke.is_none_or(|last| last.elapsed() >= QUIET) {
+            self.spoke = Some(Instant::now());
+            self.endpoint.observer.remark(line);
+        }
+    }
+
+    /// A number from [0, 1) that no other client draws.
+    fn jitter(&mut self) -> f64 {
+        self.counter += 1;
+        (self.random.hash_one(self.counter) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// What stands for an answer that the server will not give.
+fn refused(reason: String) -> Completion {
+    Completion {
+        reasoning: String::new(),
+        response: reason,
+        unterminated: false,
+        finish_reason: FinishReason::Refused,
+        prompt_token_ids: vec![],
+        token_ids: vec![],
+        prompt_tokens: 0,
+        completion_tokens: 0,
+    }
+}

@@ -1,0 +1,362 @@
+//! Endpoints that fail in every way a socket can: what is not certainly a whole answer is never a sample, nothing is
+//! asked more often than it helps, and the key stays where it belongs.
+
+mod faults;
+
+use faults::{Asked, STREAM, Server, Step, answer, stream};
+use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, JobError, Jobs, Message, Request};
+use retort_model::observe::{Observer, Silent};
+use retort_model::sampling::{NoiseKey, Sampling};
+use retort_teacher::endpoint::{ApiKey, Endpoint, Error, Settings};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+const CHAT: &str = "/v1/chat/completions";
+const KEY: &str = "sk-canary-7f3a91";
+
+/// A queue of `count` equal requests, and what came back.
+struct Questions {
+    count: u64,
+    next: u64,
+    answers: BTreeMap<u64, Completion>,
+}
+
+impl Questions {
+    fn new(count: u64) -> Self {
+        Self { count, next: 0, answers: BTreeMap::new() }
+    }
+}
+
+impl Jobs for Questions {
+    fn next(&mut self) -> Option<Request> {
+        let id = self.next;
+        self.next += 1;
+        (id < self.count).then(|| Request {
+            id,
+            messages: vec![Message::user(format!("What is {id} plus 1?"))],
+            sampling: Sampling { max_tokens: 50, ..Sampling::default() },
+            noise: NoiseKey::new(1, "p", id as u32),
+        })
+    }
+    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
+        assert!(self.answers.insert(id, completion).is_none(), "request {id} was answered twice");
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Remarks(RefCell<Vec<String>>);
+
+impl Observer for Remarks {
+    fn remark(&self, line: &str) {
+        self.0.borrow_mut().push(line.into());
+    }
+}
+
+/// Waits short enough for a test, and no stop for many failures.
+fn quick() -> Settings {
+    Settings { max_wait_seconds: 0.01, max_pause_seconds: 0.01, max_failures: 1.0, ..Settings::default() }
+}
+
+fn models(owner: &str) -> Vec<Step> {
+    answer("200 OK", "", &format!(r#"{{"data": [{{"id": "wise", "owned_by": "{owner}"}}]}}"#))
+}
+
+/// Serves a list of models; everything else is up to `script`.
+fn serve(owner: &'static str, script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> Server {
+    Server::start(move |asked| if asked.path == "/v1/models" { models(owner) } else { script(asked) })
+}
+
+/// The answers to `count` questions, or why there is an end of them.
+fn ask(server: &Server, settings: Settings, count: u64) -> (Questions, Result<(), GenerateError>, Vec<String>) {
+    let remarks = Remarks::default();
+    let endpoint =
+        Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), settings, None, &remarks).expect("an endpoint");
+    let mut questions = Questions::new(count);
+    let result = endpoint.generate(&mut questions);
+    drop(endpoint);
+    (questions, result, remarks.0.into_inner())
+}
+
+fn events(deltas: &[&str], finish: &str) -> String {
+    let piece = |delta: &str, finish: &str| {
+        format!(r#"data: {{"model":"wise","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}]}}"#)
+            + "\n\n"
+    };
+    let mut text = String::from(": keep-alive\n\n");
+    deltas.iter().for_each(|delta| text += &piece(delta, "null"));
+    text += &piece("{}", finish);
+    text += "data: {\"model\":\"wise\",\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":7,\"prompt_tokens_details\":null}}\n\n";
+    text + "data: [DONE]\n\n"
+}
+
+fn golden() -> String {
+    events(&[r#"{"role":"assistant","content":""}"#, r#"{"reasoning_content":"add 漢 one"}"#, r#"{"content":"\\boxed{7}"}"#], r#""stop""#)
+}
+
+fn whole() -> Vec<Step> {
+    vec![Step::Send(stream(&golden())), Step::KeepOpen]
+}
+
+/// The error of an endpoint that cannot go on.
+fn cause(result: Result<(), GenerateError>) -> Error {
+    match result {
+        Err(GenerateError::Remote(error)) => *error.downcast::<Error>().expect("an endpoint's error"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_dialect_gives_the_same_sample() {
+    let thinking = |field: &str| events(&[&format!(r#"{{"{field}":"add one"}}"#), r#"{"content":"7"}"#], r#""stop""#);
+    let inline = |text: &str| events(&[&format!(r#"{{"content":"{}"}}"#, &text[..6]), &format!(r#"{{"content":"{}"}}"#, &text[6..])], r#""stop""#);
+    for (owner, events) in [
+        ("vllm", thinking("reasoning")),
+        ("vllm", thinking("reasoning_content")),
+        ("sglang", thinking("reasoning_content")),
+        ("deepseek", thinking("reasoning_content")),
+        ("retort", thinking("reasoning_content")),
+        ("somebody", inline("<think>add one</think>7")),
+        ("somebody", inline("add one</think>\\n\\n7")),
+    ] {
+        let server = serve(owner, move |_| vec![Step::Send(stream(&events)), Step::KeepOpen]);
+        let (questions, result, _) = ask(&server, quick(), 3);
+        result.expect("answers");
+        for completion in questions.answers.values() {
+            assert_eq!((completion.reasoning.as_str(), completion.response.as_str()), ("add one", "7"), "{owner}");
+            assert_eq!((completion.prompt_tokens, completion.completion_tokens), (9, 7));
+            assert!(completion.finish_reason == FinishReason::Stop && !completion.unterminated);
+        }
+        assert_eq!(questions.answers.len(), 3);
+        let asked = server.asked(CHAT);
+        assert_eq!(asked[0].headers["authorization"], format!("Bearer {KEY}"));
+        assert_eq!(asked[0].body["max_tokens"], 50);
+        assert_eq!(asked[0].body["seed"].is_u64(), owner != "deepseek");
+        assert_eq!(asked[0].body["return_token_ids"] == true, ["vllm", "retort"].contains(&owner));
+    }
+}
+
+#[test]
+fn a_body_in_one_piece_is_read_behind_its_heartbeats() {
+    let body = "\n\n  \n".to_string()
+        + r#"{"model":"wise","choices":[{"message":{"reasoning":"r","content":"7"},"finish_reason":"length"}],"usage":{"prompt_tokens":9,"completion_tokens":50}}"#;
+    let server = serve("vllm", move |_| answer("200 OK", "", &body));
+    let (questions, result, _) = ask(&server, Settings { stream: false, ..quick() }, 1);
+    result.expect("an answer");
+    assert_eq!(questions.answers[&0].finish_reason, FinishReason::Length);
+    assert_eq!(server.asked(CHAT)[0].body["stream"], false);
+}
+
+#[test]
+fn a_stream_cut_at_any_byte_is_no_sample_and_is_asked_for_again() {
+    let close = || [STREAM.as_bytes(), golden().as_bytes()].concat();
+    for bytes in [stream(&golden()), close()] {
+        // Everything that is needed may be there before the last blank line is.
+        let cuts = bytes.len() as u64 - if bytes.ends_with(b"0\r\n\r\n") { 6 } else { 2 };
+        let (script, seen) = (bytes.clone(), Mutex::new(BTreeSet::new()));
+        let server = serve("vllm", move |asked: &Asked| {
+            let question = asked.body["messages"][0]["content"].as_str().unwrap_or_default();
+            let cut: usize = question.split(' ').nth(2).and_then(|id| id.parse().ok()).unwrap_or_default();
+            let first = seen.lock().expect("no panic").insert(cut);
+            if first { vec![Step::Send(script[..cut].to_vec())] } else { whole() }
+        });
+        let (questions, result, _) = ask(&server, quick(), cuts);
+        result.expect("all are answered in the end");
+        assert_eq!(questions.answers.len() as u64, cuts);
+        for (id, completion) in &questions.answers {
+            assert_eq!((completion.reasoning.as_str(), completion.response.as_str()), ("add 漢 one", "\\boxed{7}"), "{id}");
+        }
+        assert!(server.asked(CHAT).len() as u64 >= 2 * cuts, "each cut was asked for again");
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_asked_for_again() {
+    let json = |body: &str| answer("200 OK", "", body);
+    let sse = |text: String| vec![Step::Send(stream(&text)), Step::KeepOpen];
+    let faults: Vec<Vec<Step>> = vec![
+        answer("500 Oops", "", "<html>"),
+        answer("502 Bad Gateway", "", "<html>nginx</html>"),
+        answer("503 Busy", "Retry-After: 0\r\n", ""),
+        answer("529 Overloaded", "", "{}"),
+        answer("429 Slow down", "Retry-After: soon\r\n", ""),
+        answer("408 Timeout", "", ""),
+        json("<html>200 for everything</html>"),
+        json(r#"{"choices": ["#),
+        json(r#"{"id": 1}"#),
+        json(r#"{"model":"wise","choices":[],"usage":null,"object":"chat.completion"}"#),
+        json(r#"{"error": {"message": "engine died", "code": 500}}"#),
+        json(r#"{"model":"wise","choices":[{"message":{"content":"7"},"finish_reason":null}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#),
+        sse(events(&[r#"{"content":"7"}"#], r#""abort""#)),
+        sse(events(&[r#"{"content":"7"}"#], "null")),
+        sse(events(&[r#"{"content":"7"}"#], r#""because""#)),
+        sse(events(&[r#"{"content":"7"}"#], r#""stop""#).replace("data: [DONE]\n\n", "")),
+        sse(events(&[r#"{"content":"7"}"#], r#""stop""#).replace("usage", "usedup")),
+        sse(events(&[r#"{"thoughts":"a field that nobody knows"}"#], r#""stop""#).replace(":7", ":20")),
+        sse(events(&[r#"{"reasoning":"a"}"#, r#"{"content":"b</think>7"}"#], r#""stop""#)),
+        sse(events(&[r#"{"content":"a</think>b</think>7"}"#], r#""stop""#)),
+        sse("data: {\"model\":\"wise\",\"choices\":[{\"index\":1,\"delta\":{}}]}\n\n".into()),
+        sse("data: {\"error\":{\"message\":\"out of memory\"}}\n\ndata: [DONE]\n\n".into()),
+        sse("data: [DONE]\n\n".into()),
+        sse(golden().replace("data: {\"model", "data: {\"finish\":1}{\"model")),
+        vec![],
+        vec![Step::Send(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}".to_vec())],
+        vec![Step::Send(b"SSH-2.0-OpenSSH\r\n".to_vec())],
+    ];
+    let count = faults.len();
+    let server = serve("vllm", move |asked| faults.get(asked.number).cloned().unwrap_or_else(whole));
+    let settings = Settings { max_in_flight: 1, attempts: 40, ..quick() };
+    let (questions, result, _) = ask(&server, settings, 2);
+    result.expect("answers in the end");
+    assert!(questions.answers.values().all(|completion| completion.response == "\\boxed{7}"));
+    assert_eq!((questions.answers.len(), server.asked(CHAT).len()), (2, count + 2));
+}
+
+#[test]
+fn a_storm_of_refusals_is_waited_out() {
+    let server = serve("vllm", |asked| match asked.number {
+        0..60 => answer("429 Slow down", "Retry-After: 0.001\r\n", r#"{"error": {"message": "busy"}}"#),
+        _ => whole(),
+    });
+    let (questions, result, remarks) = ask(&server, quick(), 50);
+    result.expect("answers after the storm");
+    assert_eq!((questions.answers.len(), server.asked(CHAT).len()), (50, 110));
+    assert!(remarks.iter().any(|line| line.contains("status 429: busy")), "{remarks:?}");
+}
+
+#[test]
+fn slow_servers_run_into_their_deadlines() {
+    let (head, tick) = (STREAM.as_bytes().to_vec(), Duration::from_millis(20));
+    let first = golden().split_inclusive("\n\n").take(2).collect::<String>();
+    let endless = golden().split_inclusive("\n\n").nth(3).map(String::from).expect("an event");
+    let faults: Vec<Vec<Step>> = vec![
+        // Nothing; headers that never end; a silent body; heartbeats alone; a start and silence; a start and heartbeats.
+        vec![Step::Hang],
+        vec![Step::Drip(b"HTTP/1.1 200 OK\r\nX: ".repeat(9), tick)],
+        vec![Step::Send(head.clone()), Step::Hang],
+        vec![Step::Send(head.clone()), Step::Forever(b": keep-alive\n\n".to_vec(), tick)],
+        vec![Step::Send(head.clone()), Step::Send(first.clone().into()), Step::Hang],
+        vec![Step::Send(head.clone()), Step::Send(first.into()), Step::Forever(b":\n".to_vec(), tick)],
+        // A model that never stops, slowly and fast; one line that never ends.
+        vec![Step::Send(head.clone()), Step::Forever(endless.clone().into(), tick)],
+        vec![Step::Send(head.clone()), Step::Forever(endless.repeat(2000).into(), Duration::ZERO)],
+        vec![Step::Send(head), Step::Forever(vec![b'x'; 1 << 20], Duration::ZERO)],
+    ];
+    let count = faults.len();
+    let server = serve("vllm", move |asked| faults.get(asked.number).cloned().unwrap_or_else(whole));
+    let settings = Settings {
+        max_in_flight: 1,
+        attempts: 20,
+        first_byte_seconds: 0.2,
+        idle_seconds: 0.2,
+        total_seconds: 0.6,
+        ..quick()
+    };
+    let (questions, result, _) = ask(&server, settings, 1);
+    result.expect("an answer in the end");
+    assert_eq!((questions.answers.len(), server.asked(CHAT).len()), (1, count + 1));
+}
+
+#[test]
+fn what_will_not_get_better_stops_the_run_and_says_why() {
+    type Is = fn(&Error) -> bool;
+    let quota = r#"{"error": {"message": "You exceeded your current quota", "type": "insufficient_quota"}}"#;
+    let cases: [(Vec<Step>, Is, bool); 5] = [
+        (answer("401 No", "", "{}"), |e| matches!(e, Error::Access { .. }), true),
+        (answer("402 Pay", "", r#"{"error": "Insufficient Balance"}"#), |e| matches!(e, Error::Quota { .. }), true),
+        (answer("429 Quota", "", quota), |e| matches!(e, Error::Quota { .. }), true),
+        (answer("404 None", "", "{}"), |e| matches!(e, Error::Unusable { .. }), false),
+        (
+            vec![Step::Send(stream(&golden().replace("wise", "other"))), Step::KeepOpen],
+            |e| matches!(e, Error::OtherModel { found, .. } if found == "other"),
+            false,
+        ),
+    ];
+    for (fault, is, pause) in cases {
+        let server = serve("vllm", move |asked| if asked.number == 4 { fault.clone() } else { whole() });
+        let (questions, result, _) = ask(&server, Settings { max_in_flight: 2, ..quick() }, 100);
+        let error = cause(result);
+        assert!(is(&error) && error.is_pause() == pause, "{error}");
+        assert!(error.hint().is_some() || matches!(error, Error::Unusable { .. }));
+        // What was in flight is kept, and nothing more is asked.
+        let asked = server.asked(CHAT).len();
+        assert!(asked <= 6 && questions.answers.len() == asked - 1, "{asked} {}", questions.answers.len());
+    }
+}
+
+#[test]
+fn most_requests_failing_stops_the_run_and_one_failing_does_not() {
+    let server = serve("vllm", |asked| match asked.number % 7 {
+        3 => answer("400 No", "", r#"{"error": {"message": "this prompt is too long"}}"#),
+        _ => whole(),
+    });
+    let (questions, result, _) = ask(&server, Settings { max_failures: 0.5, ..quick() }, 30);
+    result.expect("the others go on");
+    let refused: Vec<_> = questions.answers.values().filter(|c| c.finish_reason == FinishReason::Refused).collect();
+    assert!(!refused.is_empty() && refused.iter().all(|c| c.response == "status 400: this prompt is too long"));
+    assert_eq!(questions.answers.len(), 30);
+
+    let server = serve("vllm", |_| answer("400 No", "", r#"{"message": "no such parameter"}"#));
+    let (_, result, _) = ask(&server, Settings { max_failures: 0.5, ..quick() }, 5000);
+    let error = cause(result);
+    assert!(matches!(&error, Error::TooManyFailures { reason, .. } if reason.contains("no such parameter")), "{error}");
+    assert!(server.asked(CHAT).len() < 100);
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_the_key_stays_home() {
+    let elsewhere = Server::start(|_| whole());
+    let place = elsewhere.url();
+    let server = serve("vllm", move |_| answer("307 Moved", &format!("Location: {place}/chat/completions?key=1\r\n"), ""));
+    let (_, result, _) = ask(&server, quick(), 3);
+    let error = cause(result);
+    assert!(matches!(error, Error::Redirect { .. }) && !error.to_string().contains("key=1"), "{error}");
+    assert!(elsewhere.asked(CHAT).is_empty());
+
+    let place = elsewhere.url();
+    let server = Server::start(move |_| answer("301 Moved", &format!("Location: {place}/models\r\n"), ""));
+    let opened = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), quick(), None, &Silent);
+    assert!(matches!(opened.err(), Some(Error::Redirect { .. })));
+    assert!(elsewhere.asked("/v1/models").is_empty());
+}
+
+#[test]
+fn a_server_that_repeats_the_key_is_not_repeated() {
+    let echo = |asked: &Asked| asked.headers["authorization"].clone();
+    for status in ["400 No", "401 No", "402 Pay", "404 None", "429 Busy", "500 Oops", "502 Away"] {
+        let server = serve("vllm", move |asked| match asked.number {
+            0..3 => answer(status, "", &format!(r#"{{"error": {{"message": "bad key {}"}}}}"#, echo(asked))),
+            _ => whole(),
+        });
+        let (questions, result, remarks) = ask(&server, quick(), 4);
+        let said = format!("{:?} {result:?} {remarks:?}", questions.answers);
+        assert!(!said.contains("canary"), "{status}: {said}");
+        if let Err(GenerateError::Remote(error)) = result {
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+    let server = Server::start(move |asked| answer("401 No", "", &echo(asked)));
+    let opened = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), quick(), None, &Silent);
+    let error = opened.err().expect("no access");
+    assert!(matches!(error, Error::Access { .. }) && !format!("{error} {error:?}").contains("canary"));
+}
+
+#[test]
+fn what_cannot_work_is_told_before_anything_is_asked() {
+    let open = |url: &str, model: &str, settings| {
+        Endpoint::open(url, model, None, settings, None, &Silent).err().expect("an error")
+    };
+    let server = serve("vllm", |_| whole());
+    let error = open(&server.url(), "foolish", quick());
+    assert!(error.to_string().contains("does not offer `foolish`; it offers `wise`"), "{error}");
+    let error = open(&server.url(), "wise", Settings { profile: Some("vlm".into()), ..quick() });
+    assert!(matches!(error, Error::UnknownProfile { .. }));
+    let error = open(&server.url(), "wise", Settings { idle_seconds: -1.0, ..quick() });
+    assert!(matches!(error, Error::Setting { setting: "idle_seconds", .. }));
+    let gone = server.url();
+    drop(server);
+    let error = open(&gone, "wise", quick());
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
