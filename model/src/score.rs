@@ -83,7 +83,7 @@ pub enum Rows {
 /// The likeliest tokens of n rows. The logit of token j in row i is `logprobs[i * k + j] + logsumexp[i]`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopK {
-    /// Tokens per row: what was asked for, or the whole vocabulary where that is smaller.
+    /// Tokens per row, as asked for.
     pub k: usize,
     /// Log-probabilities [n] of the tokens that came, whether among the likeliest or not.
     pub sampled: Vec<f32>,
