@@ -87,7 +87,9 @@ impl ModelFiles {
             return Self::new(name.to_string(), FolderFiles::open(&folder)?, Weights::Folder(folder));
         }
         if name.starts_with("http://") || name.starts_with("https://") {
-            bail!("`{name}` is an address, and here the model's weights are needed: give a folder, `hub:org/name` or `embedded`");
+            bail!(
+                "`{name}` is an address, and here the model's weights are needed: give a folder, `hub:org/name` or `embedded`"
+            );
         }
         let folder = Path::new(name);
         if !folder.is_dir() {

@@ -26,13 +26,19 @@ pub(crate) fn check(key: Option<&Key>, headers: &HeaderMap) -> Result<(), (u16, 
     match key {
         Some(key) => {
             let shown = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).map(str::trim);
-            if shown.is_some_and(|shown| key.is(shown)) { Ok(()) } else { Err((401, "the API key is missing or wrong")) }
+            if shown.is_some_and(|shown| key.is(shown)) {
+                Ok(())
+            } else {
+                Err((401, "the API key is missing or wrong"))
+            }
         }
         // A web page may send requests here under its own name, or under a name that it made to point here.
         None if !text(HOST).is_none_or(|host| is_here(host_name(host))) => {
             Err((403, "without an API key, only requests to this machine by its own name are answered"))
         }
-        None if text(ORIGIN).is_some_and(|origin| !is_here(host_name(origin.split("://").last().unwrap_or_default()))) => {
+        None if text(ORIGIN)
+            .is_some_and(|origin| !is_here(host_name(origin.split("://").last().unwrap_or_default()))) =>
+        {
             Err((403, "without an API key, web pages from elsewhere are not answered"))
         }
         None => Ok(()),
@@ -64,7 +70,9 @@ mod tests {
 
     #[test]
     fn the_key_opens_and_nothing_else_does() {
-        for (shown, expected) in [("Bearer secret", 200), ("Bearer secre", 401), ("Bearer secret2", 401), ("secret", 401)] {
+        for (shown, expected) in
+            [("Bearer secret", 200), ("Bearer secre", 401), ("Bearer secret2", 401), ("secret", 401)]
+        {
             assert_eq!(status(Some("secret\n"), &[(AUTHORIZATION, shown)]), expected, "{shown}");
         }
         assert_eq!(status(Some("secret"), &[]), 401);

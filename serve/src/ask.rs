@@ -58,6 +58,8 @@ pub(crate) struct Ask {
     pub usage_in_stream: bool,
     /// Whether the text begins with the prompt.
     pub echo: bool,
+    /// How many of the likeliest tokens are told with every token's log-probability.
+    pub logprobs: Option<usize>,
     pub token_ids: bool,
 }
 
@@ -76,6 +78,8 @@ struct Body {
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     echo: Option<bool>,
+    logprobs: Option<Logprobs>,
+    top_logprobs: Option<usize>,
     return_token_ids: Option<bool>,
     #[serde(flatten)]
     others: Map<String, Value>,
@@ -84,6 +88,14 @@ struct Body {
 #[derive(Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
+}
+
+/// Chats say whether, completions say how many.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Logprobs {
+    Wanted(bool),
+    Top(usize),
 }
 
 #[derive(Deserialize)]
@@ -126,12 +138,23 @@ const HARMLESS: [&str; 7] =
     ["user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "separate_reasoning"];
 
 /// Fields that are not supported, with the value at which they do nothing; so do null, `false`, `""`, `[]` and `{}`.
-const NEUTRAL: [(&str, f64); 5] =
-    [("frequency_penalty", 0.0), ("presence_penalty", 0.0), ("repetition_penalty", 1.0), ("min_p", 0.0), ("best_of", 1.0)];
+const NEUTRAL: [(&str, f64); 5] = [
+    ("frequency_penalty", 0.0),
+    ("presence_penalty", 0.0),
+    ("repetition_penalty", 1.0),
+    ("min_p", 0.0),
+    ("best_of", 1.0),
+];
 
 impl Ask {
     /// Reads a request for the model called `model`.
-    pub(crate) fn read(kind: Kind, body: &[u8], engine: &AnyEngine, model: &str, limits: &Limits) -> Result<Self, Refusal> {
+    pub(crate) fn read(
+        kind: Kind,
+        body: &[u8],
+        engine: &AnyEngine,
+        model: &str,
+        limits: &Limits,
+    ) -> Result<Self, Refusal> {
         let body: Body = match serde_json::from_slice(body) {
             Ok(body) => body,
             Err(error) => return refuse(format!("the body is not a request: {error}")),
@@ -157,7 +180,7 @@ impl Ask {
         }
         let sampling = prompts.iter().map(|prompt| {
             let room = engine.context.saturating_sub(prompt.tokens.len());
-            if room == 0 {
+            if room == 0 && !(most == Some(0) && prompt.tokens.len() == engine.context) {
                 let (length, context) = (prompt.tokens.len(), engine.context);
                 return refuse(format!("the prompt has {length} tokens and the context of the model holds {context}"));
             }
@@ -169,6 +192,17 @@ impl Ask {
                 None => Ok(sampling),
             }
         });
+        let logprobs = match (kind, body.logprobs, body.top_logprobs) {
+            (Kind::Chat, Some(Logprobs::Wanted(true)), top) => Some(top.unwrap_or(0)),
+            (Kind::Text, Some(Logprobs::Top(top)), None) => Some(top),
+            (_, None | Some(Logprobs::Wanted(false)), None) => None,
+            _ => {
+                return refuse("a chat takes `logprobs: true` and `top_logprobs`, a completion a number as `logprobs`");
+            }
+        };
+        if logprobs.is_some_and(|top| top > limits.logprobs.min(engine.decoder.head().rows())) {
+            return refuse(format!("at most {} log-probabilities are told with each token", limits.logprobs));
+        }
         Ok(Self {
             kind,
             n,
@@ -178,6 +212,7 @@ impl Ask {
             stream: body.stream.unwrap_or(false),
             usage_in_stream: body.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
             echo,
+            logprobs,
             token_ids: body.return_token_ids.unwrap_or(false),
             prompts,
         })
@@ -234,7 +269,9 @@ fn prompts(
         (Kind::Chat, ..) => return refuse("a chat needs `messages`, at least one, and no `prompt`"),
         (Kind::Text, None, Some(prompt)) => match prompt {
             Prompts::Text(text) => vec![plain(encode(&text)?)],
-            Prompts::Texts(texts) => texts.iter().map(|text| Ok(plain(encode(text)?))).collect::<Result<_, Refusal>>()?,
+            Prompts::Texts(texts) => {
+                texts.iter().map(|text| Ok(plain(encode(text)?))).collect::<Result<_, Refusal>>()?
+            }
             Prompts::Tokens(tokens) => vec![plain(tokens)],
             Prompts::ManyTokens(many) => many.into_iter().map(plain).collect(),
         },

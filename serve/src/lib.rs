@@ -2,11 +2,13 @@
 //!
 //! A request travels: `server.rs` takes the connection and its limits, `route.rs` checks the key and reads the body,
 //! `ask.rs` turns it into token ids and settings or refuses it, `queue.rs` hands it to the engine's loop and brings back
-//! tokens as they come, `writer.rs` turns them into text, and `reply.rs` into the protocol's documents.
+//! tokens as they come, `writer.rs` turns them into text, `logprobs.rs` says how likely they were, and `reply.rs`
+//! makes the protocol's documents.
 
 mod access;
 mod ask;
 mod error;
+mod logprobs;
 mod metrics;
 mod queue;
 mod reply;

@@ -22,6 +22,8 @@ pub(crate) struct Choice {
     pub finish_reason: &'static str,
     pub tokens: Vec<u32>,
     pub prompt: std::sync::Arc<[u32]>,
+    /// Null where nobody asked.
+    pub logprobs: Value,
 }
 
 /// Tokens of a request, each prompt counted once.
@@ -68,15 +70,15 @@ impl Heading {
     pub(crate) fn whole(&self, choices: Vec<Choice>, usage: Usage) -> Value {
         let object = if self.kind == Kind::Chat { "chat.completion" } else { "text_completion" };
         let choices = choices.into_iter().map(|choice| {
-            let Choice { index, text: Delta { reasoning, content }, finish_reason, tokens, prompt } = choice;
+            let Choice { index, text: Delta { reasoning, content }, finish_reason, tokens, prompt, logprobs } = choice;
             let mut value = match self.kind {
                 Kind::Chat => {
                     let reasoning = if reasoning.is_empty() { Value::Null } else { reasoning.into() };
                     let message = json!({ "role": "assistant", "content": content, "reasoning_content": reasoning });
-                    json!({ "index": index, "message": message, "logprobs": null, "finish_reason": finish_reason })
+                    json!({ "index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason })
                 }
                 Kind::Text => {
-                    json!({ "index": index, "text": content, "logprobs": null, "finish_reason": finish_reason })
+                    json!({ "index": index, "text": content, "logprobs": logprobs, "finish_reason": finish_reason })
                 }
             };
             if self.token_ids {
@@ -110,7 +112,9 @@ impl Heading {
                 }
                 json!({ "index": index, "delta": delta, "logprobs": null, "finish_reason": finish_reason })
             }
-            Kind::Text => json!({ "index": index, "text": text.content, "logprobs": null, "finish_reason": finish_reason }),
+            Kind::Text => {
+                json!({ "index": index, "text": text.content, "logprobs": null, "finish_reason": finish_reason })
+            }
         };
         if self.token_ids {
             value["token_ids"] = json!(tokens);
@@ -119,6 +123,13 @@ impl Heading {
             }
         }
         self.document(self.piece_object(), vec![value], Value::Null)
+    }
+
+    /// The last piece of an answer: why it ended, and how likely all of its tokens were.
+    pub(crate) fn end(&self, choice: &Choice) -> Value {
+        let mut piece = self.piece(choice.index, &Delta::default(), Some(choice.finish_reason), &[], None);
+        piece["choices"][0]["logprobs"] = choice.logprobs.clone();
+        piece
     }
 
     /// The usage behind the last piece.

@@ -3,12 +3,13 @@
 use crate::AnyEngine;
 use crate::access;
 use crate::ask::{Ask, Kind, Refusal};
+use crate::logprobs::{Text, score};
 use crate::metrics::Metrics;
 use crate::queue::{Event, Queue};
 use crate::reply::{self, Choice, Heading, Usage};
 use crate::settings::Settings;
 use crate::writer::{Delta, Writer};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response};
@@ -21,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -32,6 +34,8 @@ pub(crate) struct App {
     pub queue: Queue,
     pub metrics: Arc<Metrics>,
     pub counter: AtomicU64,
+    /// Whoever reads tokens once more to tell their log-probabilities holds it.
+    pub scoring: Semaphore,
 }
 
 /// The body of an answer: all of it, or pieces as they come.
@@ -81,7 +85,9 @@ async fn respond(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<
     let path = request.uri().path().to_owned();
     let kind = match (request.method(), path.as_str()) {
         (&Method::GET, "/health") => return Ok(document(200, &serde_json::json!({ "status": "ok" }))),
-        (&Method::GET, "/metrics") => return Ok(response(200, "text/plain; version=0.0.4", app.metrics.render().into())),
+        (&Method::GET, "/metrics") => {
+            return Ok(response(200, "text/plain; version=0.0.4", app.metrics.render().into()));
+        }
         (&Method::GET, "/v1/models") => {
             return Ok(document(200, &reply::models(&app.settings.model, app.engine.context)));
         }
@@ -93,15 +99,10 @@ async fn respond(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<
         _ => return Err(Refusal::new(404, "there is nothing at this path")),
     };
     let limits = &app.settings.limits;
-    let body = timeout(limits.reading, Limited::new(request.into_body(), limits.body_bytes).collect()).await;
-    let body = match body {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(Refusal::new(413, format!("the body is longer than {} bytes", limits.body_bytes)));
-        }
-        Ok(Err(error)) => return Err(Refusal::new(400, format!("the body broke off: {error}"))),
-        Err(_) => return Err(Refusal::new(408, format!("no body after {:?}", limits.reading))),
+    let Ok(body) = timeout(limits.reading, read_body(request.into_body(), limits.body_bytes)).await else {
+        return Err(Refusal::new(408, format!("no body after {:?}", limits.reading)));
     };
+    let body = body?;
     let ask = Ask::read(kind, &body, &app.engine, &app.settings.model, limits)?;
     let number = app.counter.fetch_add(1, Ordering::Relaxed);
     let heading = Heading::new(&ask, number, &app.settings.model, &app.engine.fingerprint);
@@ -126,6 +127,25 @@ async fn respond(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<
     Ok(document(200, &heading.whole(choices, usage)))
 }
 
+/// A body of up to `most` bytes. Somewhat more is read and dropped, so that whoever sends it gets to hear of it.
+async fn read_body(mut body: Incoming, most: usize) -> Result<Vec<u8>, Refusal> {
+    let (mut bytes, mut length) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal::new(400, format!("the body broke off: {error}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len();
+        if length <= most {
+            bytes.extend_from_slice(&data);
+        } else if length > 4 * most {
+            break;
+        }
+    }
+    if length > most {
+        return Err(Refusal::new(413, format!("the body is longer than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
 /// A completion that was queued; `None` where nothing is to be generated.
 struct Submitted {
     index: usize,
@@ -142,9 +162,11 @@ fn submit(app: &App, ask: &Ask, number: u64) -> Result<Vec<Submitted>, Refusal> 
             let noise = NoiseKey::new(seed, "request", index as u32);
             let events = match sampling.max_tokens {
                 0 => None,
-                _ => Some(app.queue.submit(prompt.tokens.clone(), *sampling, noise).ok_or_else(|| {
-                    Refusal::new(429, "too many requests are waiting")
-                })?),
+                _ => Some(
+                    app.queue
+                        .submit(prompt.tokens.clone(), *sampling, noise)
+                        .ok_or_else(|| Refusal::new(429, "too many requests are waiting"))?,
+                ),
             };
             submitted.push(Submitted { index, events });
         }
@@ -172,7 +194,8 @@ async fn write(
         }
     }
     let Some(mut events) = events else {
-        return Ok(Some(Choice { index, text, finish_reason: "length", tokens: vec![], prompt: prompt.tokens.clone() }));
+        let (prompt, tokens) = (prompt.tokens.clone(), vec![]);
+        return Ok(Some(Choice { index, text, finish_reason: "length", tokens, prompt, logprobs: Value::Null }));
     };
     let finish_reason = loop {
         let before = writer.tokens().len();
@@ -198,16 +221,36 @@ async fn write(
             break finish;
         }
     };
-    let tokens = writer.tokens().to_vec();
-    Ok(Some(Choice { index, text, finish_reason, tokens, prompt: prompt.tokens.clone() }))
+    let (prompt, tokens) = (prompt.tokens.clone(), writer.tokens().to_vec());
+    Ok(Some(Choice { index, text, finish_reason, tokens, prompt, logprobs: Value::Null }))
 }
 
-async fn whole(app: &App, ask: &Ask, submitted: Vec<Submitted>) -> Result<Vec<Choice>, Refusal> {
+async fn whole(app: &Arc<App>, ask: &Ask, submitted: Vec<Submitted>) -> Result<Vec<Choice>, Refusal> {
     let mut choices = Vec::new();
     for submitted in submitted {
         choices.extend(write(app, ask, submitted, async |_, _| true).await?);
     }
-    Ok(choices)
+    tell_logprobs(app, ask, choices).await
+}
+
+/// Adds to finished completions how likely their tokens were, where that was asked.
+async fn tell_logprobs(app: &Arc<App>, ask: &Ask, mut choices: Vec<Choice>) -> Result<Vec<Choice>, Refusal> {
+    let Some(top) = ask.logprobs else { return Ok(choices) };
+    let closes = || Refusal::new(503, "the endpoint closes");
+    let _turn = app.scoring.acquire().await.map_err(|_| closes())?;
+    let (app, kind, echo) = (app.clone(), ask.kind, ask.echo);
+    let scoring = tokio::task::spawn_blocking(move || {
+        let text = |choice: &Choice| (choice.prompt.clone(), choice.tokens.clone());
+        let texts: Vec<(Arc<[u32]>, Vec<u32>)> = choices.iter().map(text).collect();
+        let texts: Vec<Text<'_>> =
+            texts.iter().map(|(prompt, tokens)| Text { prompt, completion: tokens, echo }).collect();
+        let scored = score(&app.engine, &texts, top)?;
+        for (choice, scored) in choices.iter_mut().zip(scored) {
+            choice.logprobs = scored.json(kind, &app.engine.tokenizer);
+        }
+        Ok(choices)
+    });
+    scoring.await.map_err(|_| closes())?
 }
 
 /// Writes all completions of a request side by side as events.
@@ -245,7 +288,7 @@ async fn stream(
 
 /// Writes one completion as events; how many tokens it has.
 async fn stream_choice(
-    app: &App,
+    app: &Arc<App>,
     ask: &Ask,
     heading: &Heading,
     submitted: Submitted,
@@ -262,8 +305,14 @@ async fn stream_choice(
         sender.send(event(&piece)).await.is_ok()
     });
     let Some(choice) = choice.await? else { return Ok(None) };
-    let last = heading.piece(index, &Delta::default(), Some(choice.finish_reason), &[], None);
-    Ok(sender.send(event(&last)).await.ok().map(|()| choice.tokens.len()))
+    let choices = tell_logprobs(app, ask, vec![choice]).await?;
+    let tokens = choices.iter().map(|choice| choice.tokens.len()).sum();
+    for choice in &choices {
+        if sender.send(event(&heading.end(choice))).await.is_err() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(tokens))
 }
 
 fn event(value: &Value) -> Bytes {

@@ -1,11 +1,11 @@
 //! Connections in, the engine's loop beside them, and an orderly end.
 
+use crate::AnyEngine;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::queue::{Feed, Queue};
 use crate::route::{App, answer};
 use crate::settings::Settings;
-use crate::AnyEngine;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,7 +15,7 @@ use std::convert::Infallible;
 use std::error::Error as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -41,7 +41,8 @@ impl Server {
         listener.set_nonblocking(true).map_err(Error::Runtime)?;
         let metrics = Arc::new(Metrics::default());
         let queue = Queue::new(settings.limits.queued, metrics.clone());
-        Ok(Self { listener, app: Arc::new(App { engine, settings, queue, metrics, counter: AtomicU64::new(1) }) })
+        let (counter, scoring) = (AtomicU64::new(1), Semaphore::new(1));
+        Ok(Self { listener, app: Arc::new(App { engine, settings, queue, metrics, counter, scoring }) })
     }
 
     /// Where it listens.

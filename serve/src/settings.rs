@@ -24,6 +24,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Completions of one request.
     pub completions: usize,
+    /// Likeliest tokens told beside each.
+    pub logprobs: usize,
     pub stop_strings: usize,
     pub stop_bytes: usize,
     /// Until a request's headers are there, and until its body is.
@@ -41,7 +43,8 @@ impl Default for Limits {
             queued: 4096,
             header_bytes: 64 << 10,
             body_bytes: 2 << 20,
-            completions: 16,
+            completions: 128,
+            logprobs: 20,
             stop_strings: 16,
             stop_bytes: 256,
             reading: Duration::from_secs(20),

@@ -218,7 +218,11 @@ mod tests {
             let expected = split_thinking(text, prefilled);
             for size in 1..=text.len().max(1) {
                 let found = written(text, &[], Some(prefilled), size);
-                assert_eq!((&found.reasoning, &found.content), (&expected.reasoning, &expected.response), "{text} {size}");
+                assert_eq!(
+                    (&found.reasoning, &found.content),
+                    (&expected.reasoning, &expected.response),
+                    "{text} {size}"
+                );
             }
         }
     }

@@ -82,8 +82,9 @@ fn ask(server: &Server, settings: Settings, count: u64) -> (Questions, Result<()
 
 fn events(deltas: &[&str], finish: &str) -> String {
     let piece = |delta: &str, finish: &str| {
-        format!(r#"data: {{"model":"wise","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}]}}"#)
-            + "\n\n"
+        format!(
+            r#"data: {{"model":"wise","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}]}}"#
+        ) + "\n\n"
     };
     let mut text = String::from(": keep-alive\n\n");
     deltas.iter().for_each(|delta| text += &piece(delta, "null"));
@@ -93,7 +94,14 @@ fn events(deltas: &[&str], finish: &str) -> String {
 }
 
 fn golden() -> String {
-    events(&[r#"{"role":"assistant","content":""}"#, r#"{"reasoning_content":"add 漢 one"}"#, r#"{"content":"\\boxed{7}"}"#], r#""stop""#)
+    events(
+        &[
+            r#"{"role":"assistant","content":""}"#,
+            r#"{"reasoning_content":"add 漢 one"}"#,
+            r#"{"content":"\\boxed{7}"}"#,
+        ],
+        r#""stop""#,
+    )
 }
 
 fn whole() -> Vec<Step> {
@@ -111,7 +119,12 @@ fn cause(result: Result<(), GenerateError>) -> Error {
 #[test]
 fn every_dialect_gives_the_same_sample() {
     let thinking = |field: &str| events(&[&format!(r#"{{"{field}":"add one"}}"#), r#"{"content":"7"}"#], r#""stop""#);
-    let inline = |text: &str| events(&[&format!(r#"{{"content":"{}"}}"#, &text[..6]), &format!(r#"{{"content":"{}"}}"#, &text[6..])], r#""stop""#);
+    let inline = |text: &str| {
+        events(
+            &[&format!(r#"{{"content":"{}"}}"#, &text[..6]), &format!(r#"{{"content":"{}"}}"#, &text[6..])],
+            r#""stop""#,
+        )
+    };
     for (owner, events) in [
         ("vllm", thinking("reasoning")),
         ("vllm", thinking("reasoning_content")),
@@ -153,8 +166,8 @@ fn a_body_in_one_piece_is_read_behind_its_heartbeats() {
 fn a_stream_cut_at_any_byte_is_no_sample_and_is_asked_for_again() {
     let close = || [STREAM.as_bytes(), golden().as_bytes()].concat();
     for bytes in [stream(&golden()), close()] {
-        // Everything that is needed may be there before the last blank line is.
-        let cuts = bytes.len() as u64 - if bytes.ends_with(b"0\r\n\r\n") { 6 } else { 2 };
+        // The answer is whole with its last event; HTTP's own end of it are seven bytes more.
+        let cuts = bytes.len() as u64 - if bytes.ends_with(b"\r\n0\r\n\r\n") { 7 } else { 0 };
         let (script, seen) = (bytes.clone(), Mutex::new(BTreeSet::new()));
         let server = serve("vllm", move |asked: &Asked| {
             let question = asked.body["messages"][0]["content"].as_str().unwrap_or_default();
@@ -166,7 +179,11 @@ fn a_stream_cut_at_any_byte_is_no_sample_and_is_asked_for_again() {
         result.expect("all are answered in the end");
         assert_eq!(questions.answers.len() as u64, cuts);
         for (id, completion) in &questions.answers {
-            assert_eq!((completion.reasoning.as_str(), completion.response.as_str()), ("add 漢 one", "\\boxed{7}"), "{id}");
+            assert_eq!(
+                (completion.reasoning.as_str(), completion.response.as_str()),
+                ("add 漢 one", "\\boxed{7}"),
+                "{id}"
+            );
         }
         assert!(server.asked(CHAT).len() as u64 >= 2 * cuts, "each cut was asked for again");
     }
@@ -188,7 +205,9 @@ fn what_is_no_answer_is_asked_for_again() {
         json(r#"{"id": 1}"#),
         json(r#"{"model":"wise","choices":[],"usage":null,"object":"chat.completion"}"#),
         json(r#"{"error": {"message": "engine died", "code": 500}}"#),
-        json(r#"{"model":"wise","choices":[{"message":{"content":"7"},"finish_reason":null}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#),
+        json(
+            r#"{"model":"wise","choices":[{"message":{"content":"7"},"finish_reason":null}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#,
+        ),
         sse(events(&[r#"{"content":"7"}"#], r#""abort""#)),
         sse(events(&[r#"{"content":"7"}"#], "null")),
         sse(events(&[r#"{"content":"7"}"#], r#""because""#)),
@@ -309,7 +328,8 @@ fn most_requests_failing_stops_the_run_and_one_failing_does_not() {
 fn a_redirect_is_not_followed_and_the_key_stays_home() {
     let elsewhere = Server::start(|_| whole());
     let place = elsewhere.url();
-    let server = serve("vllm", move |_| answer("307 Moved", &format!("Location: {place}/chat/completions?key=1\r\n"), ""));
+    let server =
+        serve("vllm", move |_| answer("307 Moved", &format!("Location: {place}/chat/completions?key=1\r\n"), ""));
     let (_, result, _) = ask(&server, quick(), 3);
     let error = cause(result);
     assert!(matches!(error, Error::Redirect { .. }) && !error.to_string().contains("key=1"), "{error}");
@@ -353,6 +373,9 @@ fn what_cannot_work_is_told_before_anything_is_asked() {
     assert!(error.to_string().contains("does not offer `foolish`; it offers `wise`"), "{error}");
     let error = open(&server.url(), "wise", Settings { profile: Some("vlm".into()), ..quick() });
     assert!(matches!(error, Error::UnknownProfile { .. }));
+    let extra = serde_json::Map::from_iter([("max_tokens".to_string(), 9.into())]);
+    let error = open(&server.url(), "wise", Settings { extra, ..quick() });
+    assert!(matches!(error, Error::Setting { setting: "extra", .. }));
     let error = open(&server.url(), "wise", Settings { idle_seconds: -1.0, ..quick() });
     assert!(matches!(error, Error::Setting { setting: "idle_seconds", .. }));
     let gone = server.url();

@@ -75,6 +75,13 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let serve = || cause.downcast_ref::<retort_serve::Error>().and_then(retort_serve::Error::hint);
         let settings = || cause.downcast_ref::<recipe::OtherSettings>();
         let settings = || settings().map(|_| "choose another `--out`, or delete the folder to start anew".to_string());
-        model.or_else(gym).or_else(endpoint).or_else(datagen).or_else(evals).or_else(distill).or_else(serve).or_else(settings)
+        model
+            .or_else(gym)
+            .or_else(endpoint)
+            .or_else(datagen)
+            .or_else(evals)
+            .or_else(distill)
+            .or_else(serve)
+            .or_else(settings)
     })
 }

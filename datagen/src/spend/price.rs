@@ -50,7 +50,8 @@ impl fmt::Display for Money {
     /// Four digits after the point, more where the amount is small.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = self.units();
-        let digits = if units == 0.0 || units >= 0.01 { 4 } else { (3 - units.log10().floor() as i32).min(12) as usize };
+        let digits =
+            if units == 0.0 || units >= 0.01 { 4 } else { (3 - units.log10().floor() as i32).min(12) as usize };
         write!(f, "{units:.digits$}")
     }
 }
@@ -118,7 +119,8 @@ struct PerMillion(u64);
 impl TryFrom<f64> for PerMillion {
     type Error = String;
     fn try_from(price: f64) -> Result<Self, String> {
-        let money = Money::of(price).ok_or_else(|| format!("{price} is no price: it takes a number from 0 to 1000000"))?;
+        let money =
+            Money::of(price).ok_or_else(|| format!("{price} is no price: it takes a number from 0 to 1000000"))?;
         // A fraction of the smallest unit is rounded against the user's purse, not against the limit.
         Ok(Self(money.0.div_ceil(1_000_000)))
     }

@@ -86,7 +86,9 @@ mod tests {
         ] {
             assert_eq!(shown(text).as_deref(), Some(expected), "{text}");
         }
-        for text in ["ftp://a", "http://", "http://a:0", "http://a:99999", "http://a b/", "http://[::1", "http://a/?k=1"] {
+        for text in
+            ["ftp://a", "http://", "http://a:0", "http://a:99999", "http://a b/", "http://[::1", "http://a/?k=1"]
+        {
             assert_eq!(shown(text), None, "{text}");
         }
     }

@@ -58,6 +58,11 @@ impl Answer {
         self.piece(data, "delta", profile)
     }
 
+    /// Whether the stream said that it is over.
+    pub(super) fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// The body of an answer that is not a stream. Blank lines before it keep the connection alive.
     pub(super) fn body(&mut self, body: &[u8], profile: &Profile) -> Result<(), Failure> {
         self.done = true;
@@ -180,7 +185,9 @@ impl Answer {
             }
             return Ok(thought);
         }
-        if THINK.0 == self.content.trim_start().get(..THINK.0.len()).unwrap_or_default() || self.content.contains(THINK.1) {
+        if THINK.0 == self.content.trim_start().get(..THINK.0.len()).unwrap_or_default()
+            || self.content.contains(THINK.1)
+        {
             return Err(Failure::garbage("thinking in two places"));
         }
         Ok(Thought {

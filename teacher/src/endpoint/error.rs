@@ -52,13 +52,16 @@ impl Error {
     /// What to do about it, where something can be done.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Address { .. } => "give it as `http://host:port/v1`; a key goes into the environment or a file".into(),
+            Self::Address { .. } => {
+                "give it as `http://host:port/v1`; a key goes into the environment or a file".into()
+            }
             Self::UnknownProfile { .. } => "a profile of your own is a file whose name ends in `.toml`".into(),
             Self::Setting { setting, .. } => format!("change `endpoint.{setting}` in the recipe"),
             Self::Unreachable { .. } => "check the address, and whether the server runs".into(),
             Self::NoModel { .. } => "give one of those names with `--teacher-model`".into(),
             Self::Access { .. } => {
-                "set the key in `RETORT_API_KEY`, or give its file with `--key-file`; what was finished is stored".into()
+                "set the key in `RETORT_API_KEY`, or give its file with `--key-file`; what was finished is stored"
+                    .into()
             }
             Self::Quota { .. } => {
                 "add to the account and run the same command again; it continues where it stopped".into()

@@ -102,19 +102,26 @@ impl Failure {
             _ => Class::Garbage,
         };
         let place = headers.get("location").filter(|_| class == Class::Redirect);
-        let place = place.map_or(String::new(), |place| format!(" to {}", origin(&String::from_utf8_lossy(place.as_bytes()))));
+        let place =
+            place.map_or(String::new(), |place| format!(" to {}", origin(&String::from_utf8_lossy(place.as_bytes()))));
         let detail = format!("status {status}{place}{}{message}", if message.is_empty() { "" } else { ": " });
         Self { retry_after: retry_after(headers, now), ..Self::new(class, detail) }
     }
 
     /// What an `error` inside an answer with status 200 means.
     pub(super) fn of_error(error: &Value) -> Self {
-        let status = ["code", "status"].iter().find_map(|key| error[*key].as_u64().or(error[*key].as_str()?.parse().ok()));
+        let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        let status = ["code", "status"].iter().find_map(|key| number(&error[*key]));
         let body = serde_json::json!({ "error": error }).to_string();
         let status = status.and_then(|status| u16::try_from(status).ok()).filter(|status| *status >= 400);
-        let failure = Self::of_status(status.unwrap_or(500), &HeaderMap::new(), body.as_bytes(), SystemTime::UNIX_EPOCH);
+        let failure =
+            Self::of_status(status.unwrap_or(500), &HeaderMap::new(), body.as_bytes(), SystemTime::UNIX_EPOCH);
         // It came after the work began, whatever its number.
-        let class = if failure.class.charge() == Charge::Nothing && failure.class.is_endpoints() { Class::Away } else { failure.class };
+        let class = if failure.class.charge() == Charge::Nothing && failure.class.is_endpoints() {
+            Class::Away
+        } else {
+            failure.class
+        };
         Self { class, ..failure }
     }
 }

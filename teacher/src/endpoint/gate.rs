@@ -84,7 +84,13 @@ impl Gate {
 
     /// The endpoint was too busy for a request that was sent at `sent`, or out of reach. The pause, where there is a
     /// new one. `jitter` is from [0, 1).
-    pub(super) fn was_busy(&mut self, sent: Instant, wait: Option<Duration>, jitter: f64, now: Instant) -> Option<Duration> {
+    pub(super) fn was_busy(
+        &mut self,
+        sent: Instant,
+        wait: Option<Duration>,
+        jitter: f64,
+        now: Instant,
+    ) -> Option<Duration> {
         self.in_flight -= 1;
         self.doubling = false;
         let asked = wait.map(|wait| wait.min(self.longest));

@@ -46,8 +46,7 @@ pub(super) fn prepare(
     let Sampling { temperature, top_p, max_tokens } = request.sampling;
     let mut body = Map::new();
     body.insert("model".into(), json!(model));
-    let (mut prompt, mut prefilled, prompt_tokens) = (vec![], false, most_prompt_tokens(request));
-    let mut prompt_tokens = prompt_tokens;
+    let (mut prompt, mut prefilled, mut prompt_tokens) = (vec![], false, most_prompt_tokens(request));
     match (api, renderer) {
         (Api::Completions, Some(renderer)) => {
             let text = renderer.template.prompt(&request.messages).map_err(Error::Render)?;

@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 
 /// The longest sleep between two looks at whether the caller has had enough.
 const NAP: Duration = Duration::from_millis(100);
+/// And the shortest.
+const SHORTEST_NAP: Duration = Duration::from_millis(2);
 /// The first wait of a request that failed; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The run stops when too many of so many attempts came to nothing ...
@@ -123,7 +125,9 @@ impl<'a> Pump<'a> {
         worked.and(settled)?;
         if self.given_up > 0 {
             let times = self.endpoint.settings.attempts;
-            self.endpoint.observer.remark(&format!("{} requests were given up after {times} attempts each", self.given_up));
+            self.endpoint
+                .observer
+                .remark(&format!("{} requests were given up after {times} attempts each", self.given_up));
         }
         match self.stopped {
             Some(error) => Err(GenerateError::Remote(error.into())),
@@ -168,7 +172,7 @@ impl<'a> Pump<'a> {
     fn nap(&self) -> Duration {
         let now = Instant::now();
         let due = self.waiting.keys().next().map(|(due, _)| (*due).max(self.gate.opens()));
-        due.map_or(NAP, |due| due.saturating_duration_since(now)).clamp(Duration::from_millis(1), NAP)
+        due.map_or(NAP, |due| due.saturating_duration_since(now)).clamp(SHORTEST_NAP, NAP)
     }
 
     /// Sends what the gate lets through.
@@ -189,7 +193,7 @@ impl<'a> Pump<'a> {
                     admitted.push((attempt, ticket));
                 }
                 Admission::Refused(reason) => {
-                    self.wait(ticket, now);
+                    self.wait(ticket, now + NAP);
                     // What is in flight may turn out cheaper than it could have been.
                     if self.flying.is_empty() && admitted.is_empty() {
                         self.stopped = Some(Error::Money { reason });
@@ -267,12 +271,16 @@ impl<'a> Pump<'a> {
         self.count(true);
         if reply.fingerprint.is_some() && reply.fingerprint != self.fingerprint {
             if let (Some(before), Some(now)) = (&self.fingerprint, &reply.fingerprint) {
-                self.endpoint.observer.remark(&format!("the server's system_fingerprint changed from `{before}` to `{now}`"));
+                self.endpoint
+                    .observer
+                    .remark(&format!("the server's system_fingerprint changed from `{before}` to `{now}`"));
             }
             self.fingerprint = reply.fingerprint;
         }
         if reply.usage.is_none() && !std::mem::replace(&mut self.told_usage, true) {
-            self.endpoint.observer.remark("the server does not say what a request used; each is charged the most it can be");
+            self.endpoint
+                .observer
+                .remark("the server does not say what a request used; each is charged the most it can be");
         }
         let charge = reply.usage.map_or(Charge::Unknown, Charge::Used);
         let settlement = Settlement { outcome: "answered", charge, detail: String::new() };

@@ -75,6 +75,23 @@ impl Default for Settings {
     }
 }
 
+/// Fields that `extra` may not set: the prompt, what decides the cost, and what a run records about its samples.
+const OWN: [&str; 13] = [
+    "model",
+    "messages",
+    "prompt",
+    "stream",
+    "stream_options",
+    "n",
+    "best_of",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "echo",
+];
+
 impl Settings {
     pub(super) fn check(&self) -> Result<(), Error> {
         let seconds = [
@@ -92,6 +109,10 @@ impl Settings {
                 let expected = "a number of seconds above 0 and up to a week";
                 return Err(Error::Setting { setting, found: value.to_string(), expected });
             }
+        }
+        if let Some(field) = self.extra.keys().find(|field| OWN.contains(&field.as_str())) {
+            let (found, expected) = (format!("a table with `{field}`"), "fields that are not set in another way");
+            return Err(Error::Setting { setting: "extra", found, expected });
         }
         if !(0.0..=1.0).contains(&self.max_failures) {
             let found = self.max_failures.to_string();

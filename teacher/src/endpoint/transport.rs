@@ -40,6 +40,9 @@ pub(super) struct Transport {
 /// No error's body and no list of models is longer.
 const SMALL_BODY: usize = 1 << 20;
 
+/// How long the end of a body may come after the end of an answer.
+const LINGER: Duration = Duration::from_millis(200);
+
 /// No headers are longer.
 const HEADER_BYTES: usize = 64 << 10;
 
@@ -90,28 +93,40 @@ impl Transport {
             return Err(Failure::of_status(status, &headers, &body.unwrap_or_default(), SystemTime::now()));
         }
         let streamed = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let mut reading = Reading { answer: Answer::default(), events: Events::new(SMALL_BODY), whole: vec![], streamed };
+        let mut reading =
+            Reading { answer: Answer::default(), events: Events::new(SMALL_BODY), whole: vec![], streamed };
         let (mut body, mut left, mut deadline) = (answer.into_body(), prepared.limit, first);
         loop {
             let frame = match timeout_at(deadline, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(Failure::new(Class::Broken, format!("the answer broke off: {error}"))),
+                Ok(Some(Err(error))) => {
+                    return Err(Failure::new(Class::Broken, format!("the answer broke off: {error}")));
+                }
                 Err(_) => return Err(self.late(&reading.answer, deadline == total)),
             };
             let Ok(bytes) = frame.into_data() else { continue };
             left = left.checked_sub(bytes.len()).ok_or_else(|| {
-                Failure::garbage(format!("more than {} bytes for {} tokens", prepared.limit, prepared.estimate.completion_tokens))
+                Failure::garbage(format!(
+                    "more than {} bytes for {} tokens",
+                    prepared.limit, prepared.estimate.completion_tokens
+                ))
             })?;
             let before = reading.answer.pieces;
             reading.take(&bytes, expected)?;
+            if reading.answer.is_done() {
+                break;
+            }
             // Heartbeats do not count: only a piece of the answer buys more time.
             if reading.answer.pieces > before {
                 deadline = (Instant::now() + self.deadlines.idle).min(total);
             }
         }
         let reply = reading.end(expected)?;
-        self.keep(sender);
+        // The end of the body comes with its last event; a server that holds it back loses the connection.
+        if matches!(timeout_at(Instant::now() + LINGER, body.frame()).await, Ok(None)) {
+            self.keep(sender);
+        }
         Ok(reply)
     }
 
@@ -143,7 +158,9 @@ impl Transport {
             let request = self.request(method.clone(), route, body.clone())?;
             match timeout_at(deadline, sender.try_send_request(request)).await {
                 Ok(Ok(answer)) => return Ok((answer, sender)),
-                Err(_) => return Err(Failure::new(Class::Away, format!("no answer after {:?}", self.deadlines.first_byte))),
+                Err(_) => {
+                    return Err(Failure::new(Class::Away, format!("no answer after {:?}", self.deadlines.first_byte)));
+                }
                 Ok(Err(mut error)) => {
                     let unsent = error.take_message().is_some();
                     // The server may close a connection that waits at any time; that says nothing about it.
@@ -246,10 +263,8 @@ where
 {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(HEADER_BYTES);
-    let (sender, connection) = builder
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| Failure::new(Class::NotSent, causes(&error)))?;
+    let (sender, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(|error| Failure::new(Class::NotSent, causes(&error)))?;
     // It ends with the sender; what goes wrong on it reaches the request that it goes wrong for.
     tokio::spawn(async move {
         let _ = connection.await;

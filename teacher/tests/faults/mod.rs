@@ -52,11 +52,8 @@ impl Server {
     pub fn start(script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let state = Arc::new(State {
-            script: Box::new(script),
-            asked: Mutex::default(),
-            stopped: AtomicBool::new(false),
-        });
+        let state =
+            Arc::new(State { script: Box::new(script), asked: Mutex::default(), stopped: AtomicBool::new(false) });
         let shared = state.clone();
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -167,7 +164,8 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Asked>> {
 /// An answer with a body of known length.
 pub fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
     let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n");
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n");
     vec![Step::Send((head + body).into_bytes()), Step::KeepOpen]
 }
 
@@ -177,7 +175,8 @@ pub const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n
 /// A stream of events in HTTP's chunks: these say where the answer ends.
 pub fn stream(events: &str) -> Vec<u8> {
     let mut bytes =
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
+            .to_vec();
     for chunk in events.as_bytes().chunks(97) {
         bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
         bytes.extend_from_slice(chunk);
