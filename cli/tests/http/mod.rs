@@ -5,16 +5,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-pub const KEY: &str = "sk-canary-5b2e77";
+pub(crate) const KEY: &str = "sk-canary-5b2e77";
 
 /// `retort serve` with the embedded teacher, ended with the test.
-pub struct Served {
-    pub address: SocketAddr,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
     child: Child,
 }
 
 impl Served {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_retort"))
             .args(["serve", "--model", "embedded", "--addr", "127.0.0.1:0"])
             .env("RETORT_API_KEY", KEY)
@@ -27,12 +27,12 @@ impl Served {
         Self { address: address.unwrap_or_else(|| panic!("no address: {line}")), child }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
     /// Sends a request and leaves the connection to the caller.
-    pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
         let length = body.len();
@@ -46,11 +46,11 @@ impl Served {
     }
 
     /// Status and body of the answer to a request with the key.
-    pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         self.ask_with(method, path, &format!("Authorization: Bearer {KEY}\r\n"), body)
     }
 
-    pub fn ask_with(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    pub(crate) fn ask_with(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
         let mut text = String::new();
         let _ = self.send(method, path, headers, body).read_to_string(&mut text);
         let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
@@ -60,14 +60,14 @@ impl Served {
     }
 
     /// The answer to a request that is taken.
-    pub fn json(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
+    pub(crate) fn json(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
         let (status, text) = self.ask("POST", path, &body.to_string());
         assert_eq!(status, 200, "{body}: {text}");
         serde_json::from_str(&text).expect("JSON")
     }
 
     /// The events of a request that is streamed, without the last.
-    pub fn events(&self, path: &str, body: &serde_json::Value) -> Vec<serde_json::Value> {
+    pub(crate) fn events(&self, path: &str, body: &serde_json::Value) -> Vec<serde_json::Value> {
         let (status, text) = self.ask("POST", path, &body.to_string());
         assert_eq!(status, 200, "{body}: {text}");
         let mut data: Vec<&str> = text.split("\n\n").filter_map(|event| event.strip_prefix("data: ")).collect();
@@ -76,7 +76,7 @@ impl Served {
     }
 
     /// A number of the endpoint's own count.
-    pub fn metric(&self, name: &str) -> u64 {
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let (status, text) = self.ask("GET", "/metrics", "");
         assert_eq!(status, 200);
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

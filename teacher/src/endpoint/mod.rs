@@ -6,6 +6,8 @@
 
 mod address;
 mod answer;
+mod attempt;
+mod breaker;
 mod error;
 mod events;
 mod failure;

@@ -3,14 +3,16 @@
 //! The caller's thread decides everything (what is sent, what is stored, what is charged); the attempts themselves run on
 //! the endpoint's own runtime and report here. A request leaves only after its attempt was admitted and made durable.
 
-use super::answer::{Expected, Reply};
+use super::answer::Reply;
+use super::attempt::{Flight, Report, Ticket, fly};
+use super::breaker::Breaker;
 use super::failure::{Class, Failure};
 use super::gate::Gate;
-use super::prompt::{Prepared, prepare};
-use super::{Endpoint, Error, Way};
+use super::prompt::prepare;
+use super::{Endpoint, Error};
 use retort_model::attempts::{Admission, AttemptId, Charge, Settlement};
 use retort_model::generate::{Completion, FinishReason, GenerateError, Jobs, Request};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -23,49 +25,8 @@ const NAP: Duration = Duration::from_millis(100);
 const SHORTEST_NAP: Duration = Duration::from_millis(2);
 /// The first wait of a request that failed; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The run stops when too many of so many attempts came to nothing ...
-const WINDOW: usize = 200;
-/// ... or of at least so many at its beginning.
-const EARLY: usize = 20;
 /// Time between two remarks about a busy server.
 const QUIET: Duration = Duration::from_secs(10);
-
-/// A request on its way to an answer.
-struct Ticket {
-    id: u64,
-    prepared: Arc<Prepared>,
-    /// Times that it was sent.
-    sent: u32,
-    /// Times that the failure was its own.
-    failed: u32,
-}
-
-struct Flight {
-    ticket: Ticket,
-    sent: Instant,
-}
-
-/// What an attempt reports.
-struct Report {
-    attempt: AttemptId,
-    result: Result<Reply, Failure>,
-}
-
-/// Reports on every way out of an attempt, a panic included: nothing waits for an attempt that is gone.
-struct Reporter {
-    attempt: AttemptId,
-    result: Option<Result<Reply, Failure>>,
-    reports: Sender<Report>,
-}
-
-impl Drop for Reporter {
-    fn drop(&mut self) {
-        let lost = || Err(Failure::new(Class::Broken, "the attempt was abandoned"));
-        let result = self.result.take().unwrap_or_else(lost);
-        // Nobody listens any more where the run is over.
-        let _ = self.reports.send(Report { attempt: self.attempt, result });
-    }
-}
 
 pub(super) struct Pump<'a> {
     endpoint: &'a Endpoint<'a>,
@@ -82,8 +43,7 @@ pub(super) struct Pump<'a> {
     exhausted: bool,
     /// Why nothing is sent any more.
     stopped: Option<Error>,
-    /// Whether the latest attempts came to something.
-    latest: VecDeque<bool>,
+    breaker: Breaker,
     /// Requests that were given up.
     given_up: u64,
     spoke: Option<Instant>,
@@ -106,7 +66,7 @@ impl<'a> Pump<'a> {
             reports: channel(),
             exhausted: false,
             stopped: None,
-            latest: VecDeque::new(),
+            breaker: Breaker::new(endpoint.settings.max_failures),
             given_up: 0,
             spoke: None,
             fingerprint: None,
@@ -239,16 +199,8 @@ impl<'a> Pump<'a> {
 
     fn send(&mut self, attempt: AttemptId, mut ticket: Ticket, now: Instant) {
         ticket.sent += 1;
-        let (way, prepared) = (self.endpoint.way.clone(), ticket.prepared.clone());
-        let reporter = Reporter { attempt, result: None, reports: self.reports.0.clone() };
-        let task = async move {
-            let mut reporter = reporter;
-            let Way { transport, profile, model, answers_as, .. } = &*way;
-            let Prepared { prefilled, prompt, .. } = &*prepared;
-            let expected = Expected { profile, model, answers_as, prefilled: *prefilled, prompt };
-            reporter.result = Some(transport.complete(way.route(), &prepared, expected).await);
-        };
-        self.tasks.spawn_on(task, self.endpoint.runtime());
+        let attempt_at = fly(self.endpoint.way.clone(), ticket.prepared.clone(), attempt, self.reports.0.clone());
+        self.tasks.spawn_on(attempt_at, self.endpoint.runtime());
         self.flying.insert(attempt, Flight { ticket, sent: now });
     }
 
@@ -268,7 +220,7 @@ impl<'a> Pump<'a> {
 
     fn answered(&mut self, attempt: AttemptId, ticket: Ticket, reply: Reply) -> Result<(), GenerateError> {
         self.gate.worked();
-        self.count(true);
+        self.breaker.worked();
         if reply.fingerprint.is_some() && reply.fingerprint != self.fingerprint {
             if let (Some(before), Some(now)) = (&self.fingerprint, &reply.fingerprint) {
                 self.endpoint
@@ -338,19 +290,11 @@ impl<'a> Pump<'a> {
         self.waiting.insert((due, self.counter), ticket);
     }
 
-    fn count(&mut self, worked: bool) {
-        self.latest.push_back(worked);
-        if self.latest.len() > WINDOW {
-            self.latest.pop_front();
-        }
-    }
-
-    /// Counts an attempt that came to nothing, and stops where most do: the model or its settings cannot be right.
+    /// Counts an attempt that came to nothing, and stops where most do.
     fn misfired(&mut self, address: &str, reason: String) {
-        self.count(false);
-        let (of, failed) = (self.latest.len(), self.latest.iter().filter(|worked| !**worked).count());
-        let most = self.endpoint.settings.max_failures * of as f64;
-        if of >= EARLY && failed as f64 > most && self.stopped.is_none() {
+        if let Some((failed, of)) = self.breaker.failed()
+            && self.stopped.is_none()
+        {
             self.stopped = Some(Error::TooManyFailures { address: address.into(), failed, of, reason });
         }
     }

@@ -155,6 +155,13 @@ impl Transport {
                 Some(sender) => (sender, false),
                 None => (self.connect().await?, true),
             };
+            // A connection may still be busy with the end of the answer before, or be closed by now.
+            match timeout_at(deadline, sender.ready()).await {
+                Ok(Ok(())) => {}
+                _ if !fresh => continue,
+                Ok(Err(error)) => return Err(Failure::new(Class::NotSent, causes(&error))),
+                Err(late) => return Err(Failure::new(Class::NotSent, late.to_string())),
+            }
             let request = self.request(method.clone(), route, body.clone())?;
             match timeout_at(deadline, sender.try_send_request(request)).await {
                 Ok(Ok(answer)) => return Ok((answer, sender)),

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// One thing that the server does with a connection.
 #[derive(Clone)]
 #[allow(dead_code, reason = "not every test needs every step")]
-pub enum Step {
+pub(crate) enum Step {
     Send(Vec<u8>),
     /// One byte at a time, with so much time between.
     Drip(Vec<u8>, Duration),
@@ -25,12 +25,12 @@ pub enum Step {
 
 /// What the server was asked.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub path: String,
-    pub headers: BTreeMap<String, String>,
-    pub body: serde_json::Value,
+pub(crate) struct Asked {
+    pub(crate) path: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: serde_json::Value,
     /// How many requests for the same path came before.
-    pub number: usize,
+    pub(crate) number: usize,
 }
 
 type Script = dyn Fn(&Asked) -> Vec<Step> + Send + Sync;
@@ -41,7 +41,7 @@ struct State {
     stopped: AtomicBool,
 }
 
-pub struct Server {
+pub(crate) struct Server {
     address: SocketAddr,
     state: Arc<State>,
     thread: Option<JoinHandle<()>>,
@@ -49,7 +49,7 @@ pub struct Server {
 
 impl Server {
     /// Answers each request as `script` says.
-    pub fn start(script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let state =
@@ -68,12 +68,12 @@ impl Server {
         Self { address, state, thread: Some(thread) }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
     /// What was asked of `path`, such as `/v1/chat/completions`.
-    pub fn asked(&self, path: &str) -> Vec<Asked> {
+    pub(crate) fn asked(&self, path: &str) -> Vec<Asked> {
         let asked = self.state.asked.lock().expect("no panic");
         asked.iter().filter(|asked| asked.path == path).cloned().collect()
     }
@@ -162,7 +162,7 @@ fn read_request(reader: &mut impl BufRead) -> std::io::Result<Option<Asked>> {
 }
 
 /// An answer with a body of known length.
-pub fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
+pub(crate) fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
     let length = body.len();
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n");
@@ -170,10 +170,10 @@ pub fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
 }
 
 /// The head of an answer that ends with its connection.
-pub const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+pub(crate) const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
 
 /// A stream of events in HTTP's chunks: these say where the answer ends.
-pub fn stream(events: &str) -> Vec<u8> {
+pub(crate) fn stream(events: &str) -> Vec<u8> {
     let mut bytes =
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
             .to_vec();

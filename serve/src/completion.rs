@@ -1,0 +1,189 @@
+//! Completions of one request: queued, written as their tokens come, and told whole or in pieces.
+
+use crate::ask::{Ask, Kind, Refusal};
+use crate::logprobs::{Text, score};
+use crate::queue::Event;
+use crate::reply::{self, Choice, Heading, Usage};
+use crate::route::App;
+use crate::writer::{Delta, Writer};
+use hyper::body::Bytes;
+use retort_model::generate::FinishReason;
+use retort_model::sampling::NoiseKey;
+use serde_json::Value;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::JoinSet;
+
+/// A completion that was queued; `None` where nothing is to be generated.
+pub(crate) struct Submitted {
+    index: usize,
+    events: Option<UnboundedReceiver<Event>>,
+}
+
+/// Queues all completions of a request, or none of them.
+pub(crate) fn submit(app: &App, ask: &Ask, number: u64) -> Result<Vec<Submitted>, Refusal> {
+    let seed = ask.seed.unwrap_or_else(|| RandomState::new().hash_one(number));
+    let mut submitted = Vec::new();
+    for (place, (prompt, sampling)) in ask.prompts.iter().zip(&ask.sampling).enumerate() {
+        for sample in 0..ask.n {
+            let index = place * ask.n + sample;
+            let noise = NoiseKey::new(seed, "request", index as u32);
+            let events = match sampling.max_tokens {
+                0 => None,
+                _ => Some(
+                    app.queue
+                        .submit(prompt.tokens.clone(), *sampling, noise)
+                        .ok_or_else(|| Refusal::new(429, "too many requests are waiting"))?,
+                ),
+            };
+            submitted.push(Submitted { index, events });
+        }
+    }
+    Ok(submitted)
+}
+
+/// Writes one completion, telling each piece as it comes; `None` where nobody listens any more.
+async fn write(
+    app: &App,
+    ask: &Ask,
+    submitted: Submitted,
+    mut tell: impl AsyncFnMut(&Delta, &[u32]) -> bool,
+) -> Result<Option<Choice>, Refusal> {
+    let Submitted { index, events } = submitted;
+    let prompt = &ask.prompts[index / ask.n];
+    let failed = |error: &dyn std::fmt::Display| Refusal::new(500, format!("the model failed: {error}"));
+    let chat = (ask.kind == Kind::Chat).then_some(prompt.thinks);
+    let mut writer = Writer::new(&app.engine.tokenizer, ask.stop.clone(), chat);
+    let mut text = Delta::default();
+    if ask.echo {
+        text.content = app.engine.tokenizer.decode(&prompt.tokens).map_err(|error| failed(&error))?;
+        if !tell(&text, &[]).await {
+            return Ok(None);
+        }
+    }
+    let Some(mut events) = events else {
+        let (prompt, tokens) = (prompt.tokens.clone(), vec![]);
+        return Ok(Some(Choice { index, text, finish_reason: "length", tokens, prompt, logprobs: Value::Null }));
+    };
+    let finish_reason = loop {
+        let before = writer.tokens().len();
+        let (delta, finish) = match events.recv().await {
+            Some(Event::Tokens(tokens)) => (writer.push(&tokens), None),
+            Some(Event::Done(completion)) => {
+                let ended = completion.finish_reason == FinishReason::Stop;
+                let rest = completion.token_ids.get(before..).unwrap_or_default();
+                (writer.finish(rest, ended), Some(if ended { "stop" } else { "length" }))
+            }
+            Some(Event::Failed(reason)) => return Err(failed(&reason)),
+            None => return Err(failed(&"it stopped")),
+        };
+        let delta = delta.map_err(|error| failed(&error))?;
+        text.reasoning += &delta.reasoning;
+        text.content += &delta.content;
+        let finish = if writer.is_stopped() { Some("stop") } else { finish };
+        if !tell(&delta, &writer.tokens()[before..]).await {
+            return Ok(None);
+        }
+        if let Some(finish) = finish {
+            // Dropping `events` gives the slot back where a stop string came before the model's own end.
+            break finish;
+        }
+    };
+    let (prompt, tokens) = (prompt.tokens.clone(), writer.tokens().to_vec());
+    Ok(Some(Choice { index, text, finish_reason, tokens, prompt, logprobs: Value::Null }))
+}
+
+pub(crate) async fn whole(app: &Arc<App>, ask: &Ask, submitted: Vec<Submitted>) -> Result<Vec<Choice>, Refusal> {
+    let mut choices = Vec::new();
+    for submitted in submitted {
+        choices.extend(write(app, ask, submitted, async |_, _| true).await?);
+    }
+    tell_logprobs(app, ask, choices).await
+}
+
+/// Adds to finished completions how likely their tokens were, where that was asked.
+async fn tell_logprobs(app: &Arc<App>, ask: &Ask, mut choices: Vec<Choice>) -> Result<Vec<Choice>, Refusal> {
+    let Some(top) = ask.logprobs else { return Ok(choices) };
+    let closes = || Refusal::new(503, "the endpoint closes");
+    let _turn = app.scoring.acquire().await.map_err(|_| closes())?;
+    let (app, kind, echo) = (app.clone(), ask.kind, ask.echo);
+    let scoring = tokio::task::spawn_blocking(move || {
+        let text = |choice: &Choice| (choice.prompt.clone(), choice.tokens.clone());
+        let texts: Vec<(Arc<[u32]>, Vec<u32>)> = choices.iter().map(text).collect();
+        let texts: Vec<Text<'_>> =
+            texts.iter().map(|(prompt, tokens)| Text { prompt, completion: tokens, echo }).collect();
+        let scored = score(&app.engine, &texts, top)?;
+        for (choice, scored) in choices.iter_mut().zip(scored) {
+            choice.logprobs = scored.json(kind, &app.engine.tokenizer);
+        }
+        Ok(choices)
+    });
+    scoring.await.map_err(|_| closes())?
+}
+
+/// Writes all completions of a request side by side as events.
+pub(crate) async fn stream(
+    app: Arc<App>,
+    ask: Ask,
+    heading: Heading,
+    submitted: Vec<Submitted>,
+    sender: mpsc::Sender<Bytes>,
+    prompt_tokens: usize,
+) {
+    let (ask, heading) = (Arc::new(ask), Arc::new(heading));
+    let mut writing = JoinSet::new();
+    for submitted in submitted {
+        let (app, ask, heading, sender) = (app.clone(), ask.clone(), heading.clone(), sender.clone());
+        writing.spawn(async move { stream_choice(&app, &ask, &heading, submitted, &sender).await });
+    }
+    let mut usage = Usage { prompt: prompt_tokens, completion: 0 };
+    while let Some(written) = writing.join_next().await {
+        match written {
+            Ok(Ok(Some(tokens))) => usage.completion += tokens,
+            // Nobody listens, or a task was lost; the others end with `writing`.
+            Ok(Ok(None)) | Err(_) => return,
+            Ok(Err(refusal)) => {
+                let _ = sender.send(event(&reply::error(&refusal))).await;
+                return;
+            }
+        }
+    }
+    if ask.usage_in_stream && sender.send(event(&heading.usage(usage))).await.is_err() {
+        return;
+    }
+    let _ = sender.send(Bytes::from_static(b"data: [DONE]\n\n")).await;
+}
+
+/// Writes one completion as events; how many tokens it has.
+async fn stream_choice(
+    app: &Arc<App>,
+    ask: &Ask,
+    heading: &Heading,
+    submitted: Submitted,
+    sender: &mpsc::Sender<Bytes>,
+) -> Result<Option<usize>, Refusal> {
+    let index = submitted.index;
+    let mut prompt = Some(ask.prompts[index / ask.n].tokens.clone());
+    let choice = write(app, ask, submitted, async |delta: &Delta, tokens: &[u32]| {
+        // Held-back text says nothing yet, but its tokens belong to somebody who counts them.
+        if delta.is_empty() && !ask.token_ids && prompt.is_none() {
+            return !sender.is_closed();
+        }
+        let piece = heading.piece(index, delta, None, tokens, prompt.take().as_deref());
+        sender.send(event(&piece)).await.is_ok()
+    });
+    let Some(choice) = choice.await? else { return Ok(None) };
+    let choices = tell_logprobs(app, ask, vec![choice]).await?;
+    let tokens = choices.iter().map(|choice| choice.tokens.len()).sum();
+    for choice in &choices {
+        if sender.send(event(&heading.end(choice))).await.is_err() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(tokens))
+}
+
+fn event(value: &Value) -> Bytes {
+    format!("data: {value}\n\n").into()
+}
