@@ -43,12 +43,35 @@ pub(crate) fn submit(app: &App, ask: &Ask, number: u64) -> Result<Vec<Submitted>
     Ok(submitted)
 }
 
+/// Who hears of a completion while it is written.
+struct Listener {
+    index: usize,
+    heading: Arc<Heading>,
+    sender: mpsc::Sender<Bytes>,
+    /// Goes with the first piece.
+    prompt: Option<Arc<[u32]>>,
+    /// Whether tokens are told too.
+    token_ids: bool,
+}
+
+impl Listener {
+    /// Whether anybody listened.
+    async fn tell(&mut self, delta: &Delta, tokens: &[u32]) -> bool {
+        // Held-back text says nothing yet, but its tokens belong to somebody who counts them.
+        if delta.is_empty() && !self.token_ids && self.prompt.is_none() {
+            return !self.sender.is_closed();
+        }
+        let piece = self.heading.piece(self.index, delta, None, tokens, self.prompt.take().as_deref());
+        self.sender.send(event(&piece)).await.is_ok()
+    }
+}
+
 /// Writes one completion, telling each piece as it comes; `None` where nobody listens any more.
 async fn write(
     app: &App,
     ask: &Ask,
     submitted: Submitted,
-    mut tell: impl AsyncFnMut(&Delta, &[u32]) -> bool,
+    mut listener: Option<Listener>,
 ) -> Result<Option<Choice>, Refusal> {
     let Submitted { index, events } = submitted;
     let prompt = &ask.prompts[index / ask.n];
@@ -58,7 +81,9 @@ async fn write(
     let mut text = Delta::default();
     if ask.echo {
         text.content = app.engine.tokenizer.decode(&prompt.tokens).map_err(|error| failed(&error))?;
-        if !tell(&text, &[]).await {
+        if let Some(listener) = &mut listener
+            && !listener.tell(&text, &[]).await
+        {
             return Ok(None);
         }
     }
@@ -82,7 +107,9 @@ async fn write(
         text.reasoning += &delta.reasoning;
         text.content += &delta.content;
         let finish = if writer.is_stopped() { Some("stop") } else { finish };
-        if !tell(&delta, &writer.tokens()[before..]).await {
+        if let Some(listener) = &mut listener
+            && !listener.tell(&delta, &writer.tokens()[before..]).await
+        {
             return Ok(None);
         }
         if let Some(finish) = finish {
@@ -97,7 +124,7 @@ async fn write(
 pub(crate) async fn whole(app: &Arc<App>, ask: &Ask, submitted: Vec<Submitted>) -> Result<Vec<Choice>, Refusal> {
     let mut choices = Vec::new();
     for submitted in submitted {
-        choices.extend(write(app, ask, submitted, async |_, _| true).await?);
+        choices.extend(write(app, ask, submitted, None).await?);
     }
     tell_logprobs(app, ask, choices).await
 }
@@ -135,7 +162,7 @@ pub(crate) async fn stream(
     let mut writing = JoinSet::new();
     for submitted in submitted {
         let (app, ask, heading, sender) = (app.clone(), ask.clone(), heading.clone(), sender.clone());
-        writing.spawn(async move { stream_choice(&app, &ask, &heading, submitted, &sender).await });
+        writing.spawn(stream_choice(app, ask, heading, submitted, sender));
     }
     let mut usage = Usage { prompt: prompt_tokens, completion: 0 };
     while let Some(written) = writing.join_next().await {
@@ -157,24 +184,18 @@ pub(crate) async fn stream(
 
 /// Writes one completion as events; how many tokens it has.
 async fn stream_choice(
-    app: &Arc<App>,
-    ask: &Ask,
-    heading: &Heading,
+    app: Arc<App>,
+    ask: Arc<Ask>,
+    heading: Arc<Heading>,
     submitted: Submitted,
-    sender: &mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<Bytes>,
 ) -> Result<Option<usize>, Refusal> {
     let index = submitted.index;
-    let mut prompt = Some(ask.prompts[index / ask.n].tokens.clone());
-    let choice = write(app, ask, submitted, async |delta: &Delta, tokens: &[u32]| {
-        // Held-back text says nothing yet, but its tokens belong to somebody who counts them.
-        if delta.is_empty() && !ask.token_ids && prompt.is_none() {
-            return !sender.is_closed();
-        }
-        let piece = heading.piece(index, delta, None, tokens, prompt.take().as_deref());
-        sender.send(event(&piece)).await.is_ok()
-    });
-    let Some(choice) = choice.await? else { return Ok(None) };
-    let choices = tell_logprobs(app, ask, vec![choice]).await?;
+    let prompt = Some(ask.prompts[index / ask.n].tokens.clone());
+    let listener =
+        Listener { index, heading: heading.clone(), sender: sender.clone(), prompt, token_ids: ask.token_ids };
+    let Some(choice) = write(&app, &ask, submitted, Some(listener)).await? else { return Ok(None) };
+    let choices = tell_logprobs(&app, &ask, vec![choice]).await?;
     let tokens = choices.iter().map(|choice| choice.tokens.len()).sum();
     for choice in &choices {
         if sender.send(event(&heading.end(choice))).await.is_err() {
