@@ -1,5 +1,6 @@
 //! One module per command; each opens what it is given, calls one library and prints what came of it.
 
+mod bench;
 mod convert;
 mod datagen;
 mod distill;
@@ -11,6 +12,7 @@ mod pretrain;
 mod quickstart;
 mod serve;
 
+pub use bench::{Quant, Shape};
 pub use convert::To;
 
 use crate::args::{Arguments, Command, Student, Teacher};
@@ -34,6 +36,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Distill(command) => distill::run(command),
         Command::Evals(command) => evals::run(command),
         Command::Serve(args) => serve::run(&args),
+        Command::Bench(command) => bench::run(command),
     }
 }
 
