@@ -99,7 +99,9 @@ impl Spend {
                     let known = prices.models().join(", ");
                     return Err(Error::NoPrice { model: model.into(), known });
                 }
-                if let Some(before) = ledger.balance.currency.as_ref().filter(|before| **before != prices.currency) {
+                if let Some(before) =
+                    ledger.balance.currency.as_ref().filter(|before| !before.is_empty() && **before != prices.currency)
+                {
                     let (before, now) = (before.clone(), prices.currency.clone());
                     return Err(Error::OtherCurrency { path: folder.into(), before, now });
                 }
