@@ -220,7 +220,9 @@ pub struct Asking {
 #[derive(Debug, Subcommand)]
 pub enum Distill {
     /// Fine-tune a student on the kept traces of a dataset, then score it
-    #[command(after_help = "Example:\n  retort distill run --student embedded --traces traces --out student")]
+    #[command(after_help = "Examples:\n  retort distill run --student embedded --traces traces --out student\n  \
+                      retort distill run --student embedded --teacher embedded --traces traces --out student \\\n    \
+                      --recipe distill/recipes/kl.toml")]
     Run(DistillRun),
 }
 
@@ -232,6 +234,10 @@ pub struct DistillRun {
     /// A dataset folder
     #[arg(long, value_name = "DIR")]
     pub traces: PathBuf,
+    /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`, or
+    /// `embedded`; without it, what the traces captured
+    #[arg(long)]
+    pub teacher: Option<String>,
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The recipe, a TOML file; without it, the one of the quickstart

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::chat::Chat;
 use crate::data::Example;
+use crate::translation::Translator;
 use retort_datagen::sample::Sample;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -33,11 +34,13 @@ pub struct Audit {
 
 /// Training examples from the kept rows of a dataset, the same rows in the same order for every target.
 ///
-/// Text is tokenised with the student's own tokenizer and template. `context` is the student's context length.
+/// Text is tokenised with the student's own tokenizer and template, and brought into a teacher's tokens by `translator`.
+/// `context` is the student's context length.
 pub fn examples(
     samples: &[Sample],
     target: Target,
     chat: &Chat,
+    translator: Option<&Translator>,
     context: usize,
     dataset: &Path,
 ) -> Result<(Vec<Example>, Audit), Error> {
@@ -59,7 +62,10 @@ pub fn examples(
         };
         audit.tokens += example.tokens.len();
         audit.target_tokens += example.targets();
-        examples.push(example);
+        examples.push(match translator {
+            Some(translator) => translator.translate(&sample.problem, example)?,
+            None => example,
+        });
     }
     audit.examples = examples.len();
     if examples.is_empty() {

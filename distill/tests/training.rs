@@ -4,6 +4,7 @@
 use candle_core::{Device, Result as TensorResult};
 use retort_distill::Error;
 use retort_distill::data::{Epochs, Example};
+use retort_distill::objective::Objective;
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
 use retort_kernels::{Value, add, lift, linear};
@@ -30,7 +31,7 @@ fn teacher() -> retort_teacher::train::Trainee {
 
 /// Sequences that count upwards from different starts.
 fn counting() -> Vec<Example> {
-    (0..24u32).map(|start| Example { tokens: (0..10).map(|i| (start + i) % 24).collect(), loss_from: 2 }).collect()
+    (0..24u32).map(|start| Example::new((0..10).map(|i| (start + i) % 24).collect(), 2)).collect()
 }
 
 fn settings(steps: u64, micro_batch_tokens: usize, checkpoint_every: u64) -> TrainSettings {
@@ -41,6 +42,8 @@ fn settings(steps: u64, micro_batch_tokens: usize, checkpoint_every: u64) -> Tra
         optimiser: OptimiserSettings::default(),
         checkpoint_every,
         report_every: 1,
+        average: None,
+        divergence: 10.0,
     }
 }
 
@@ -51,7 +54,7 @@ fn run(
     out: &Path,
     observer: &dyn Observer,
 ) -> Result<Outcome, Error> {
-    train(model, &Epochs::new(counting(), 8, 1), settings, validation, out, observer)
+    train(model, &Epochs::new(counting(), 8, 1), &Objective::cross_entropy(), settings, validation, out, observer)
 }
 
 fn weights(model: &dyn Trainable) -> Vec<(String, Vec<f32>)> {
@@ -88,7 +91,8 @@ fn micro_batches_change_rounding_only() -> Result<(), Error> {
             .map(|budget| {
                 let out = tempfile::tempdir().expect("temporary folder");
                 let stream = Epochs::new(examples.clone(), 8, 1);
-                train(model().as_ref(), &stream, &settings(12, budget, 0), None, out.path(), &Silent)?;
+                let plain = Objective::cross_entropy();
+                train(model().as_ref(), &stream, &plain, &settings(12, budget, 0), None, out.path(), &Silent)?;
                 let metrics = std::fs::read_to_string(out.path().join("metrics.jsonl")).expect("metrics");
                 Ok(metrics.lines().last().expect("a line").to_string())
             })

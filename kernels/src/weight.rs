@@ -85,6 +85,14 @@ impl Weight {
             Self::Stored(parts) => parts.iter().map(|part| part.dims().0).sum(),
         }
     }
+
+    /// Columns of the matrix, i.
+    pub fn columns(&self) -> usize {
+        match self {
+            Self::Plain(value) => value.dims().last().copied().unwrap_or(0),
+            Self::Stored(parts) => parts.first().map_or(0, |part| part.dims().1),
+        }
+    }
 }
 
 fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {

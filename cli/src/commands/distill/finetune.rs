@@ -1,0 +1,239 @@
+//! A fine-tuning run from what a user named: opens student and teacher, holds them against each other and the traces,
+//! trains, writes the model folder.
+
+use super::DistillRecipe;
+use crate::open::ModelFiles;
+use crate::output::say;
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail};
+use retort_datagen::sample::Sample;
+use retort_distill::chat::Chat;
+use retort_distill::data::{Epochs, Example, Stream};
+use retort_distill::objective::{CapturedForm, Objective, Projected, Teacher, Term};
+use retort_distill::on_policy::OnPolicy;
+use retort_distill::schedule::Schedule;
+use retort_distill::sft::{self, Audit};
+use retort_distill::trainer::{Outcome, TrainSettings, Validation, train};
+use retort_distill::translation::Translator;
+use retort_model::chat::ChatTemplate;
+use retort_model::checkpoint::Stored;
+use retort_model::decoder::{Decoder, Trainable};
+use retort_model::engine::Engine;
+use retort_model::observe::Observer;
+use retort_model::score::{LocalScore, Score};
+use retort_model::tokenizer::Tokenizer;
+use retort_model::workers::Workers;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Everything that a run reads.
+pub struct Inputs<'a> {
+    pub recipe: &'a DistillRecipe,
+    pub student: &'a ModelFiles,
+    /// The model that is asked while training.
+    pub teacher: Option<&'a ModelFiles>,
+    pub samples: Vec<Sample>,
+    /// Where the samples come from.
+    pub traces: &'a Path,
+}
+
+/// Looks at the validation examples this many times in a run.
+const LOOKS: u64 = 10;
+
+/// Completions that the student writes side by side.
+const SLOTS: usize = 64;
+
+/// What turns text into a model's tokens.
+struct TextSide {
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    eos: u32,
+}
+
+impl TextSide {
+    fn open(model: &ModelFiles) -> Result<Self> {
+        let tokenizer = model.files.tokenizer()?;
+        let template = model.files.template()?;
+        let own = template.eos().and_then(|token| tokenizer.id(token));
+        let eos = own
+            .with_context(|| format!("the `tokenizer_config.json` of `{}` names no `eos_token` it has", model.name))?;
+        Ok(Self { tokenizer, template, eos })
+    }
+
+    fn chat(&self) -> Chat<'_> {
+        Chat { tokenizer: &self.tokenizer, template: &self.template, eos: self.eos }
+    }
+}
+
+/// A teacher that is asked while training.
+struct Asked {
+    score: LocalScore<Box<dyn Decoder>>,
+    text: TextSide,
+    /// Whether it cuts text as the student does.
+    same_tokens: bool,
+}
+
+impl Asked {
+    fn open(teacher: &ModelFiles, student: &ModelFiles, text: &TextSide, recipe: &DistillRecipe) -> Result<Self> {
+        if recipe.objective.is_plain() {
+            bail!("`--teacher` is given, but no term of the recipe's `[objective]` asks it anything");
+        }
+        let own = TextSide::open(teacher)?;
+        let same_tokens = own.tokenizer.to_json()? == text.tokenizer.to_json()?;
+        if let (false, Some(term)) = (same_tokens, recipe.objective.shares_tokenizer()) {
+            bail!(
+                "`{}` and `{}` have different tokenizers, and the loss `{}` compares them token by token; `sorted` \
+                 compares any two",
+                student.name,
+                teacher.name,
+                term.name()
+            );
+        }
+        let score = LocalScore {
+            decoder: teacher.decoder()?,
+            name: teacher.name.clone(),
+            fingerprint: teacher.fingerprint(&teacher.checkpoint()?)?,
+        };
+        Ok(Self { score, text: own, same_tokens })
+    }
+
+    fn context(&self) -> usize {
+        self.score.decoder.context_length()
+    }
+
+    /// What brings the student's examples into this teacher's tokens, where those differ.
+    fn translator<'a>(&'a self, student: &'a TextSide) -> Option<Translator<'a>> {
+        (!self.same_tokens).then(|| Translator {
+            student: &student.tokenizer,
+            student_template: &student.template,
+            teacher: &self.text.tokenizer,
+            teacher_template: &self.text.template,
+            eos: (student.eos, self.text.eos),
+            context: self.context(),
+        })
+    }
+}
+
+/// Trains on the kept traces and writes the model folder; `None` when interrupted.
+///
+/// `claim` is called when all that can be refused was not, before anything is written.
+pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> Result<Option<Outcome>> {
+    let Inputs { recipe, student, teacher, samples, traces } = inputs;
+    let observer = Progress::new();
+    let text = TextSide::open(student)?;
+    let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
+    let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
+    let trainee = student.trainee()?;
+    let matches_hidden = recipe.objective.terms.iter().any(|term| matches!(term, Term::Hidden { .. }));
+    let width = asked.as_ref().filter(|_| matches_hidden).and_then(|asked| asked.score.width());
+    let model = Projected::new(&trainee, width, recipe.seed)?;
+
+    let (training, validation) = sft::split(samples, recipe.validation_share);
+    let own_context = model.decoder().context_length();
+    let context = match &asked {
+        Some(asked) if asked.same_tokens => own_context.min(asked.context()),
+        _ => own_context,
+    };
+    let learn =
+        |samples: &[Sample]| sft::examples(samples, recipe.target, &text.chat(), translator.as_ref(), context, traces);
+    let (examples, audit) = learn(&training)?;
+    observer.remark(&describe(&audit));
+    let held_out = if validation.iter().any(|sample| sample.kept) {
+        learn(&validation).map_or(Vec::new(), |(examples, _)| examples)
+    } else {
+        Vec::new()
+    };
+    let source = match (&asked, CapturedForm::of(&examples)) {
+        (Some(asked), _) => Teacher::Online(&asked.score),
+        (None, Some(form)) => Teacher::Captured(form),
+        (None, None) => Teacher::None,
+    };
+    let objective = Objective::new(recipe.objective.clone(), source, model.projection().cloned())?;
+
+    let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs).max(1);
+    let writer = recipe.on_policy.map(|_| writer(student, &text, model.decoder())).transpose()?;
+    let stream: Box<dyn Stream + '_> = match (recipe.on_policy, &writer) {
+        (Some(on_policy), Some(writer)) => {
+            let questions: BTreeSet<&str> = training.iter().map(|sample| &*sample.problem).collect();
+            let questions = questions.into_iter().map(String::from).collect();
+            let (per_step, seed) = (recipe.per_step, recipe.seed);
+            Box::new(OnPolicy::new(on_policy, writer, questions, examples, per_step, seed, translator.as_ref())?)
+        }
+        _ => Box::new(Epochs::new(examples, recipe.per_step, recipe.seed)),
+    };
+    let settings = settings(recipe, steps);
+    let looks = Validation { examples: &held_out, every: (steps / LOOKS).max(1), patience: recipe.patience };
+    let looks = (!held_out.is_empty()).then_some(looks);
+    claim()?;
+    let outcome = train(&model, &*stream, &objective, &settings, looks, out, &observer)?;
+    if outcome.interrupted {
+        observer.remark(match settings.checkpoint_every {
+            0 => "interrupted; nothing of this training was saved, since `checkpoint_every` is 0",
+            _ => "interrupted; run the same command again to continue",
+        });
+        return Ok(None);
+    }
+    student.files.write(out, &model.state()?, |_| Stored::F32)?;
+    Ok(Some(outcome))
+}
+
+/// The student, writing with its weights as they stand.
+fn writer<'a>(student: &ModelFiles, text: &TextSide, decoder: &'a dyn Decoder) -> Result<Engine<&'a dyn Decoder>> {
+    Ok(Engine {
+        context: decoder.context_length(),
+        decoder,
+        eos: student.files.eos(&text.tokenizer, &text.template)?,
+        tokenizer: student.files.tokenizer()?,
+        template: student.files.template()?,
+        name: student.name.clone(),
+        fingerprint: String::new(),
+        slots: SLOTS,
+        draft: false,
+        draft_count: Default::default(),
+        workers: Workers::for_model(student.architecture.totals().total as usize)?,
+    })
+}
+
+fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
+    TrainSettings {
+        steps,
+        micro_batch_tokens: recipe.micro_batch_tokens,
+        schedule: Schedule {
+            learning_rate: recipe.learning_rate,
+            warmup_steps: (steps as f64 * recipe.warmup_share) as u64,
+            decay: recipe.decay,
+            final_share: 0.0,
+        },
+        optimiser: recipe.optimiser.clone(),
+        checkpoint_every: recipe.checkpoint_every,
+        report_every: 10,
+        average: recipe.average,
+        divergence: recipe.divergence,
+    }
+}
+
+fn describe(audit: &Audit) -> String {
+    format!(
+        "{} rows: {} to learn from ({} tokens, {} of them predicted), {} not kept, {} longer than the context",
+        audit.rows, audit.examples, audit.tokens, audit.target_tokens, audit.not_kept, audit.too_long
+    )
+}
+
+/// Says what would be trained on.
+pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
+    let Inputs { recipe, student, samples, traces, .. } = inputs;
+    let text = TextSide::open(student)?;
+    let (training, _) = sft::split(samples, recipe.validation_share);
+    let context = student.decoder()?.context_length();
+    let (examples, audit) = sft::examples(&training, recipe.target, &text.chat(), None, context, traces)?;
+    say!("{}", describe(&audit));
+    let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs);
+    say!("{steps} steps of {} traces", recipe.per_step);
+    if let Some(Example { tokens, loss_from, .. }) = examples.first() {
+        let (given, predicted) = tokens.split_at(*loss_from);
+        let given = console::style(text.tokenizer.decode(given)?).dim();
+        say!("\n{given}{}", console::style(text.tokenizer.decode(predicted)?).green());
+    }
+    Ok(ExitCode::SUCCESS)
+}
