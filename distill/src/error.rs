@@ -20,6 +20,8 @@ pub enum Error {
     Damaged { path: PathBuf, reason: String },
     #[error("no trace in `{path}` can be trained on: {reason}")]
     NoTraces { path: PathBuf, reason: String },
+    #[error("`{path}` was written in other tokens than the student's: {rows} of {of} kept rows are another text in them")]
+    OtherTokens { path: PathBuf, rows: usize, of: usize },
     #[error("the loss `{loss}` {reason}")]
     Objective { loss: &'static str, reason: String },
     #[error(transparent)]
@@ -50,6 +52,9 @@ impl Error {
             Self::OtherRun { .. } => Some("choose another `--out`, or delete the folder to start anew".into()),
             Self::Damaged { .. } => {
                 Some("delete that checkpoint's folder; the run continues from the one before it, or anew".into())
+            }
+            Self::OtherTokens { .. } => {
+                Some("`--set retokenise=true` learns from the text, in the student's own tokens".into())
             }
             Self::NoTraces { .. } => Some("see `retort datagen stats` for what was dropped and why".into()),
             Self::Objective { .. } => Some(

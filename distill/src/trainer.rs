@@ -170,6 +170,33 @@ pub fn train(
     Ok(outcome)
 }
 
+/// What a step costs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rehearsal {
+    pub tokens: u64,
+    pub seconds: f64,
+    /// Bytes of the moments, and of the mean of the weights, that a run holds beside what a pass takes.
+    pub state_bytes: usize,
+}
+
+/// Goes through the first step without taking it.
+pub fn rehearse(
+    model: &dyn Trainable,
+    stream: &dyn Stream,
+    objective: &Objective,
+    settings: &TrainSettings,
+) -> Result<Rehearsal, Error> {
+    check(settings, None)?;
+    let parameters: usize = model.parameters().iter().map(|(_, var)| var.elem_count()).sum();
+    let workers = Workers::for_model(parameters)?;
+    let begin = Instant::now();
+    let examples = stream.examples(0)?;
+    let done = pass(model, objective, &workers, &examples, settings.micro_batch_tokens, 0)?;
+    let copies = 2 + usize::from(settings.average.is_some());
+    let state_bytes = copies * parameters * size_of::<f32>();
+    Ok(Rehearsal { tokens: done.tokens, seconds: begin.elapsed().as_secs_f64(), state_bytes })
+}
+
 /// Stops a run before a step that would ruin the weights.
 struct Guard {
     factor: f64,

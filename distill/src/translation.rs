@@ -94,4 +94,47 @@ mod tests {
         assert_eq!(borders(&bytes, &tokens)?, [(0, 0), (1, 1), (3, 3), (6, 6), (7, 7)]);
         Ok(())
     }
+
+    fn template(jinja: &str) -> Result<ChatTemplate, Error> {
+        Ok(ChatTemplate::new(&Default::default(), Some(jinja), "test")?)
+    }
+
+    #[test]
+    fn paired_rows_have_read_the_same_text() -> Result<(), Error> {
+        let text = "so twelve and twelve are twenty four, é漢 twelve";
+        let fine = Tokenizer::train(&["plain".to_string()], 256, &[])?;
+        let coarse = Tokenizer::train(&[text.to_string()], 290, &[])?;
+        let (open, closed) = (template("{{ messages[0].content }}<think>\n")?, template("Q: {{ messages[0].content }}\n")?);
+        for (student, teacher) in [(&fine, &coarse), (&coarse, &fine)] {
+            for (student_template, teacher_template) in
+                [(&open, &closed), (&closed, &open), (&open, &open), (&closed, &closed)]
+            {
+                let opens = std::ptr::eq(student_template, &open);
+                let written = if opens { text.to_string() } else { format!("<think>\n{text}") };
+                let mut tokens = student.encode(&student_template.prompt(&[Message::user("Sum?")])?)?;
+                let loss_from = tokens.len();
+                tokens.extend(student.encode(&written)?);
+                tokens.push(0);
+                let eos = (0, 1);
+                let translator =
+                    Translator { student, student_template, teacher, teacher_template, eos, context: 1000 };
+                let example = translator.translate("Sum?", Example::new(tokens.clone(), loss_from))?;
+                let translation = example.translation.expect("a translation");
+                assert_eq!(translation.tokens.last(), Some(&1), "its own end of turn");
+                let their_from = teacher.encode(&teacher_template.prompt(&[Message::user("Sum?")])?)?.len();
+                let mut pairs = 0;
+                for &(ours, theirs) in &translation.rows {
+                    let ours = student.decode(&tokens[loss_from..=ours])?;
+                    let theirs = teacher.decode(&translation.tokens[their_from..=theirs])?;
+                    assert_eq!(ours.trim_start_matches("<think>\n"), theirs.trim_start_matches("<think>\n"));
+                    pairs += 1;
+                }
+                // Every border of the coarse one is one of the fine one's.
+                let words = borders(&coarse, &coarse.encode(text)?)?.len();
+                assert!(pairs + 2 >= words, "{pairs} pairs for {words} borders");
+                assert_eq!(translation.rows.last(), Some(&(tokens.len() - 2, translation.tokens.len() - 2)));
+            }
+        }
+        Ok(())
+    }
 }

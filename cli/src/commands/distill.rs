@@ -34,6 +34,9 @@ pub const DEFAULT: &str = include_str!("../../../distill/recipes/sft.toml");
 pub struct DistillRecipe {
     pub seed: u64,
     pub target: Target,
+    /// Whether traces written in other tokens than the student's may be learnt from as text.
+    #[serde(default)]
+    pub retokenise: bool,
     pub epochs: f64,
     /// Traces per optimiser step.
     pub per_step: usize,

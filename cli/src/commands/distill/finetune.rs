@@ -2,6 +2,7 @@
 //! trains, writes the model folder.
 
 use super::DistillRecipe;
+use crate::memory;
 use crate::open::ModelFiles;
 use crate::output::say;
 use crate::progress::Progress;
@@ -12,8 +13,8 @@ use retort_distill::data::{Epochs, Example, Stream};
 use retort_distill::objective::{CapturedForm, Objective, Projected, Teacher, Term};
 use retort_distill::on_policy::OnPolicy;
 use retort_distill::schedule::Schedule;
-use retort_distill::sft::{self, Audit};
-use retort_distill::trainer::{Outcome, TrainSettings, Validation, train};
+use retort_distill::sft::{self, Audit, Reading};
+use retort_distill::trainer::{Outcome, TrainSettings, Validation, rehearse, train};
 use retort_distill::translation::Translator;
 use retort_model::chat::ChatTemplate;
 use retort_model::checkpoint::Stored;
@@ -115,12 +116,22 @@ impl Asked {
     }
 }
 
-/// Trains on the kept traces and writes the model folder; `None` when interrupted.
-///
-/// `claim` is called when all that can be refused was not, before anything is written.
-pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> Result<Option<Outcome>> {
+/// What is done with a run that is ready.
+struct Ready<'a> {
+    model: &'a dyn Trainable,
+    stream: &'a dyn Stream,
+    objective: &'a Objective<'a>,
+    settings: &'a TrainSettings,
+    looks: Option<Validation<'a>>,
+    text: &'a TextSide,
+    /// What was kept of the traces, and one of them.
+    audit: Audit,
+    example: Example,
+}
+
+/// Opens everything, refuses what does not fit, and hands over what is ready to run.
+fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R> {
     let Inputs { recipe, student, teacher, samples, traces } = inputs;
-    let observer = Progress::new();
     let text = TextSide::open(student)?;
     let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
@@ -135,12 +146,16 @@ pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) 
         Some(asked) if asked.same_tokens => own_context.min(asked.context()),
         _ => own_context,
     };
-    let learn =
-        |samples: &[Sample]| sft::examples(samples, recipe.target, &text.chat(), translator.as_ref(), context, traces);
-    let (examples, audit) = learn(&training)?;
-    observer.remark(&describe(&audit));
+    let reading = Reading {
+        target: recipe.target,
+        chat: text.chat(),
+        translator: translator.as_ref(),
+        retokenise: recipe.retokenise,
+        context,
+    };
+    let (examples, audit) = reading.examples(&training, traces)?;
     let held_out = if validation.iter().any(|sample| sample.kept) {
-        learn(&validation).map_or(Vec::new(), |(examples, _)| examples)
+        reading.examples(&validation, traces).map_or(Vec::new(), |(examples, _)| examples)
     } else {
         Vec::new()
     };
@@ -151,6 +166,7 @@ pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) 
     };
     let objective = Objective::new(recipe.objective.clone(), source, model.projection().cloned())?;
 
+    let example = examples[0].clone();
     let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs).max(1);
     let writer = recipe.on_policy.map(|_| writer(student, &text, model.decoder())).transpose()?;
     let stream: Box<dyn Stream + '_> = match (recipe.on_policy, &writer) {
@@ -164,18 +180,38 @@ pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) 
     };
     let settings = settings(recipe, steps);
     let looks = Validation { examples: &held_out, every: (steps / LOOKS).max(1), patience: recipe.patience };
-    let looks = (!held_out.is_empty()).then_some(looks);
-    claim()?;
-    let outcome = train(&model, &*stream, &objective, &settings, looks, out, &observer)?;
-    if outcome.interrupted {
-        observer.remark(match settings.checkpoint_every {
-            0 => "interrupted; nothing of this training was saved, since `checkpoint_every` is 0",
-            _ => "interrupted; run the same command again to continue",
-        });
-        return Ok(None);
-    }
-    student.files.write(out, &model.state()?, |_| Stored::F32)?;
-    Ok(Some(outcome))
+    then(Ready {
+        model: &model,
+        stream: &*stream,
+        objective: &objective,
+        settings: &settings,
+        looks: (!held_out.is_empty()).then_some(looks),
+        text: &text,
+        audit,
+        example,
+    })
+}
+
+/// Trains on the kept traces and writes the model folder; `None` when interrupted.
+///
+/// `claim` is called when all that can be refused was not, before anything is written.
+pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> Result<Option<Outcome>> {
+    let observer = Progress::new();
+    let files = &inputs.student.files;
+    prepare(inputs, |Ready { model, stream, objective, settings, looks, audit, .. }| {
+        observer.remark(&describe(&audit));
+        claim()?;
+        let outcome = train(model, stream, objective, settings, looks, out, &observer)?;
+        if outcome.interrupted {
+            observer.remark(match settings.checkpoint_every {
+                0 => "interrupted; nothing of this training was saved, since `checkpoint_every` is 0",
+                _ => "interrupted; run the same command again to continue",
+            });
+            return Ok(None);
+        }
+        files.write(out, &model.state()?, |_| Stored::F32)?;
+        Ok(Some(outcome))
+    })
 }
 
 /// The student, writing with its weights as they stand.
@@ -214,26 +250,47 @@ fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
 }
 
 fn describe(audit: &Audit) -> String {
-    format!(
-        "{} rows: {} to learn from ({} tokens, {} of them predicted), {} not kept, {} longer than the context",
-        audit.rows, audit.examples, audit.tokens, audit.target_tokens, audit.not_kept, audit.too_long
-    )
+    let Audit { rows, examples, tokens, target_tokens, not_kept, too_long, too_long_tokens, .. } = audit;
+    let mut text = format!(
+        "{rows} rows: {examples} to learn from ({tokens} tokens, {target_tokens} of them predicted), {not_kept} not kept, \
+         {too_long} longer than the context"
+    );
+    if *too_long > 0 {
+        text += &format!(" ({too_long_tokens} tokens; none is cut)");
+    }
+    for (count, what) in [
+        (audit.other_tokens, "in other tokens than the student's, learnt from as text"),
+        (audit.other_prompt, "written after another prompt than the student's template renders"),
+    ] {
+        if count > 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    text
 }
 
-/// Says what would be trained on.
+/// Says what would be trained on, and what it would take.
 pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
-    let Inputs { recipe, student, samples, traces, .. } = inputs;
-    let text = TextSide::open(student)?;
-    let (training, _) = sft::split(samples, recipe.validation_share);
-    let context = student.decoder()?.context_length();
-    let (examples, audit) = sft::examples(&training, recipe.target, &text.chat(), None, context, traces)?;
-    say!("{}", describe(&audit));
-    let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs);
-    say!("{steps} steps of {} traces", recipe.per_step);
-    if let Some(Example { tokens, loss_from, .. }) = examples.first() {
-        let (given, predicted) = tokens.split_at(*loss_from);
+    let per_step = inputs.recipe.per_step;
+    prepare(inputs, |Ready { model, stream, objective, settings, text, audit, example, .. }| {
+        say!("{}", describe(&audit));
+        let mean = audit.tokens as f64 / audit.examples as f64;
+        say!("{mean:.0} tokens a trace, {} in the longest; {} steps of {per_step} traces", audit.longest, settings.steps);
+        let (given, predicted) = example.tokens.split_at(example.loss_from);
         let given = console::style(text.tokenizer.decode(given)?).dim();
-        say!("\n{given}{}", console::style(text.tokenizer.decode(predicted)?).green());
-    }
-    Ok(ExitCode::SUCCESS)
+        let predicted = console::style(text.tokenizer.decode(predicted)?).green();
+        say!("\nthe first of them, given (dim) and predicted (green):\n\n{given}{predicted}\n");
+        let cost = rehearse(model, stream, objective, settings)?;
+        let seconds = cost.seconds * settings.steps as f64;
+        say!("{:.0} tokens/s: about {}", cost.tokens as f64 / cost.seconds, duration(seconds));
+        if let Some(peak) = memory::peak_resident() {
+            say!("about {} of memory", memory::mib(peak + cost.state_bytes));
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).ceil() as u64;
+    if minutes < 60 { format!("{minutes} min") } else { format!("{} h {:02} min", minutes / 60, minutes % 60) }
 }
