@@ -20,7 +20,9 @@ pub enum Error {
     Damaged { path: PathBuf, reason: String },
     #[error("no trace in `{path}` can be trained on: {reason}")]
     NoTraces { path: PathBuf, reason: String },
-    #[error("`{path}` was written in other tokens than the student's: {rows} of {of} kept rows are another text in them")]
+    #[error(
+        "`{path}` was written in other tokens than the student's: {rows} of {of} kept rows are another text in them"
+    )]
     OtherTokens { path: PathBuf, rows: usize, of: usize },
     #[error("the loss `{loss}` {reason}")]
     Objective { loss: &'static str, reason: String },

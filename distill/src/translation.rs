@@ -104,7 +104,8 @@ mod tests {
         let text = "so twelve and twelve are twenty four, é漢 twelve";
         let fine = Tokenizer::train(&["plain".to_string()], 256, &[])?;
         let coarse = Tokenizer::train(&[text.to_string()], 290, &[])?;
-        let (open, closed) = (template("{{ messages[0].content }}<think>\n")?, template("Q: {{ messages[0].content }}\n")?);
+        let (open, closed) =
+            (template("{{ messages[0].content }}<think>\n")?, template("Q: {{ messages[0].content }}\n")?);
         for (student, teacher) in [(&fine, &coarse), (&coarse, &fine)] {
             for (student_template, teacher_template) in
                 [(&open, &closed), (&closed, &open), (&open, &open), (&closed, &closed)]

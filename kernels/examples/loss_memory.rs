@@ -8,7 +8,7 @@
 use candle_core::{Device, Result, Tensor, Var};
 use peak_alloc::PeakAlloc;
 use retort_kernels::losses::{CrossEntropy, Dense, ForwardKl, JensenShannon, RowLoss, Sampled, SparseRows, TopK};
-use retort_kernels::{TeacherHead, Value, Weight, linear_loss};
+use retort_kernels::{TeacherLogits, Value, linear, linear_loss};
 use std::time::Instant;
 
 #[global_allocator]
@@ -17,13 +17,28 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// Entries of each sparse row.
 const K: usize = 64;
 
+/// A teacher with a head of its own that makes 64 MiB of logits at a time.
+struct Teacher {
+    hidden: Tensor,
+    head: Value,
+}
+
+impl TeacherLogits for Teacher {
+    fn each(&self, take: &mut dyn FnMut(&[usize], &Tensor) -> Result<()>) -> Result<()> {
+        let rows: Vec<usize> = (0..self.hidden.dim(0)?).collect();
+        rows.chunks(((1 << 24) / self.head.dims()[0]).max(1)).try_for_each(|rows| {
+            let hidden = Value::constant(&self.hidden.narrow(0, rows[0], rows.len())?)?;
+            take(rows, linear(&hidden, &self.head)?.tensor())
+        })
+    }
+}
+
 fn main() -> Result<()> {
     let asked: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     let [n, v, d] = [(0, 2048), (1, 151_936), (2, 896)].map(|(at, default)| asked.get(at).copied().unwrap_or(default));
     let random = |rows: usize, stdev: f32| Tensor::randn(0f32, stdev, (rows, d), &Device::Cpu);
     let (hidden, head) = (Var::from_tensor(&random(n, 1.0)?)?, Var::from_tensor(&random(v, 0.05)?)?);
-    let (teacher_hidden, teacher_head) = (random(n, 1.0)?, Weight::Plain(Value::constant(&random(v, 0.05)?)?));
-    let teacher = TeacherHead { hidden_nd: &teacher_hidden, head: &teacher_head };
+    let teacher = Teacher { hidden: random(n, 1.0)?, head: Value::constant(&random(v, 0.05)?)? };
     let targets: Vec<u32> = (0..n).map(|row| (row * 7919 % v) as u32).collect();
     let weights = vec![1.0 / n as f32; n];
     let mut rows = SparseRows::default();

@@ -3,31 +3,22 @@
 //! loss = sum over terms and rows of what the files in `losses` say of the rows of h W^T. Rows go through in chunks; when
 //! a gradient is wanted it is computed in the same pass, since the logits are at hand: each term turns its row of logits
 //! into the row g of its gradient; then dh = g W and dW = sum over chunks of g^T h. A teacher's logits, where a term wants
-//! them, are computed for the same chunk from the teacher's own hidden states and head.
+//! them, are taken as they come, and their rows go first.
 
+use crate::cpu;
 use crate::losses::{RowLoss, Scratch};
 use crate::matmul::{Mat, MatMut, Threads, matmul, product};
 use crate::value::{Value, lift};
-use crate::{Weight, cpu};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 
 /// Rows per chunk: the logits of one chunk are all that is ever held.
 const CHUNK: usize = 256;
 
-/// Where a teacher's logits come from: `hidden_nd` [n, d'] of the same rows and its head [v', d'].
-pub struct TeacherHead<'a> {
-    pub hidden_nd: &'a Tensor,
-    pub head: &'a Weight,
-}
-
-impl TeacherHead<'_> {
-    /// Logits [rows, v'] of some rows.
-    fn logits(&self, rows: &[usize]) -> Result<Tensor> {
-        let index = Tensor::from_iter(rows.iter().map(|&row| row as u32), self.hidden_nd.device())?;
-        let hidden = Value::constant(&self.hidden_nd.index_select(&index, 0)?)?;
-        Ok(self.head.linear(&hidden)?.into_tensor())
-    }
+/// A teacher that hands over its logits some rows at a time, so that nobody holds all of them.
+pub trait TeacherLogits {
+    /// Calls `take` with the numbers of some rows and their f32 logits [k, v'], every row at most once.
+    fn each(&self, take: &mut dyn FnMut(&[usize], &Tensor) -> Result<()>) -> Result<()>;
 }
 
 /// What came of [`linear_loss`].
@@ -42,7 +33,7 @@ pub struct LinearLoss {
 pub fn linear_loss(
     hidden_nd: &Value,
     head_vd: &Value,
-    teacher: Option<&TeacherHead>,
+    teacher: Option<&dyn TeacherLogits>,
     terms: &[&dyn RowLoss],
 ) -> Result<LinearLoss> {
     let (h_t, w_t) = (hidden_nd.tensor(), head_vd.tensor());
@@ -52,15 +43,6 @@ pub fn linear_loss(
     }
     terms.iter().try_for_each(|term| term.check(n, v))?;
     let teacher = teacher.filter(|_| terms.iter().any(|term| term.wants_teacher()));
-    match teacher {
-        None if terms.iter().any(|term| term.wants_teacher()) => {
-            bail!("linear_loss: no teacher for a loss that wants one")
-        }
-        Some(teacher) if teacher.hidden_nd.dim(0)? != n => {
-            bail!("linear_loss: {n} rows, and {:?} of the teacher", teacher.hidden_nd.shape())
-        }
-        _ => {}
-    }
     if !cpu::fast(&[h_t, w_t]) {
         return lifted(hidden_nd, head_vd, teacher, terms);
     }
@@ -81,11 +63,11 @@ pub fn linear_loss(
 fn lifted(
     hidden_nd: &Value,
     head_vd: &Value,
-    teacher: Option<&TeacherHead>,
+    teacher: Option<&dyn TeacherLogits>,
     terms: &[&dyn RowLoss],
 ) -> Result<LinearLoss> {
-    let all: Vec<usize> = (0..hidden_nd.dims()[0]).collect();
-    let teacher = teacher.map(|teacher| teacher.logits(&all)?.to_dtype(hidden_nd.tensor().dtype())).transpose()?;
+    let n = hidden_nd.dims()[0];
+    let teacher = teacher.map(|teacher| gathered(teacher, n)?.to_dtype(hidden_nd.tensor().dtype())).transpose()?;
     let mut losses = Vec::new();
     let total = lift([hidden_nd, head_vd], |[hidden, head]| {
         let logits = hidden.matmul(&head.t()?)?;
@@ -100,6 +82,20 @@ fn lifted(
     Ok(LinearLoss { total, terms: losses })
 }
 
+/// All rows of a teacher's logits; zeros where it gives none.
+fn gathered(teacher: &dyn TeacherLogits, n: usize) -> Result<Tensor> {
+    let (mut all, mut width) = (Vec::new(), 0);
+    teacher.each(&mut |rows, logits| {
+        width = logits.dim(1)?;
+        all.resize(n * width, 0f32);
+        for (&row, logits) in rows.iter().zip(logits.to_vec2::<f32>()?) {
+            all[row * width..][..width].copy_from_slice(&logits);
+        }
+        Ok(())
+    })?;
+    Tensor::from_vec(all, (n, width), &candle_core::Device::Cpu)
+}
+
 /// The terms' sums and, where wanted, the gradients dh [n, d] and dW [v, d].
 struct Pass {
     losses: Vec<f64>,
@@ -111,35 +107,82 @@ fn pass(
     h: &[f32],
     w: &[f32],
     (n, v, d): (usize, usize, usize),
-    teacher: Option<&TeacherHead>,
+    teacher: Option<&dyn TeacherLogits>,
     terms: &[&dyn RowLoss],
     (wants_dh, wants_dw): (bool, bool),
 ) -> Result<Pass> {
-    let rows: Vec<usize> = (0..n).filter(|&row| terms.iter().any(|term| term.weight(row) != 0.0)).collect();
     let room = |wanted: bool, size: usize| vec![0f32; if wanted { size } else { 0 }];
-    let mut pass = Pass { losses: vec![0.0; terms.len()], dh: room(wants_dh, n * d), dw: room(wants_dw, v * d) };
-    let mut logits = vec![0f32; CHUNK.min(rows.len()) * v];
-    for rows in rows.chunks(CHUNK) {
-        let k = rows.len();
-        let packed: Vec<f32> = rows.iter().flat_map(|&row| &h[row * d..][..d]).copied().collect();
-        let packed = Mat::new(&packed, k, d);
-        let logits = &mut logits[..k * v];
-        matmul(MatMut::new(logits, k, v), packed, Mat::new(w, v, d).t(), false, Threads::All);
-        let teacher = teacher.map(|teacher| teacher.logits(rows)).transpose()?;
-        let losses = rows_of_losses(logits, v, rows, teacher.as_ref(), terms)?;
-        for row in losses {
-            pass.losses.iter_mut().zip(row).for_each(|(sum, loss)| *sum += loss);
+    let pass = Pass { losses: vec![0.0; terms.len()], dh: room(wants_dh, n * d), dw: room(wants_dw, v * d) };
+    let mut work = Work { h, w, v, d, terms, logits: Vec::new(), pass };
+    let mut left: Vec<bool> = (0..n).map(|row| terms.iter().any(|term| term.weight(row) != 0.0)).collect();
+    if let Some(teacher) = teacher {
+        let mut held = (Vec::new(), Vec::new(), 0);
+        teacher.each(&mut |rows, logits| {
+            let (k, width) = logits.dims2()?;
+            if rows.len() != k || rows.iter().any(|&row| row >= n) {
+                bail!("linear_loss: a teacher gave {:?} as {} of {n} rows", logits.shape(), rows.len());
+            }
+            held.2 = width;
+            let logits = logits.contiguous()?;
+            for (&row, logits) in rows.iter().zip(cpu::data(&logits)?.chunks(width)) {
+                if std::mem::take(&mut left[row]) {
+                    held.0.push(row);
+                    held.1.extend_from_slice(logits);
+                }
+                if held.0.len() == CHUNK {
+                    work.chunk(&held.0, Some((&held.1, width)));
+                    (held.0, held.1) = (Vec::new(), Vec::new());
+                }
+            }
+            Ok(())
+        })?;
+        work.chunk(&held.0, Some((&held.1, held.2)));
+    }
+    // What is learnt from tokens alone.
+    let rows: Vec<usize> = (0..n).filter(|&row| left[row]).collect();
+    let wanting = |&row: &usize| terms.iter().any(|term| term.wants_teacher() && term.weight(row) != 0.0);
+    if let Some(row) = rows.iter().copied().find(wanting) {
+        bail!("linear_loss: no logits of a teacher for row {row}");
+    }
+    rows.chunks(CHUNK).for_each(|rows| work.chunk(rows, None));
+    Ok(work.pass)
+}
+
+/// A pass under way.
+struct Work<'a> {
+    h: &'a [f32],
+    w: &'a [f32],
+    v: usize,
+    d: usize,
+    terms: &'a [&'a dyn RowLoss],
+    logits: Vec<f32>,
+    pass: Pass,
+}
+
+impl Work<'_> {
+    /// Takes in at most [`CHUNK`] rows, the teacher's logits beside them with their width.
+    fn chunk(&mut self, rows: &[usize], teacher: Option<(&[f32], usize)>) {
+        let (k, v, d) = (rows.len(), self.v, self.d);
+        if k == 0 {
+            return;
+        }
+        let packed: Vec<f32> = rows.iter().flat_map(|&row| &self.h[row * d..][..d]).copied().collect();
+        let (packed, w) = (Mat::new(&packed, k, d), Mat::new(self.w, v, d));
+        self.logits.resize(self.logits.len().max(k * v), 0.0);
+        let logits = &mut self.logits[..k * v];
+        matmul(MatMut::new(logits, k, v), packed, w.t(), false, Threads::All);
+        for row in rows_of_losses(logits, v, rows, teacher, self.terms) {
+            self.pass.losses.iter_mut().zip(row).for_each(|(sum, loss)| *sum += loss);
         }
         let dlogits = Mat::new(logits, k, v);
-        if wants_dh {
-            let packed_dh = product(dlogits, Mat::new(w, v, d), Threads::All);
-            rows.iter().zip(packed_dh.chunks(d)).for_each(|(&row, dh)| pass.dh[row * d..][..d].copy_from_slice(dh));
+        if !self.pass.dh.is_empty() {
+            let dh = product(dlogits, w, Threads::All);
+            rows.iter().zip(dh.chunks(d)).for_each(|(&row, dh)| self.pass.dh[row * d..][..d].copy_from_slice(dh));
         }
-        if wants_dw {
-            matmul(MatMut::new(&mut pass.dw, v, d), dlogits.t(), packed, true, Threads::All);
+        if !self.pass.dw.is_empty() {
+            matmul(MatMut::new(&mut self.pass.dw, v, d), dlogits.t(), packed, true, Threads::All);
         }
     }
-    Ok(pass)
 }
 
 /// Turns each row of `logits` into the sum of its terms' gradients; returns the terms' losses row by row.
@@ -147,19 +190,15 @@ fn rows_of_losses(
     logits: &mut [f32],
     v: usize,
     rows: &[usize],
-    teacher: Option<&Tensor>,
+    teacher: Option<(&[f32], usize)>,
     terms: &[&dyn RowLoss],
-) -> Result<Vec<Vec<f64>>> {
-    let teacher =
-        teacher.map(|teacher| Ok::<_, candle_core::Error>((cpu::data(teacher)?, teacher.dim(1)?))).transpose()?;
-    let teacher = teacher.as_ref().map(|(data, width)| (&**data, *width));
+) -> Vec<Vec<f64>> {
     let work = logits.par_chunks_mut(v).zip(rows).enumerate();
-    Ok(work
-        .map_init(Room::default, |room, (at, (logits, &row))| {
-            let teacher = teacher.map_or(&[][..], |(data, width)| &data[at * width..][..width]);
-            room.losses(logits, row, teacher, terms)
-        })
-        .collect())
+    work.map_init(Room::default, |room, (at, (logits, &row))| {
+        let teacher = teacher.map_or(&[][..], |(data, width)| &data[at * width..][..width]);
+        room.losses(logits, row, teacher, terms)
+    })
+    .collect()
 }
 
 /// What a thread keeps from one row to the next.
@@ -193,20 +232,27 @@ impl Room {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::testing::{Case, constant, random};
+    use crate::testing::{Case, random};
+
+    /// Logits that lie ready, handed over three rows at a time.
+    pub(crate) struct Ready(pub Tensor);
+
+    impl TeacherLogits for Ready {
+        fn each(&self, take: &mut dyn FnMut(&[usize], &Tensor) -> Result<()>) -> Result<()> {
+            let rows: Vec<usize> = (0..self.0.dim(0)?).collect();
+            rows.chunks(3).try_for_each(|rows| take(rows, &self.0.narrow(0, rows[0], rows.len())?))
+        }
+    }
 
     /// Checks the sum of `terms` on `n` rows of `v` logits, with a teacher of its own vocabulary where one is named.
     pub(crate) fn agrees((n, v): (usize, usize), teacher_v: Option<usize>, terms: &[&dyn RowLoss]) -> Result<()> {
-        let teacher = teacher_v.map(|v| ((random(&[n, 5], 7) * 3.0), Weight::Plain(constant(&[v, 5], 8))));
-        let teacher = teacher.map(|(hidden, head)| Ok::<_, candle_core::Error>((hidden?, head))).transpose()?;
-        let teacher = teacher.as_ref().map(|(hidden_nd, head)| TeacherHead { hidden_nd, head });
-        let all: Vec<usize> = (0..n).collect();
-        let teacher_nv = teacher.as_ref().map(|teacher| teacher.logits(&all)).transpose()?;
+        let teacher = teacher_v.map(|v| Ok::<_, candle_core::Error>(Ready((random(&[n, v], 7) * 4.0)?))).transpose()?;
+        let given = teacher.as_ref().map(|teacher| teacher as &dyn TeacherLogits);
         Case::new(vec![(random(&[n, 6], 1) * 4.0)?, random(&[v, 6], 2)]).agrees(
-            |a| Ok(linear_loss(&a[0], &a[1], teacher.as_ref(), terms)?.total),
+            |a| Ok(linear_loss(&a[0], &a[1], given, terms)?.total),
             |a| {
                 let logits = a[0].matmul(&a[1].t()?)?;
-                let teacher = teacher_nv.as_ref().map(|t| t.to_dtype(logits.dtype())).transpose()?;
+                let teacher = teacher.as_ref().map(|teacher| teacher.0.to_dtype(logits.dtype())).transpose()?;
                 let zero = Tensor::zeros((), logits.dtype(), logits.device())?;
                 terms.iter().try_fold(zero, |sum, term| sum + term.reference(&logits, teacher.as_ref())?)
             },
@@ -216,7 +262,7 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::agrees;
+    use super::testing::{Ready, agrees};
     use super::*;
     use crate::losses::{CrossEntropy, Dense, ForwardKl, ReverseKl, Sampled, SkewedKl, Sorted, SparseRows, TopK};
     use crate::testing::{constant, random};
@@ -271,8 +317,7 @@ mod tests {
         let two = Dense { kind: ForwardKl, temperature: 2.0, weights: &others };
         agrees((4, 37), Some(37), &[&one, &two])?;
         let (h, w) = (constant(&[4, 6], 1), constant(&[37, 6], 2));
-        let hidden_nd = random(&[4, 5], 3);
-        let teacher = TeacherHead { hidden_nd: &hidden_nd, head: &Weight::Plain(constant(&[37, 5], 4)) };
+        let teacher = Ready(random(&[4, 37], 3));
         let both = linear_loss(&h, &w, Some(&teacher), &[&one, &two])?.terms;
         assert_eq!(both[0], linear_loss(&h, &w, None, &[&one])?.terms[0]);
         assert_eq!(both[1], linear_loss(&h, &w, Some(&teacher), &[&two])?.terms[0]);

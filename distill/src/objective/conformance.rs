@@ -14,7 +14,7 @@ use retort_model::batch::Batch;
 use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::{Decoder, TrainOutput};
 use retort_model::params::{Fresh, Init, Source};
-use retort_model::score::LocalScore;
+use retort_model::score::Scorer;
 use retort_model::workers::Workers;
 use std::sync::Arc;
 
@@ -129,11 +129,11 @@ fn dense(t: f64, d: fn(&[f64], &[f64]) -> f64) -> Oracle {
     Box::new(move |place| t * t * d(&softmax(&place.z, t), &softmax(&place.teacher_z, t)))
 }
 
-fn top_k(k: usize, t: f64, d: fn(&[f64], &[f64]) -> f64) -> Oracle {
+fn top_k(k: usize, d: fn(&[f64], &[f64]) -> f64) -> Oracle {
     Box::new(move |place| {
-        let (p, q) = (softmax(&place.z, t), softmax(&place.teacher_z, t));
+        let (p, q) = (softmax(&place.z, 1.0), softmax(&place.teacher_z, 1.0));
         let ids = top(&q, k);
-        t * t * d(&lumped(&p, &ids), &lumped(&q, &ids))
+        d(&lumped(&p, &ids), &lumped(&q, &ids))
     })
 }
 
@@ -173,12 +173,12 @@ fn table() -> Vec<(Term, Origin, Oracle)> {
         (jsd(of(1.0, 1.5, Full)), Online, dense(1.5, jensen_shannon)),
         (skew(of(1.0, 1.0, Full)), Online, dense(1.0, skewed)),
         (skew_reverse(of(2.0, 1.0, Full)), Online, dense(1.0, skewed_reverse)),
-        (forward_kl(of(1.0, 2.0, TopK(4))), Online, top_k(4, 2.0, forward)),
-        (reverse_kl(of(1.0, 1.0, TopK(3))), Online, top_k(3, 1.0, reverse)),
-        (jsd(of(1.0, 1.0, TopK(1))), Online, top_k(1, 1.0, jensen_shannon)),
-        (skew_reverse(of(1.0, 1.0, TopK(5))), Online, top_k(5, 1.0, skewed_reverse)),
-        (forward_kl(of(1.0, 1.0, TopK(3))), Likeliest(5), top_k(3, 1.0, forward)),
-        (skew(of(1.0, 1.0, TopK(5))), Likeliest(5), top_k(5, 1.0, skewed)),
+        (forward_kl(of(1.0, 1.0, TopK(4))), Online, top_k(4, forward)),
+        (reverse_kl(of(1.0, 1.0, TopK(3))), Online, top_k(3, reverse)),
+        (jsd(of(1.0, 1.0, TopK(1))), Online, top_k(1, jensen_shannon)),
+        (skew_reverse(of(1.0, 1.0, TopK(5))), Online, top_k(5, skewed_reverse)),
+        (forward_kl(of(1.0, 1.0, TopK(3))), Likeliest(5), top_k(3, forward)),
+        (skew(of(1.0, 1.0, TopK(5))), Likeliest(5), top_k(5, skewed)),
         (
             Term::Sampled { weight: 1.0, draws: None },
             Draws,
@@ -223,15 +223,15 @@ fn table() -> Vec<(Term, Origin, Oracle)> {
 /// A student, a teacher and sequences of unequal length, one of which has nothing to predict.
 struct Stage {
     student: Bigram,
-    teacher: LocalScore<Bigram>,
+    teacher: Bigram,
+    workers: Workers,
     examples: Vec<Example>,
 }
 
 impl Stage {
     fn new(from: Origin) -> Outcome<Self> {
-        let teacher =
-            LocalScore { decoder: Bigram::new(D_TEACHER, 2)?, name: "teacher".into(), fingerprint: "t".into() };
-        let mut stage = Self { student: Bigram::new(D, 1)?, teacher, examples: vec![] };
+        let (student, teacher) = (Bigram::new(D, 1)?, Bigram::new(D_TEACHER, 2)?);
+        let mut stage = Self { student, teacher, workers: Workers::for_model(1)?, examples: vec![] };
         for (number, (length, loss_from)) in [(7, 2), (3, 1), (9, 6), (4, 4), (2, 1), (5, 3)].into_iter().enumerate() {
             let tokens: Vec<u32> = (0..length).map(|at| (at * at * 3 + at + number * 5) as u32 % V as u32).collect();
             let mut example = Example::new(tokens, loss_from);
@@ -244,7 +244,7 @@ impl Stage {
     fn captured(&self, example: &Example, from: Origin) -> Outcome<Option<Captured>> {
         let mut captured = Captured { rows: SparseRows::default(), counts: None };
         for at in example.loss_from..example.tokens.len() {
-            let z = Numbers::of(&self.teacher.decoder)?.logits(example.tokens[at - 1] as usize);
+            let z = Numbers::of(&self.teacher)?.logits(example.tokens[at - 1] as usize);
             let q = softmax(&z, 1.0);
             let ids = match from {
                 Origin::Likeliest(k) => top(&q, k),
@@ -263,10 +263,14 @@ impl Stage {
         Ok(Some(captured))
     }
 
-    fn teacher(&self, from: Origin) -> Teacher<'_> {
+    fn scorer(&self) -> Scorer<'_> {
+        Scorer { decoder: &self.teacher, workers: &self.workers, model: "teacher".into() }
+    }
+
+    fn teacher<'a>(&self, from: Origin, scorer: &'a Scorer<'_>) -> Teacher<'a> {
         match from {
             Origin::Tokens => Teacher::None,
-            Origin::Online => Teacher::Online(&self.teacher),
+            Origin::Online => Teacher::Online(scorer),
             Origin::Likeliest(_) | Origin::Draws => {
                 let some: Vec<Example> = self.examples.iter().filter(|e| e.targets() > 0).cloned().collect();
                 CapturedForm::of(&some).map_or(Teacher::None, Teacher::Captured)
@@ -278,8 +282,10 @@ impl Stage {
     fn run(&self, terms: Vec<Term>, from: Origin, examples: &[Example], budget: usize, step: u64) -> Outcome<Found> {
         let width = terms.iter().any(|term| matches!(term, Term::Hidden { .. })).then_some(D_TEACHER);
         let model = Projected::new(&self.student, width, 3)?;
-        let objective = Objective::new(ObjectiveSettings { terms }, self.teacher(from), model.projection().cloned())?;
-        let pass = pass(&model, &objective, &Workers::for_model(1)?, examples, budget, step)?;
+        let scorer = self.scorer();
+        let source = self.teacher(from, &scorer);
+        let objective = Objective::new(ObjectiveSettings { terms }, source, model.projection().cloned())?;
+        let pass = pass(&model, &objective, &self.workers, examples, budget, step)?;
         let gradients = pass.gradients.iter().map(|g| g.flatten_all()?.to_vec1::<f32>());
         let gradients = gradients.collect::<candle_core::Result<Vec<_>>>()?.concat();
         Ok(Found { value: pass.loss, gradients: gradients.into_iter().map(f64::from).collect() })
@@ -394,7 +400,7 @@ fn every_objective_agrees_with_its_oracle_and_its_differences() -> Outcome {
             oracle: &oracle,
             weight: term.weight(),
             student: Numbers::of(&stage.student)?,
-            teacher: Numbers::of(&stage.teacher.decoder)?,
+            teacher: Numbers::of(&stage.teacher)?,
             projection: projection.into_iter().map(f64::from).collect(),
         };
         close(&name, found.value, exact.value(None), 2e-6);
@@ -541,7 +547,7 @@ fn what_a_teacher_cannot_give_is_refused() -> Outcome {
         (of(Rows::Full, 1.0), Teacher::None, "needs a teacher"),
         (of(Rows::Full, 1.0), captured, "its whole distribution"),
         (of(Rows::TopK(6), 1.0), captured, "the 6 likeliest tokens, and the traces captured 5"),
-        (of(Rows::TopK(5), 2.0), captured, "temperature 2"),
+        (of(Rows::TopK(5), 2.0), captured, "temperature 2 and not all rows"),
         (of(Rows::TopK(5), 1.0), Teacher::Captured(CapturedForm::Sampled), "captured draws"),
         (vec![Term::Sampled { weight: 1.0, draws: None }], captured, "draws"),
         (

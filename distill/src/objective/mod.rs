@@ -5,23 +5,25 @@
 //! accumulation, packing and order change nothing. `settings` is what a recipe says, `targets` what a teacher says, and
 //! the losses themselves are in `kernels/src/losses/`; `hidden` compares hidden states instead of distributions.
 
+mod asked;
 #[cfg(test)]
 mod conformance;
+mod draws;
 mod hidden;
 mod settings;
 mod targets;
 
 pub use hidden::Projected;
-pub use settings::{ObjectiveSettings, Rows, Term};
+pub use settings::{Need, ObjectiveSettings, Rows, Term};
 pub use targets::CapturedForm;
 
 use crate::Error;
 use crate::data::{Example, pack, targets};
 use candle_core::Var;
 use retort_kernels::losses::{CrossEntropy, RowLoss};
-use retort_kernels::{TeacherHead, Value, add, linear_loss, scale};
+use retort_kernels::{TeacherLogits, Value, add, linear_loss, scale};
 use retort_model::decoder::Trainable;
-use retort_model::score::{Kind, Score, ScoreError};
+use retort_model::score::{Score, ScoreError};
 use targets::{Target, Targets};
 
 /// Where targets beyond the tokens come from.
@@ -31,7 +33,7 @@ pub enum Teacher<'a> {
     /// From the traces, where they were captured.
     Captured(CapturedForm),
     /// From a model that is asked while training.
-    Online(&'a dyn Score),
+    Online(&'a (dyn Score + Sync)),
 }
 
 /// An objective with all that it needs.
@@ -71,37 +73,33 @@ impl<'a> Objective<'a> {
     pub fn new(settings: ObjectiveSettings, teacher: Teacher<'a>, projection: Option<Var>) -> Result<Self, Error> {
         settings.check()?;
         for term in &settings.terms {
-            let Some(kind) = term.kind(0) else { continue };
+            let need = term.need();
+            let Some(want) = need.want() else { continue };
             let bad = |reason: String| Err(Error::Objective { loss: term.name(), reason });
-            match (teacher, kind) {
-                (Teacher::None, _) => return bad(format!("needs a teacher that gives {kind}")),
-                (Teacher::Online(_), Kind::Sampled { draws: 0, .. }) => {
+            match (teacher, need) {
+                (Teacher::None, _) => return bad(format!("needs a teacher that gives {need}")),
+                (Teacher::Online(_), Need::Draws(None)) => {
                     return bad("needs `draws`, how many tokens to draw from the teacher".into());
                 }
-                (Teacher::Online(teacher), kind) if !teacher.offers(kind) => {
-                    return Err(ScoreError::NotOffered { teacher: teacher.name().into(), kind }.into());
+                (Teacher::Online(teacher), _) if !teacher.offer().covers(want) => {
+                    let (model, offer) = (teacher.model(), teacher.offer());
+                    return Err(ScoreError::NotOffered { model, want, offer }.into());
                 }
-                (Teacher::Captured(CapturedForm::Sampled), Kind::Sampled { draws: 1.., .. }) => {
+                (Teacher::Captured(CapturedForm::Sampled), Need::Draws(Some(_))) => {
                     return bad("has `draws`, but the traces' captured draws have their own number".into());
                 }
-                (Teacher::Captured(CapturedForm::TopK(has)), Kind::TopK { k, .. }) if k > has => {
-                    return bad(format!("wants the {k} likeliest tokens, and the traces captured {has}"));
-                }
-                (Teacher::Captured(_), Kind::TopK { temperature, .. }) if temperature != 1.0 => {
-                    return bad(format!(
-                        "has temperature {temperature}: what was captured at 1 does not say what the unlisted tokens \
-                         would have at another"
-                    ));
+                (Teacher::Captured(CapturedForm::TopK(has)), Need::TopK(k)) if k > has => {
+                    return bad(format!("needs {need}, and the traces captured {has}"));
                 }
                 (Teacher::Online(_), _)
-                | (Teacher::Captured(CapturedForm::Sampled), Kind::Sampled { .. })
-                | (Teacher::Captured(CapturedForm::TopK(_)), Kind::TopK { .. }) => {}
-                (Teacher::Captured(form), kind) => {
+                | (Teacher::Captured(CapturedForm::Sampled), Need::Draws(_))
+                | (Teacher::Captured(CapturedForm::TopK(_)), Need::TopK(_)) => {}
+                (Teacher::Captured(form), _) => {
                     let has = match form {
-                        CapturedForm::TopK(k) => format!("the {k} likeliest tokens"),
-                        CapturedForm::Sampled => "draws".into(),
+                        CapturedForm::TopK(k) => Need::TopK(k),
+                        CapturedForm::Sampled => Need::Draws(None),
                     };
-                    return bad(format!("needs {kind}, and the traces captured {has}"));
+                    return bad(format!("needs {need}, and the traces captured {has}"));
                 }
             }
         }
@@ -113,7 +111,7 @@ impl<'a> Objective<'a> {
         let teacher = match self.teacher {
             Teacher::None => "none".into(),
             Teacher::Captured(_) => "captured".into(),
-            Teacher::Online(teacher) => teacher.fingerprint().to_string(),
+            Teacher::Online(teacher) => teacher.model(),
         };
         serde_json::json!({ "terms": self.settings.terms, "teacher": teacher })
     }
@@ -127,8 +125,8 @@ impl<'a> Objective<'a> {
         let found = Targets::gather(self, examples, &batch, &next, share, step.step)?;
         let losses = found.losses(&self.settings.terms);
         let rows: Vec<&dyn RowLoss> = losses.iter().flatten().map(|loss| &**loss).collect();
-        let teacher = found.full.as_ref().map(|(hidden_nd, head)| TeacherHead { hidden_nd, head });
-        let by_row = linear_loss(&output.hidden_nd, &output.head_vd, teacher.as_ref(), &rows)?;
+        let teacher = found.asked.as_ref().map(|asked| asked as &dyn TeacherLogits);
+        let by_row = linear_loss(&output.hidden_nd, &output.head_vd, teacher, &rows)?;
         let mut total = by_row.total;
         let mut values = by_row.terms.into_iter();
         let mut terms = Vec::new();

@@ -1,7 +1,7 @@
 //! The `[objective]` section of a recipe: a weighted sum of losses, each with what it needs and nothing else.
 
 use crate::Error;
-use retort_model::score::Kind;
+use retort_model::score::Want;
 use serde::{Deserialize, Serialize};
 
 /// What is minimised.
@@ -93,6 +93,47 @@ fn one() -> f64 {
     1.0
 }
 
+/// What a term needs to know of a teacher, token by token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    Nothing,
+    /// The log-probability of the token that came.
+    Token,
+    /// The likeliest so many at temperature 1.
+    TopK(usize),
+    /// Tokens drawn at temperature 1; how many, where that is not captured.
+    Draws(Option<u32>),
+    /// All of its distribution.
+    Full,
+    Hidden,
+}
+
+impl Need {
+    /// What a teacher is asked for it.
+    pub(super) fn want(self) -> Option<Want> {
+        match self {
+            Self::Nothing => None,
+            Self::Token => Some(Want::Sampled),
+            Self::TopK(k) => Some(Want::TopK(k)),
+            Self::Draws(_) | Self::Full => Some(Want::Full),
+            Self::Hidden => Some(Want::Hidden),
+        }
+    }
+}
+
+impl std::fmt::Display for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => write!(f, "nothing"),
+            Self::Token => write!(f, "the log-probability of every token"),
+            Self::TopK(k) => write!(f, "the {k} likeliest tokens"),
+            Self::Draws(_) => write!(f, "draws"),
+            Self::Full => write!(f, "its whole distribution"),
+            Self::Hidden => write!(f, "its hidden states"),
+        }
+    }
+}
+
 impl Term {
     /// The name under which a recipe asks for it and a log shows it.
     pub fn name(&self) -> &'static str {
@@ -151,17 +192,17 @@ impl Term {
         }
     }
 
-    /// What a teacher that is asked while training must give, with `seed` for what is drawn; nothing for cross-entropy.
-    pub fn kind(&self, seed: u64) -> Option<Kind> {
+    /// What it needs to know of a teacher.
+    pub fn need(&self) -> Need {
         match *self {
-            Self::CrossEntropy { .. } => None,
-            Self::Sampled { draws, .. } => Some(Kind::Sampled { draws: draws.unwrap_or(0), temperature: 1.0, seed }),
-            Self::SampledReverseKl { .. } => Some(Kind::Next),
-            Self::Hidden { .. } => Some(Kind::Hidden),
-            Self::Sorted { .. } => Some(Kind::Full),
+            Self::CrossEntropy { .. } => Need::Nothing,
+            Self::Sampled { draws, .. } => Need::Draws(draws),
+            Self::SampledReverseKl { .. } => Need::Token,
+            Self::Hidden { .. } => Need::Hidden,
+            Self::Sorted { .. } => Need::Full,
             _ => match self.rows() {
-                Some(Rows::TopK(k)) => Some(Kind::TopK { k, temperature: self.temperature() }),
-                _ => Some(Kind::Full),
+                Some(Rows::TopK(k)) => Need::TopK(k),
+                _ => Need::Full,
             },
         }
     }
@@ -183,6 +224,11 @@ impl Term {
                 bad(format!("has `alpha` {alpha}, which must be from 0 to below 1"))
             }
             Self::Sampled { draws: Some(0), .. } => bad("has `draws` 0, which must be at least 1".into()),
+            _ if matches!(self.rows(), Some(Rows::TopK(_))) && self.temperature() != 1.0 => bad(format!(
+                "has temperature {} and not all rows: the likeliest tokens at 1 do not say what the others would have at \
+                 another temperature",
+                self.temperature()
+            )),
             _ if self.rows() == Some(Rows::TopK(0)) => bad("has `top_k` 0, which must be at least 1".into()),
             _ => Ok(()),
         }

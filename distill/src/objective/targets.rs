@@ -1,22 +1,21 @@
 //! What the terms of an objective hold against the student: a teacher's rows for one micro-batch, asked for once for each
 //! kind, or taken from what was captured with the traces.
 
-use super::settings::{Rows, Term};
+use super::asked::Asked;
+use super::settings::{Need, Rows, Term};
 use super::{Objective, Teacher};
 use crate::Error;
 use crate::data::{Captured, Example};
 use candle_core::Tensor;
-use retort_kernels::Weight;
 use retort_kernels::losses::{
     CrossEntropy, Dense, ForwardKl, JensenShannon, Pointwise, ReverseKl, RowLoss, Sampled, SampledReverseKl, SkewedKl,
     SkewedReverseKl, Sorted, SparseRows, TopK,
 };
 use retort_model::batch::Batch;
-use retort_model::score::{Kind, Scores};
 
 /// A teacher's rows for one term; row i belongs to row i of the student's batch.
 pub(super) enum Target {
-    /// The next token is all there is, or the shared logits of the teacher.
+    /// The next token is all there is, or the teacher's logits, which come while the loss is computed.
     None,
     TopK(SparseRows),
     Sampled(SparseRows, Vec<u32>),
@@ -25,66 +24,62 @@ pub(super) enum Target {
 }
 
 /// The targets of a micro-batch.
-pub(super) struct Targets {
-    /// By term.
+pub(super) struct Targets<'a> {
+    /// By term, with the weight of every row.
     pub terms: Vec<(Target, Vec<f32>)>,
-    /// Hidden states [n, d'] and head of the teacher, where a term sees all its outcomes.
-    pub full: Option<(Tensor, Weight)>,
+    /// The teacher, where it is asked while training.
+    pub asked: Option<Asked<'a>>,
     /// The token after each row; 0 where there is none to predict.
-    pub next: Vec<u32>,
+    next: Vec<u32>,
 }
 
-impl Targets {
+impl<'a> Targets<'a> {
     /// Gathers what `objective` needs for `examples`, packed as `batch`; `next` says which rows predict what.
     ///
-    /// A row's weight is its term's times `share`.
+    /// A row's weight is its term's times `share`; `seed` decides what is drawn.
     pub(super) fn gather(
-        objective: &Objective,
-        examples: &[Example],
+        objective: &Objective<'a>,
+        examples: &'a [Example],
         batch: &Batch,
         next: &[Option<u32>],
         share: f64,
-        step: u64,
+        seed: u64,
     ) -> Result<Self, Error> {
-        let wanted: Vec<bool> = next.iter().map(Option::is_some).collect();
-        let mut gathered =
-            Self { terms: Vec::new(), full: None, next: next.iter().map(|token| token.unwrap_or(0)).collect() };
+        let asked = match objective.teacher {
+            Teacher::Online(teacher) => Some(Asked::new(teacher, examples, batch)),
+            _ => None,
+        };
+        let mut terms = Vec::new();
         for term in &objective.settings.terms {
-            let mut counted = wanted.clone();
-            let target = match (&objective.teacher, term.kind(step)) {
-                (_, None) => Target::None,
-                (Teacher::Online(teacher), Some(Kind::Full)) => {
-                    if gathered.full.is_none() {
-                        let (hidden, head, aligned) = full(*teacher, examples, batch, &wanted)?;
-                        gathered.full = Some((hidden, head));
-                        counted = aligned;
-                    } else if examples.iter().any(|example| example.translation.is_some()) {
-                        counted = aligned_rows(examples, batch).iter().map(Option::is_some).collect();
-                    }
-                    Target::None
+            let all = vec![true; batch.len()];
+            let (target, answered) = match (&asked, term.need()) {
+                (_, Need::Nothing) => (Target::None, all),
+                (Some(asked), need) => {
+                    let target = match need {
+                        Need::Token => Target::Next(asked.tokens()?),
+                        Need::TopK(k) => Target::TopK(asked.top_k(k)?),
+                        Need::Draws(draws) => {
+                            let (rows, counts) = asked.drawn(draws.unwrap_or(1), batch, seed)?;
+                            Target::Sampled(rows, counts)
+                        }
+                        Need::Hidden => Target::Hidden(asked.hidden()?),
+                        Need::Full | Need::Nothing => Target::None,
+                    };
+                    (target, asked.answered())
                 }
-                (Teacher::Online(teacher), Some(kind)) => match teacher.score(batch, &wanted, kind)? {
-                    Scores::TopK(rows) => Target::TopK(rows),
-                    Scores::Sampled { rows, counts } => Target::Sampled(rows, counts),
-                    Scores::Next(log_probs) => Target::Next(log_probs),
-                    Scores::Hidden(hidden_nd) => Target::Hidden(hidden_nd),
-                    Scores::Full { .. } => Target::None,
-                },
-                (_, Some(_)) => {
-                    let (rows, counts, has) = captured(term, examples, batch)?;
-                    counted.iter_mut().zip(has).for_each(|(counted, has)| *counted &= has);
-                    match term {
-                        Term::Sampled { .. } => Target::Sampled(rows, counts),
-                        _ => Target::TopK(rows),
+                (None, need) => {
+                    let (rows, counts, answered) = captured(term, examples, batch);
+                    match need {
+                        Need::Draws(_) => (Target::Sampled(rows, counts), answered),
+                        _ => (Target::TopK(rows), answered),
                     }
                 }
             };
             let weight = (term.weight() * share) as f32;
-            let weights =
-                counted.into_iter().zip(&wanted).map(|(counted, &wanted)| if counted && wanted { weight } else { 0.0 });
-            gathered.terms.push((target, weights.collect()));
+            let rows = next.iter().zip(answered);
+            terms.push((target, rows.map(|(next, told)| if next.is_some() && told { weight } else { 0.0 }).collect()));
         }
-        Ok(gathered)
+        Ok(Self { terms, asked, next: next.iter().map(|token| token.unwrap_or(0)).collect() })
     }
 
     /// The losses over rows of logits, by term; none for a term that is not one.
@@ -93,7 +88,7 @@ impl Targets {
         pairs.map(|(term, (target, weights))| self.loss(*term, target, weights)).collect()
     }
 
-    fn loss<'a>(&'a self, term: Term, target: &'a Target, weights: &'a [f32]) -> Option<Box<dyn RowLoss + 'a>> {
+    fn loss<'s>(&'s self, term: Term, target: &'s Target, weights: &'s [f32]) -> Option<Box<dyn RowLoss + 's>> {
         let temperature = term.temperature();
         Some(match (term, target) {
             (Term::CrossEntropy { .. }, _) => Box::new(CrossEntropy { targets: &self.next, weights }),
@@ -128,52 +123,8 @@ fn divergence<'a, P: Pointwise + 'a>(
     }
 }
 
-/// Hidden states and head of the teacher, its rows brought to those of the student; which rows have one.
-fn full(
-    teacher: &dyn retort_model::score::Score,
-    examples: &[Example],
-    batch: &Batch,
-    wanted: &[bool],
-) -> Result<(Tensor, Weight, Vec<bool>), Error> {
-    let ask = |batch: &Batch, wanted: &[bool]| match teacher.score(batch, wanted, Kind::Full)? {
-        Scores::Full { hidden_nd, head } => Ok((hidden_nd, head)),
-        _ => Err(Error::Objective { loss: "teacher", reason: "was answered with rows of another kind".into() }),
-    };
-    if examples.iter().all(|example| example.translation.is_none()) {
-        let (hidden_nd, head) = ask(batch, wanted)?;
-        return Ok((hidden_nd, head, wanted.to_vec()));
-    }
-    let theirs = Batch::packed(
-        examples
-            .iter()
-            .map(|example| example.translation.as_ref().map_or(&example.tokens, |translation| &translation.tokens)),
-    );
-    let (hidden_md, head) = ask(&theirs, &vec![true; theirs.len()])?;
-    let rows = aligned_rows(examples, batch);
-    let index = Tensor::from_iter(rows.iter().map(|row| row.unwrap_or(0) as u32), hidden_md.device())?;
-    Ok((hidden_md.index_select(&index, 0)?, head, rows.iter().map(Option::is_some).collect()))
-}
-
-/// For each row of the student's batch the row of the translations' batch that stands at the same place of the text.
-fn aligned_rows(examples: &[Example], batch: &Batch) -> Vec<Option<usize>> {
-    let mut rows = vec![None; batch.len()];
-    let mut start = 0;
-    for (example, span) in examples.iter().zip(batch.offsets.windows(2)) {
-        match &example.translation {
-            Some(translation) => {
-                for &(ours, theirs) in &translation.rows {
-                    rows[span[0] + ours] = Some(start + theirs);
-                }
-                start += translation.tokens.len();
-            }
-            None => start += example.tokens.len(),
-        }
-    }
-    rows
-}
-
 /// Captured rows of a batch for `term`, their counts, and which rows have some.
-fn captured(term: &Term, examples: &[Example], batch: &Batch) -> Result<(SparseRows, Vec<u32>, Vec<bool>), Error> {
+fn captured(term: &Term, examples: &[Example], batch: &Batch) -> (SparseRows, Vec<u32>, Vec<bool>) {
     let most = match term.rows() {
         Some(Rows::TopK(k)) => k,
         _ => usize::MAX,
@@ -199,7 +150,7 @@ fn captured(term: &Term, examples: &[Example], batch: &Batch) -> Result<(SparseR
             *has = !ids.is_empty();
         }
     }
-    Ok((rows, counts, has))
+    (rows, counts, has)
 }
 
 /// The `most` likeliest of some outcomes.

@@ -21,7 +21,7 @@ use retort_model::checkpoint::Stored;
 use retort_model::decoder::{Decoder, Trainable};
 use retort_model::engine::Engine;
 use retort_model::observe::Observer;
-use retort_model::score::{LocalScore, Score};
+use retort_model::score::Scorer;
 use retort_model::tokenizer::Tokenizer;
 use retort_model::workers::Workers;
 use std::collections::BTreeSet;
@@ -69,7 +69,10 @@ impl TextSide {
 
 /// A teacher that is asked while training.
 struct Asked {
-    score: LocalScore<Box<dyn Decoder>>,
+    decoder: Box<dyn Decoder>,
+    workers: Workers,
+    /// Name and fingerprint.
+    model: String,
     text: TextSide,
     /// Whether it cuts text as the student does.
     same_tokens: bool,
@@ -91,16 +94,21 @@ impl Asked {
                 term.name()
             );
         }
-        let score = LocalScore {
+        Ok(Self {
             decoder: teacher.decoder()?,
-            name: teacher.name.clone(),
-            fingerprint: teacher.fingerprint(&teacher.checkpoint()?)?,
-        };
-        Ok(Self { score, text: own, same_tokens })
+            workers: Workers::for_model(teacher.architecture.totals().total as usize)?,
+            model: format!("{}@{}", teacher.name, teacher.fingerprint(&teacher.checkpoint()?)?),
+            text: own,
+            same_tokens,
+        })
+    }
+
+    fn scorer(&self) -> Scorer<'_> {
+        Scorer { decoder: &self.decoder, workers: &self.workers, model: self.model.clone() }
     }
 
     fn context(&self) -> usize {
-        self.score.decoder.context_length()
+        self.decoder.context_length()
     }
 
     /// What brings the student's examples into this teacher's tokens, where those differ.
@@ -137,7 +145,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
     let trainee = student.trainee()?;
     let matches_hidden = recipe.objective.terms.iter().any(|term| matches!(term, Term::Hidden { .. }));
-    let width = asked.as_ref().filter(|_| matches_hidden).and_then(|asked| asked.score.width());
+    let width = asked.as_ref().filter(|_| matches_hidden).map(|asked| asked.decoder.head().columns());
     let model = Projected::new(&trainee, width, recipe.seed)?;
 
     let (training, validation) = sft::split(samples, recipe.validation_share);
@@ -159,8 +167,9 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     } else {
         Vec::new()
     };
-    let source = match (&asked, CapturedForm::of(&examples)) {
-        (Some(asked), _) => Teacher::Online(&asked.score),
+    let scorer = asked.as_ref().map(Asked::scorer);
+    let source = match (&scorer, CapturedForm::of(&examples)) {
+        (Some(scorer), _) => Teacher::Online(scorer),
         (None, Some(form)) => Teacher::Captured(form),
         (None, None) => Teacher::None,
     };
@@ -275,7 +284,11 @@ pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
     prepare(inputs, |Ready { model, stream, objective, settings, text, audit, example, .. }| {
         say!("{}", describe(&audit));
         let mean = audit.tokens as f64 / audit.examples as f64;
-        say!("{mean:.0} tokens a trace, {} in the longest; {} steps of {per_step} traces", audit.longest, settings.steps);
+        say!(
+            "{mean:.0} tokens a trace, {} in the longest; {} steps of {per_step} traces",
+            audit.longest,
+            settings.steps
+        );
         let (given, predicted) = example.tokens.split_at(example.loss_from);
         let given = console::style(text.tokenizer.decode(given)?).dim();
         let predicted = console::style(text.tokenizer.decode(predicted)?).green();
