@@ -139,6 +139,17 @@ fn retort_student_tiny() -> retort_student::Trainee {
     retort_student::Trainee::new(config, Box::new(Fresh { seed: 6 }), &Device::Cpu).expect("builds")
 }
 
+#[test]
+fn layers_computed_again_change_no_bit() -> Result<(), Error> {
+    let trained = |model: retort_student::Trainee| -> Result<_, Error> {
+        let out = tempfile::tempdir().expect("folder");
+        run(&model, &settings(5, 25, 0), None, out.path(), &Silent)?;
+        Ok(weights(&model))
+    };
+    assert_eq!(trained(retort_student_tiny())?, trained(retort_student_tiny().recomputing())?);
+    Ok(())
+}
+
 /// Asks to stop after a number of steps.
 struct StopAfter {
     left: Cell<u32>,

@@ -56,7 +56,7 @@ pub use squared_error::squared_error;
 pub use stored::{FP8_BLOCK, Format, Pager, SharedBytes, StoredMatrix};
 pub use sums::{add, add_bias, scale};
 pub use swiglu::{swiglu, swiglu_halves};
-pub use value::{Gradients, Value, lift, sum};
+pub use value::{Gradients, Value, lift, recompute, sum};
 pub use weight::Weight;
 
 #[cfg(test)]

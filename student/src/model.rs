@@ -10,6 +10,7 @@ use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
 use retort_model::params::Params;
+use std::sync::Arc;
 
 struct Attention {
     q_proj: Linear,
@@ -110,7 +111,9 @@ impl Layer {
 pub struct Dense {
     config: Config,
     embed_tokens: Weight,
-    layers: Vec<Layer>,
+    layers: Arc<[Layer]>,
+    /// Whether the way back computes each layer again instead of having kept what was inside it.
+    recomputes: bool,
     norm: RmsNorm,
     lm_head: Weight,
     rope: Rope,
@@ -134,6 +137,7 @@ impl Dense {
         Ok(Self {
             embed_tokens,
             layers,
+            recomputes: false,
             norm: RmsNorm::new(d, config.rms_norm_eps, model.pp("norm"))?,
             lm_head,
             rope: Rope::new(config.head_dim(), config.theta(), None),
@@ -145,11 +149,33 @@ impl Dense {
     pub fn config(&self) -> &Config {
         &self.config
     }
+
+    /// The same, trained in the memory of one layer and the time of four thirds.
+    pub(crate) fn recomputing(self) -> Self {
+        Self { recomputes: true, ..self }
+    }
+
+    /// All layers, each to be run again on the way back.
+    fn forgetful_layers(&self, mut x_nd: Value, batch: &Batch, cos: Tensor, sin: Tensor) -> candle_core::Result<Value> {
+        let (layers, batch) = (&self.layers, Arc::new(batch.clone()));
+        for index in 0..layers.len() {
+            let (layers, batch, cos, sin) = (layers.clone(), batch.clone(), cos.clone(), sin.clone());
+            x_nd = kernels::recompute([&x_nd], move |[x_nd]| {
+                let context = Context { batch: &batch, cos: cos.clone(), sin: sin.clone(), cache: None };
+                layers[index].forward(x_nd, index, &context)
+            })?;
+        }
+        Ok(x_nd)
+    }
 }
 
 impl Decoder for Dense {
     fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<Value> {
         let (cos, sin) = self.rope.tables(&batch.positions, &self.device)?;
+        if self.recomputes && cache.is_none() {
+            let x_nd = self.forgetful_layers(self.embed_tokens.gather_rows(&batch.tokens)?, batch, cos, sin)?;
+            return self.norm.forward(&x_nd);
+        }
         let context = Context { batch, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) };
         let mut x_nd = self.embed_tokens.gather_rows(&batch.tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {

@@ -22,6 +22,11 @@ impl Trainee {
     pub fn config(&self) -> &Config {
         self.model.config()
     }
+
+    /// Trades time for memory: layers are computed again on the way back. The gradients have the same bits.
+    pub fn recomputing(self) -> Self {
+        Self { model: self.model.recomputing(), ..self }
+    }
 }
 
 impl Trainable for Trainee {

@@ -51,6 +51,9 @@ pub struct DistillRecipe {
     #[serde(default)]
     pub patience: Option<u32>,
     pub checkpoint_every: u64,
+    /// Whether layers are computed again on the way back, in less memory and more time; the result is the same.
+    #[serde(default)]
+    pub recompute: bool,
     /// Decay of a running mean of the weights, with which the run ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub average: Option<f64>,

@@ -43,6 +43,11 @@ impl<'a> Asked<'a> {
         asked
     }
 
+    /// Whether there is nothing to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
     /// Which rows of the batch the teacher has something to say of.
     pub(super) fn answered(&self) -> Vec<bool> {
         let mut answered = vec![false; self.n];
@@ -96,10 +101,10 @@ impl<'a> Asked<'a> {
         Ok(sparse)
     }
 
-    /// `draws` tokens drawn at each row, and how often each was; the same for equal sequences and `seed`.
-    pub(super) fn drawn(&self, draws: u32, batch: &Batch, seed: u64) -> Result<(SparseRows, Vec<u32>), Error> {
+    /// `draws` tokens drawn at each row, and how often each was; the same for equal sequences, seeds and steps.
+    pub(super) fn drawn(&self, draws: u32, batch: &Batch, noise: (u64, u64)) -> Result<(SparseRows, Vec<u32>), Error> {
         let mut found = vec![Draws::default(); self.n];
-        let keys: Vec<_> = batch.offsets.windows(2).map(|span| key(&batch.tokens[span[0]..span[1]], seed)).collect();
+        let keys: Vec<_> = batch.offsets.windows(2).map(|span| key(&batch.tokens[span[0]..span[1]], noise)).collect();
         self.ask(Want::Full, |rows, answer| {
             let Rows::Full(logits) = answer else { return Err(UNASKED.into()) };
             for (row, logits) in rows.iter().zip(logits.to_vec2::<f32>()?) {

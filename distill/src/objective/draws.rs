@@ -1,4 +1,4 @@
-//! Tokens drawn from a teacher's distribution, with noise that a sequence's tokens, a seed and the position decide.
+//! Tokens drawn from a teacher's distribution, with noise that a sequence's tokens, a seed, the step and the position decide.
 
 use retort_model::sampling::NoiseKey;
 
@@ -10,13 +10,13 @@ pub(super) struct Draws {
     pub counts: Vec<u32>,
 }
 
-/// The noise of a sequence.
-pub(super) fn key(tokens: &[u32], seed: u64) -> NoiseKey {
+/// The noise of a sequence for a run's seed and a step.
+pub(super) fn key(tokens: &[u32], (seed, step): (u64, u64)) -> NoiseKey {
     let mut hasher = blake3::Hasher::new();
     tokens.iter().for_each(|token| {
         hasher.update(&token.to_le_bytes());
     });
-    NoiseKey::new(seed, &hasher.finalize().to_hex(), 0)
+    NoiseKey::new(seed, &format!("step {step} of {}", hasher.finalize().to_hex()), 0)
 }
 
 impl Draws {

@@ -42,6 +42,8 @@ pub struct Objective<'a> {
     settings: ObjectiveSettings,
     teacher: Teacher<'a>,
     projection: Option<Var>,
+    /// Decides, with the step and the sequence, what is drawn from a teacher.
+    seed: u64,
 }
 
 /// The step that a micro-batch belongs to.
@@ -66,7 +68,7 @@ pub(crate) struct Loss {
 impl<'a> Objective<'a> {
     /// Plain next-token prediction.
     pub fn cross_entropy() -> Self {
-        Self { settings: ObjectiveSettings::default(), teacher: Teacher::None, projection: None }
+        Self { settings: ObjectiveSettings::default(), teacher: Teacher::None, projection: None, seed: 0 }
     }
 
     /// Refuses what `teacher` cannot give. `projection` is that of [`Projected`].
@@ -103,7 +105,12 @@ impl<'a> Objective<'a> {
                 }
             }
         }
-        Ok(Self { settings, teacher, projection })
+        Ok(Self { settings, teacher, projection, seed: 0 })
+    }
+
+    /// The same with other draws from a teacher.
+    pub fn seeded(self, seed: u64) -> Self {
+        Self { seed, ..self }
     }
 
     /// What tells this objective from another.
@@ -113,7 +120,7 @@ impl<'a> Objective<'a> {
             Teacher::Captured(_) => "captured".into(),
             Teacher::Online(teacher) => teacher.model(),
         };
-        serde_json::json!({ "terms": self.settings.terms, "teacher": teacher })
+        serde_json::json!({ "terms": self.settings.terms, "teacher": teacher, "seed": self.seed })
     }
 
     /// The loss of one micro-batch.
@@ -137,7 +144,9 @@ impl<'a> Objective<'a> {
                     total = add(&total, &loss)?;
                     loss.to_scalar()?
                 }
-                _ => values.next().unwrap_or(0.0),
+                (Some(_), _) => values.next().unwrap_or(0.0),
+                // Hidden states, of no row.
+                (None, _) => 0.0,
             };
             terms.push((term.name(), value));
         }

@@ -36,14 +36,14 @@ pub(super) struct Targets<'a> {
 impl<'a> Targets<'a> {
     /// Gathers what `objective` needs for `examples`, packed as `batch`; `next` says which rows predict what.
     ///
-    /// A row's weight is its term's times `share`; `seed` decides what is drawn.
+    /// A row's weight is its term's times `share`; `step` has its own draws.
     pub(super) fn gather(
         objective: &Objective<'a>,
         examples: &'a [Example],
         batch: &Batch,
         next: &[Option<u32>],
         share: f64,
-        seed: u64,
+        step: u64,
     ) -> Result<Self, Error> {
         let asked = match objective.teacher {
             Teacher::Online(teacher) => Some(Asked::new(teacher, examples, batch)),
@@ -59,9 +59,10 @@ impl<'a> Targets<'a> {
                         Need::Token => Target::Next(asked.tokens()?),
                         Need::TopK(k) => Target::TopK(asked.top_k(k)?),
                         Need::Draws(draws) => {
-                            let (rows, counts) = asked.drawn(draws.unwrap_or(1), batch, seed)?;
+                            let (rows, counts) = asked.drawn(draws.unwrap_or(1), batch, (objective.seed, step))?;
                             Target::Sampled(rows, counts)
                         }
+                        Need::Hidden if asked.is_empty() => Target::None,
                         Need::Hidden => Target::Hidden(asked.hidden()?),
                         Need::Full | Need::Nothing => Target::None,
                     };

@@ -144,6 +144,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
     let trainee = student.trainee()?;
+    let trainee = if recipe.recompute { trainee.recomputing() } else { trainee };
     let matches_hidden = recipe.objective.terms.iter().any(|term| matches!(term, Term::Hidden { .. }));
     let width = asked.as_ref().filter(|_| matches_hidden).map(|asked| asked.decoder.head().columns());
     let model = Projected::new(&trainee, width, recipe.seed)?;
@@ -173,7 +174,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
         (None, Some(form)) => Teacher::Captured(form),
         (None, None) => Teacher::None,
     };
-    let objective = Objective::new(recipe.objective.clone(), source, model.projection().cloned())?;
+    let objective = Objective::new(recipe.objective.clone(), source, model.projection().cloned())?.seeded(recipe.seed);
 
     let example = examples[0].clone();
     let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs).max(1);
