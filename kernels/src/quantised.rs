@@ -14,22 +14,20 @@ mod product;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use product::{Piece, Rows, products};
+pub(crate) use product::{Piece, Rows, products, repeated};
 
 use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Columns that share a scale.
-pub const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 /// Rows that lie together.
-pub const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 
 /// Columns of a block that lie together.
 const GROUP: usize = 4;
 const GROUPS: usize = BLOCK / GROUP;
-/// Bytes of the scales in front of a block's codes.
-const SCALES: usize = 2 * TILE;
 
 /// How many bits a code has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +37,9 @@ pub enum Bits {
 }
 
 impl Bits {
+    /// Bytes of the scales in front of a block's codes.
+    pub const SCALES: usize = 2 * TILE;
+
     /// The code that stands for 0.
     const fn middle(self) -> i32 {
         match self {
@@ -48,10 +49,10 @@ impl Bits {
     }
 
     /// Bytes of a block of 16 rows.
-    pub(crate) const fn block_bytes(self) -> usize {
+    pub const fn block_bytes(self) -> usize {
         match self {
-            Self::Four => SCALES + TILE * BLOCK / 2,
-            Self::Eight => SCALES + TILE * BLOCK,
+            Self::Four => Self::SCALES + TILE * BLOCK / 2,
+            Self::Eight => Self::SCALES + TILE * BLOCK,
         }
     }
 
@@ -67,7 +68,7 @@ impl Bits {
             Self::Eight => (group, 0),
             Self::Four => (group % (GROUPS / 2), if group < GROUPS / 2 { 0 } else { 4 }),
         };
-        (SCALES + (group * TILE + row) * GROUP + within, shift)
+        (Self::SCALES + (group * TILE + row) * GROUP + within, shift)
     }
 
     fn code(self, block: &[u8], row: usize, col: usize) -> i32 {
@@ -80,8 +81,13 @@ impl Bits {
     }
 }
 
+/// The instruction set of integer products on this machine.
+pub fn instructions() -> &'static str {
+    product::Kernel::of_this_machine().name()
+}
+
 /// Packs the numbers of a matrix [o, i], row after row. Numbers that are not finite give scales that are not.
-pub fn quantise(numbers: &[f32], (o, i): (usize, usize), bits: Bits) -> Vec<u8> {
+pub(crate) fn quantise(numbers: &[f32], (o, i): (usize, usize), bits: Bits) -> Vec<u8> {
     assert_eq!(numbers.len(), o * i, "quantise: {o} x {i}");
     let blocks = i.div_ceil(BLOCK);
     let mut out = vec![0u8; o.div_ceil(TILE) * blocks * bits.block_bytes()];

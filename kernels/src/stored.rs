@@ -38,7 +38,7 @@ pub enum Format {
 
 impl Format {
     /// Bytes of a matrix; `None` where no machine could hold it.
-    fn bytes(&self, (o, i): (usize, usize)) -> Option<usize> {
+    pub fn bytes(&self, (o, i): (usize, usize)) -> Option<usize> {
         match self {
             Self::Bf16 | Self::F16 => o.checked_mul(i)?.checked_mul(2),
             Self::Fp8 { .. } => o.checked_mul(i),

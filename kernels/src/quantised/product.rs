@@ -142,6 +142,17 @@ pub(crate) fn products(x: &[f32], i: usize, width: usize, bits: Bits, pieces: &[
     y
 }
 
+/// One tile times `n` rows, again and again: nothing but the inner loops.
+pub(crate) fn repeated(tile: &[u8], i: usize, n: usize, bits: Bits, times: usize) -> f32 {
+    let codes = Codes::new(&vec![1.0; n * i], i, bits);
+    let (kernel, mut out) = (Kernel::of_this_machine(), Vec::with_capacity(n));
+    for _ in 0..times {
+        out.clear();
+        kernel.tile(tile, bits, &codes, Rows { first: 0, step: 1, count: n }, &mut out);
+    }
+    out.iter().map(|products| products[0]).sum()
+}
+
 /// The instructions that the inner loops use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kernel {
@@ -153,7 +164,17 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    fn of_this_machine() -> Self {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => "avx512-vnni",
+        }
+    }
+
+    pub(super) fn of_this_machine() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             if x86::has_avx512_vnni() {

@@ -7,9 +7,11 @@
 #![expect(clippy::needless_range_loop, reason = "closures would lose the instruction set")]
 
 use super::product::CodesRow;
-use super::{Bits, GROUP, GROUPS, SCALES, TILE};
+use super::{Bits, GROUP, GROUPS, TILE};
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
+
+const SCALES: usize = Bits::SCALES;
 
 /// Bytes of four columns of a tile.
 const LINE: usize = TILE * GROUP;
