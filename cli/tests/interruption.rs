@@ -20,7 +20,9 @@ fn a_killed_run_goes_on_and_ends_with_the_same_bits() {
     let problems = ["--problems", "gym:modular", "--limit", "20", "--out", "traces"];
     finish(here, &[&["datagen", "run", "--teacher", "embedded"][..], &problems].concat());
     let settings = ["--set", "checkpoint_every=1", "--set", "epochs=8", "--set", "average=0.9", "--no-eval"];
-    let run = |out| [&["distill", "run", "--student", "embedded", "--traces", "traces", "--out", out][..], &settings].concat();
+    let run = |out| {
+        [&["distill", "run", "--student", "embedded", "--traces", "traces", "--out", out][..], &settings].concat()
+    };
     finish(here, &run("whole"));
 
     let mut killed = start(here, &run("parts"));

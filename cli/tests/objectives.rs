@@ -17,7 +17,8 @@ fn text(bytes: &[u8]) -> String {
 fn traces(here: &Path) {
     let arguments = ["datagen", "run", "--teacher", "embedded", "--problems", "gym:modular", "--limit", "20"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
-    let made = command.args(arguments).args(["--out", "traces"]).current_dir(here).output().expect("the program starts");
+    let made =
+        command.args(arguments).args(["--out", "traces"]).current_dir(here).output().expect("the program starts");
     assert!(made.status.success(), "{}", text(&made.stderr));
 }
 
@@ -51,7 +52,8 @@ fn a_live_teacher_is_asked_and_the_student_writes() {
 fn what_does_not_fit_is_refused_before_anything_is_written() {
     let here = tempfile::tempdir().expect("folder");
     traces(here.path());
-    let (kl, terms) = (recipe("kl"), "objective.terms=[{ loss = \"jensen_shannon\", weight = 1, beta = 2, rows = \"full\" }]");
+    let (kl, terms) =
+        (recipe("kl"), "objective.terms=[{ loss = \"jensen_shannon\", weight = 1, beta = 2, rows = \"full\" }]");
     for (arguments, says) in [
         (vec!["--recipe", &kl], "needs a teacher"),
         (vec!["--teacher", "embedded"], "no term"),

@@ -298,7 +298,7 @@ fn early_stopping_ends_with_the_best_weights() -> Result<(), Error> {
     let out = tempfile::tempdir().expect("folder");
     let held_out = counting();
     // A rate far too high: the loss falls, then blows up, so the best look is not the last one.
-    let mut wild = settings(60, 1000, 0);
+    let mut wild = TrainSettings { divergence: f64::INFINITY, ..settings(60, 1000, 0) };
     wild.schedule = Schedule { learning_rate: 0.3, warmup_steps: 50, decay: Decay::Constant, final_share: 1.0 };
     let look = Validation { examples: &held_out, every: 1, patience: Some(60) };
     let model = retort_student_tiny();

@@ -137,7 +137,14 @@ impl Stage {
     }
 
     /// The objective's value and the gradients of all parameters, the projection's last.
-    pub(super) fn run(&self, terms: Vec<Term>, from: Origin, examples: &[Example], budget: usize, step: u64) -> Outcome<Found> {
+    pub(super) fn run(
+        &self,
+        terms: Vec<Term>,
+        from: Origin,
+        examples: &[Example],
+        budget: usize,
+        step: u64,
+    ) -> Outcome<Found> {
         let width = terms.iter().any(|term| matches!(term, Term::Hidden { .. })).then_some(D_TEACHER);
         let model = Projected::new(&self.student, width, 3)?;
         let scorer = self.scorer();
@@ -239,4 +246,3 @@ impl Exact<'_> {
         sum / f64::from(targets)
     }
 }
-
