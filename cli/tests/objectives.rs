@@ -52,10 +52,12 @@ fn a_live_teacher_is_asked_and_the_student_writes() {
 fn what_does_not_fit_is_refused_before_anything_is_written() {
     let here = tempfile::tempdir().expect("folder");
     traces(here.path());
+    let on_policy = recipe("on-policy");
     let (kl, terms) =
         (recipe("kl"), "objective.terms=[{ loss = \"jensen_shannon\", weight = 1, beta = 2, rows = \"full\" }]");
     for (arguments, says) in [
         (vec!["--recipe", &kl], "needs a teacher"),
+        (vec!["--recipe", &on_policy], "no teacher is there to judge it"),
         (vec!["--teacher", "embedded"], "no term"),
         (vec!["--teacher", "embedded", "--set", terms], "`beta` 2"),
         (vec!["--set", "objective.terms=[{ loss = \"kl\", weight = 1 }]"], "unknown variant `kl`"),

@@ -140,6 +140,9 @@ struct Ready<'a> {
 /// Opens everything, refuses what does not fit, and hands over what is ready to run.
 fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R> {
     let Inputs { recipe, student, teacher, samples, traces } = inputs;
+    if recipe.on_policy.is_some() && teacher.is_none() {
+        bail!("`[on_policy]` lets the student write, and no teacher is there to judge it: name one with `--teacher`");
+    }
     let text = TextSide::open(student)?;
     let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
