@@ -4,8 +4,6 @@
 //! `vpmaddubsw` adds two products of an unsigned and a signed byte in 16 bits, which 4-bit codes cannot overrun: eight
 //! such sums are at most 8 * 2 * 15 * 127 = 30,480. Codes of 8 bits are multiplied as two halves of 4.
 
-#![expect(clippy::needless_range_loop, reason = "closures would lose the instruction set")]
-
 use super::product::CodesRow;
 use super::{Bits, GROUP, GROUPS, TILE};
 use std::arch::x86_64::*;
