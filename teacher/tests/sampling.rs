@@ -64,7 +64,7 @@ impl Jobs for Sums {
 }
 
 fn complete(engine: &Engine<DeepSeek>, sampling: &Sampling, capture: Option<Capture>) -> Vec<Completion> {
-    let mut jobs = Sums { left: (0..12).collect(), sampling: sampling.clone(), capture, done: BTreeMap::new() };
+    let mut jobs = Sums { left: (0..6).collect(), sampling: sampling.clone(), capture, done: BTreeMap::new() };
     engine.generate(&mut jobs).expect("generation");
     jobs.done.into_values().collect()
 }
