@@ -85,7 +85,7 @@ impl Architecture {
 
     /// The model ready to run.
     pub fn decoder(&self, checkpoint: Checkpoint) -> Result<Box<dyn Decoder>> {
-        let narrow = self.totals().total > WIDENED_PARAMETERS;
+        let narrow = self.totals().total > WIDENED_PARAMETERS || checkpoint.is_quantised();
         let checkpoint = if narrow { checkpoint.in_stored_form() } else { checkpoint };
         Ok(match self {
             Self::DeepSeek(config) => {

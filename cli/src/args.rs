@@ -168,6 +168,30 @@ pub struct Generate {
     pub top_p: f64,
     #[arg(long, default_value_t = 512)]
     pub max_tokens: usize,
+    /// Draw from this many of the likeliest tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Draw from tokens at least this likely, relative to the likeliest
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub min_p: f64,
+    /// Above 1: make tokens less likely that the prompt or the completion already holds
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Add to the logit of a token, from -100 (never) to 100; may be given several times
+    #[arg(long, value_name = "ID=BIAS", value_parser = bias, allow_hyphen_values = true)]
+    pub logit_bias: Vec<(u32, f64)>,
+    /// End before this text; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
+    /// Close the thinking block after this many tokens
+    #[arg(long, value_name = "TOKENS")]
+    pub thinking_budget: Option<usize>,
+    /// At the end of the thinking budget, end the completion in place of closing the thinking block
+    #[arg(long, requires = "thinking_budget")]
+    pub end_at_budget: bool,
+    /// End a completion that wrote the same 8 to 1024 tokens this many times, back to back
+    #[arg(long, value_name = "N")]
+    pub loop_repeats: Option<usize>,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
@@ -176,6 +200,12 @@ pub struct Generate {
     /// Do not let the model's multi-token-prediction module guess ahead; the tokens are the same, the time is not
     #[arg(long)]
     pub no_draft: bool,
+}
+
+/// `ID=BIAS`
+fn bias(text: &str) -> Result<(u32, f64), String> {
+    let parsed = text.split_once('=').and_then(|(id, bias)| Some((id.parse().ok()?, bias.parse().ok()?)));
+    parsed.ok_or_else(|| "write it as ID=BIAS, such as 11=-100".into())
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,11 +14,16 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Twenty traces of the embedded teacher.
-fn traces(here: &Path) {
+fn traces(here: &Path, more: &[&str]) {
     let arguments = ["datagen", "run", "--teacher", "embedded", "--problems", "gym:modular", "--limit", "20"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
-    let made =
-        command.args(arguments).args(["--out", "traces"]).current_dir(here).output().expect("the program starts");
+    let made = command
+        .args(arguments)
+        .args(["--out", "traces"])
+        .args(more)
+        .current_dir(here)
+        .output()
+        .expect("the program starts");
     assert!(made.status.success(), "{}", text(&made.stderr));
 }
 
@@ -29,7 +34,7 @@ fn recipe(name: &str) -> String {
 #[test]
 fn a_live_teacher_is_asked_and_the_student_writes() {
     let here = tempfile::tempdir().expect("folder");
-    traces(here.path());
+    traces(here.path(), &[]);
     let kl = recipe("kl");
     let run = ["--teacher", "embedded", "--recipe", &kl, "--set", "epochs=1", "--set", "average=0.9", "--out", "kl"];
     let done = distill(here.path(), &run);
@@ -49,9 +54,32 @@ fn a_live_teacher_is_asked_and_the_student_writes() {
 }
 
 #[test]
+fn what_a_dataset_captured_is_learnt_without_its_teacher() {
+    let here = tempfile::tempdir().expect("folder");
+    for (capture, loss) in [
+        ("capture.top_k=8", "{ loss = \"forward_kl\", weight = 1, rows = { top_k = 8 } }"),
+        ("capture.draws=20", "{ loss = \"sampled\", weight = 1 }"),
+    ] {
+        let folder = here.path().join(loss.replace(|c: char| !c.is_alphanumeric(), ""));
+        std::fs::create_dir(&folder).expect("created");
+        traces(&folder, &["--set", capture]);
+        let terms = format!("objective.terms=[{loss}]");
+        let done = distill(&folder, &["--set", &terms, "--set", "epochs=1", "--out", "x"]);
+        assert!(done.status.success(), "{loss}: {}", text(&done.stderr));
+        assert!(folder.join("x/model.safetensors").is_file());
+        let more = format!(
+            "objective.terms=[{}]",
+            loss.replace("sampled\"", "forward_kl\", rows = \"full\"").replace("= 8", "= 9")
+        );
+        let refused = distill(&folder, &["--set", &more, "--out", "y"]);
+        assert!(text(&refused.stderr).contains("and the traces captured"), "{more}: {}", text(&refused.stderr));
+    }
+}
+
+#[test]
 fn what_does_not_fit_is_refused_before_anything_is_written() {
     let here = tempfile::tempdir().expect("folder");
-    traces(here.path());
+    traces(here.path(), &[]);
     let on_policy = recipe("on-policy");
     let (kl, terms) =
         (recipe("kl"), "objective.terms=[{ loss = \"jensen_shannon\", weight = 1, beta = 2, rows = \"full\" }]");
@@ -74,7 +102,7 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
 #[test]
 fn a_dry_run_shows_an_example_and_what_a_run_would_take() {
     let here = tempfile::tempdir().expect("folder");
-    traces(here.path());
+    traces(here.path(), &[]);
     let told = distill(here.path(), &["--dry-run", "--out", "x"]);
     let out = text(&told.stdout);
     assert!(told.status.success(), "{}", text(&told.stderr));

@@ -15,7 +15,7 @@ use retort_model::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
 
 /// How the student's own completions come about.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OnPolicySettings {
     /// Share of a step's examples that the student writes itself; GKD's lambda.
@@ -30,6 +30,10 @@ impl OnPolicySettings {
         if !(self.share > 0.0 && self.share <= 1.0) {
             let allowed = "above 0 and at most 1";
             return Err(Error::Setting { field: "on_policy.share", value: self.share.to_string(), allowed });
+        }
+        if self.sampling.thinking_budget.is_some() {
+            let (value, allowed) = ("a number".into(), "unset: what it forces is not the student's");
+            return Err(Error::Setting { field: "on_policy.sampling.thinking_budget", value, allowed });
         }
         match self.sampling.fault() {
             Some((_, value, allowed)) => Err(Error::Setting { field: "on_policy.sampling", value, allowed }),
@@ -78,7 +82,8 @@ impl Stream for OnPolicy<'_> {
         let requests = questions.iter().enumerate().map(|(at, question)| Request {
             id: at as u64,
             messages: vec![Message::user(*question)],
-            sampling: self.settings.sampling,
+            sampling: self.settings.sampling.clone(),
+            capture: None,
             noise: NoiseKey::new(self.seed, &format!("step {step}"), at as u32),
         });
         let mut work = Writing { requests: requests.rev().collect(), written: vec![None; questions.len()] };

@@ -2,12 +2,15 @@
 
 use crate::Error;
 use crate::chat::Chat;
-use crate::data::Example;
+use crate::data::{Captured, Example};
 use crate::translation::Translator;
 use retort_datagen::sample::Sample;
+use retort_kernels::losses::SparseRows;
+use retort_model::capture::Targets;
 use retort_model::chat::{Thought, split_thinking};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a student learns from a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +52,8 @@ pub struct Reading<'a> {
     pub translator: Option<&'a Translator<'a>>,
     /// Whether traces that were written in other tokens than the student's may be learnt from as text.
     pub retokenise: bool,
+    /// Whether the targets that were captured with the traces are learnt from: then tokens are those that were written.
+    pub captured: bool,
     /// The longest example that the student, and a teacher with the same tokens, can read.
     pub context: usize,
 }
@@ -66,7 +71,12 @@ impl Reading<'_> {
                 audit.not_kept += 1;
                 continue;
             }
-            let trace = self.chat.example(&sample.problem, &sample.reasoning, &sample.response)?;
+            let mut trace = self.chat.example(&sample.problem, &sample.reasoning, &sample.response)?;
+            if let Some(targets) = sample.targets.as_ref().filter(|_| self.captured) {
+                trace.tokens.truncate(trace.loss_from);
+                trace.tokens.extend(&sample.token_ids);
+                trace.captured = Some(Arc::new(captured(targets)));
+            }
             audit.other_tokens += usize::from(!self.reads_as_written(sample)?);
             let prompt = &sample.prompt_token_ids;
             audit.other_prompt += usize::from(!prompt.is_empty() && prompt[..] != trace.tokens[..trace.loss_from]);
@@ -106,8 +116,21 @@ impl Reading<'_> {
         let written = &sample.token_ids[..sample.token_ids.len() - ended];
         let text = self.chat.tokenizer.decode(written)?;
         let same = |thought: Thought| thought.reasoning == sample.reasoning && thought.response == sample.response;
-        Ok(sample.token_ids.is_empty() || same(split_thinking(&text, false)) || same(split_thinking(&text, true)))
+        // The tokens of a stop string are no part of the text.
+        let untold = sample.token_ids.is_empty() || sample.finish_reason == "stop_string";
+        Ok(untold || same(split_thinking(&text, false)) || same(split_thinking(&text, true)))
     }
+}
+
+/// A trace's captured targets, row by row.
+fn captured(targets: &Targets) -> Captured {
+    let ends = targets.widths.iter().scan(0, |end, &width| {
+        *end += width as usize;
+        Some(*end)
+    });
+    let offsets = std::iter::once(0).chain(ends).collect();
+    let rows = SparseRows { offsets, ids: targets.ids.clone(), log_probs: targets.logprobs.clone() };
+    Captured { rows, counts: (!targets.counts.is_empty()).then(|| targets.counts.clone()) }
 }
 
 /// Splits off a share of the problems for validation; all samples of a problem go to the same side.

@@ -251,6 +251,8 @@ impl Generate for Parrot {
                 finish_reason: FinishReason::Stop,
                 prompt_token_ids: vec![question, 1],
                 token_ids: vec![2, (noise * 24.0) as u32],
+                forced: vec![],
+                targets: None,
                 prompt_tokens: 2,
                 completion_tokens: 2,
             };

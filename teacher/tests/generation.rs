@@ -55,8 +55,9 @@ impl Jobs for Sums {
         Some(Request {
             id,
             noise: NoiseKey::new(3, &prompt, 0),
+            capture: None,
             messages: vec![Message::user(prompt)],
-            sampling: Sampling { temperature, top_p: 0.95, max_tokens: 12 + id as usize % 9 },
+            sampling: Sampling { temperature, max_tokens: 12 + id as usize % 9, ..Sampling::default() },
         })
     }
 

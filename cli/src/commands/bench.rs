@@ -12,6 +12,7 @@ use retort_model::cache::Cache;
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Part;
 use retort_model::params::{Kept, Random, frozen};
+use retort_model::workers::inside;
 use retort_student::Dense;
 use retort_teacher::DeepSeek;
 use serde_json::json;
@@ -120,7 +121,7 @@ impl Model {
 
 pub fn run(command: Bench) -> Result<ExitCode> {
     match command {
-        Bench::Decode(args) => decode(&args),
+        Bench::Decode(args) => inside(|| decode(&args)),
     }
 }
 

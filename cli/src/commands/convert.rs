@@ -5,8 +5,9 @@ use crate::output::say;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::ValueEnum;
+use retort_kernels::Bits;
 use retort_model::checkpoint::{Outgoing, Stored, write_outgoing};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,6 +18,29 @@ pub enum To {
     Fp8,
     Bf16,
     F32,
+    /// Blocks of 32 with 8 bits each and a scale, embedding and head too; read by this program alone
+    Q8,
+    /// Blocks of 32 with 4 bits each and a scale; embedding and head have 8 bits
+    Q4,
+}
+
+impl To {
+    fn stored(self, name: &str) -> Stored {
+        let matrix = |bits| match retort_teacher::weights::stored(name) {
+            Stored::Fp8 => Stored::Quantised(bits),
+            // Every prediction passes through them, and each is read once for all layers.
+            _ if name.ends_with("embed_tokens.weight") || name == "lm_head.weight" => Stored::Quantised(Bits::Eight),
+            other => other,
+        };
+        match self {
+            Self::Fp8 => retort_teacher::weights::stored(name),
+            Self::Bf16 if name.ends_with("e_score_correction_bias") => Stored::F32,
+            Self::Bf16 => Stored::Bf16,
+            Self::F32 => Stored::F32,
+            Self::Q8 => matrix(Bits::Eight),
+            Self::Q4 => matrix(Bits::Four),
+        }
+    }
 }
 
 pub fn run(name: &str, to: To, out: &Path) -> Result<ExitCode> {
@@ -31,17 +55,12 @@ pub fn run(name: &str, to: To, out: &Path) -> Result<ExitCode> {
         .weights()
         .map(|(name, shape)| Outgoing {
             name: name.into(),
-            shape: shape.into(),
+            shape,
             values: Box::new(|| Ok(checkpoint.read(name, &Device::Cpu)?.flatten_all()?.to_vec1()?)),
         })
         .collect();
     let path = out.join("model.safetensors");
-    write_outgoing(&path, &tensors, |name| match to {
-        To::Fp8 => retort_teacher::weights::stored(name),
-        To::Bf16 if name.ends_with("e_score_correction_bias") => Stored::F32,
-        To::Bf16 => Stored::Bf16,
-        To::F32 => Stored::F32,
-    })?;
+    write_outgoing(&path, &tensors, |name| to.stored(name))?;
     let (before, after) = (checkpoint.bytes(), std::fs::metadata(&path)?.len());
     say!("{} tensors in `{}`, {before} bytes before, {after} now", tensors.len(), path.display());
     Ok(ExitCode::SUCCESS)
@@ -51,8 +70,14 @@ pub fn run(name: &str, to: To, out: &Path) -> Result<ExitCode> {
 fn config(json: &str, to: To) -> Result<String> {
     let mut config: Map<String, Value> = serde_json::from_str(json)?;
     config.shift_remove("quantization_config");
-    if to == To::Fp8 {
-        config.insert("quantization_config".into(), retort_teacher::weights::quantization_config());
+    let quantisation = match to {
+        To::Fp8 => Some(retort_teacher::weights::quantization_config()),
+        To::Q8 => Some(json!({ "quant_method": "retort", "bits": 8, "group_size": 32 })),
+        To::Q4 => Some(json!({ "quant_method": "retort", "bits": 4, "group_size": 32 })),
+        To::Bf16 | To::F32 => None,
+    };
+    if let Some(quantisation) = quantisation {
+        config.insert("quantization_config".into(), quantisation);
     }
     let dtype = if to == To::F32 { "float32" } else { "bfloat16" };
     let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };

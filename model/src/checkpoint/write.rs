@@ -3,7 +3,7 @@
 use super::fp8::Fp8Block;
 use crate::Error;
 use candle_core::{DType, Tensor};
-use retort_kernels::FP8_BLOCK;
+use retort_kernels::{Bits, FP8_BLOCK, StoredMatrix};
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -17,6 +17,8 @@ pub enum Stored {
     Bf16,
     /// e4m3 with 128 x 128 scales beside it; for matrices only.
     Fp8,
+    /// Blocks of 32 codes, see `retort_kernels::Bits`; a tensor that is no matrix of whole tiles and blocks is bf16.
+    Quantised(Bits),
 }
 
 /// A tensor to be written. Its numbers are asked for when their turn comes, so one tensor is in memory at a time.
@@ -39,6 +41,8 @@ struct Piece<'a> {
     tensor: &'a Outgoing<'a>,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Bits of the codes where it is written in quantised blocks.
+    bits: Option<Bits>,
     /// Whether it is the scales that are written.
     scales: bool,
     path: &'a Path,
@@ -56,6 +60,9 @@ impl Piece<'_> {
             && let Some(at) = values.iter().position(|&value| half::bf16::from_f32(value).is_infinite())
         {
             return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
+        }
+        if let (Some(bits), &[o, i]) = (self.bits, self.tensor.shape.as_slice()) {
+            return Ok(StoredMatrix::quantised(&values, (o, i), bits)?.bytes().to_vec());
         }
         Ok(match (self.dtype, self.tensor.shape.as_slice()) {
             (Dtype::BF16, _) => values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
@@ -98,12 +105,22 @@ pub fn write_outgoing(path: &Path, tensors: &[Outgoing], stored: impl Fn(&str) -
     let failure = RefCell::new(None);
     let mut pieces = BTreeMap::new();
     for tensor in tensors {
-        let piece = |dtype, shape, scales| Piece { tensor, dtype, shape, scales, path, failure: &failure };
+        let piece = |dtype, shape, scales| Piece { tensor, dtype, shape, bits: None, scales, path, failure: &failure };
         let (dtype, name) = match (stored(&tensor.name), tensor.shape.as_slice()) {
             (Stored::Fp8, &[o, i]) => {
                 let blocks = vec![o.div_ceil(FP8_BLOCK), i.div_ceil(FP8_BLOCK)];
                 pieces.insert(format!("{}_scale_inv", tensor.name), piece(Dtype::F32, blocks, true));
                 (Dtype::F8_E4M3, &tensor.name)
+            }
+            (Stored::Quantised(bits), shape) => {
+                if let &[o, i] = shape
+                    && let Some(shape) = bits.stored_shape((o, i))
+                {
+                    let piece = piece(Dtype::U8, shape.to_vec(), false);
+                    pieces.insert(tensor.name.clone(), Piece { bits: Some(bits), ..piece });
+                    continue;
+                }
+                (Dtype::BF16, &tensor.name)
             }
             (Stored::Bf16, _) => (Dtype::BF16, &tensor.name),
             _ => (Dtype::F32, &tensor.name),

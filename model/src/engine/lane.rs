@@ -4,50 +4,12 @@
 //! token that the model draws at that place, so a completion has the same tokens with and without; where it is kept, the
 //! step has drawn two.
 
+use super::sequence::{Rules, Sequence};
 use crate::Error;
 use crate::batch::Batch;
 use crate::cache::Cache;
 use crate::decoder::Decoder;
-use crate::generate::Request;
 use retort_kernels::{Value, gather_rows};
-
-/// One sequence in flight.
-pub(super) struct Sequence {
-    pub request: Request,
-    pub prompt: Vec<u32>,
-    pub prefilled: bool,
-    pub tokens: Vec<u32>,
-    pub slot: usize,
-    /// A guess at the token after the last.
-    draft: Option<u32>,
-}
-
-impl Sequence {
-    pub(super) fn new(request: Request, prompt: Vec<u32>, prefilled: bool, slot: usize) -> Self {
-        Self { request, prompt, prefilled, tokens: vec![], slot, draft: None }
-    }
-
-    /// The token that this request gets next where the model has these logits.
-    fn drawn(&self, logits: &[f32]) -> u32 {
-        self.request.sampling.draw(logits, self.request.noise.uniform(self.tokens.len() as u64))
-    }
-
-    /// How many tokens are cached, and those to feed: the prompt, or the last token with the guess behind it.
-    fn feed(&self) -> (usize, Vec<u32>) {
-        match self.tokens.last() {
-            None => (0, self.prompt.clone()),
-            Some(&last) => (self.prompt.len() + self.tokens.len() - 1, [last].into_iter().chain(self.draft).collect()),
-        }
-    }
-
-    /// The token at `position` of prompt and completion together.
-    fn at(&self, position: usize) -> u32 {
-        match position.checked_sub(self.prompt.len()) {
-            None => self.prompt[position],
-            Some(drawn) => self.tokens[drawn],
-        }
-    }
-}
 
 /// How many guesses were made and how many of them were right.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -81,22 +43,17 @@ impl Lane {
         self.admitted.is_empty() && self.active.is_empty()
     }
 
-    /// At least one more token for every sequence; `ended` tells which want no more.
-    pub(super) fn step(&mut self, decoder: &dyn Decoder, ended: impl Fn(&Sequence) -> bool) -> Result<(), Error> {
+    /// At least one more token for every sequence; those that end by `rules` say so.
+    pub(super) fn step(&mut self, decoder: &dyn Decoder, rules: &Rules<'_>) -> Result<(), Error> {
         let (mut active, mut admitted) = (std::mem::take(&mut self.active), std::mem::take(&mut self.admitted));
-        self.advance(decoder, &mut active, &ended)?;
-        self.advance(decoder, &mut admitted, &ended)?;
+        self.advance(decoder, &mut active, rules)?;
+        self.advance(decoder, &mut admitted, rules)?;
         active.append(&mut admitted);
         self.active = active;
         Ok(())
     }
 
-    fn advance(
-        &mut self,
-        decoder: &dyn Decoder,
-        sequences: &mut [Sequence],
-        ended: impl Fn(&Sequence) -> bool,
-    ) -> Result<(), Error> {
+    fn advance(&mut self, decoder: &dyn Decoder, sequences: &mut [Sequence], rules: &Rules<'_>) -> Result<(), Error> {
         if sequences.is_empty() {
             return Ok(());
         }
@@ -116,14 +73,14 @@ impl Lane {
         for (index, (sequence, (start, end))) in sequences.iter_mut().zip(spans()).enumerate() {
             let (Some(first), guess) = (logits.next(), sequence.draft.take()) else { break };
             let second = guess.and_then(|_| logits.next());
-            sequence.tokens.push(sequence.drawn(first));
+            sequence.extend(first, rules)?;
             let accepted = guess.is_some() && guess == sequence.tokens.last().copied();
             self.count.drafted += u64::from(guess.is_some());
             self.count.accepted += u64::from(accepted);
-            if let Some(second) = second.filter(|_| accepted && !ended(sequence)) {
-                sequence.tokens.push(sequence.drawn(second));
+            if let Some(second) = second.filter(|_| accepted && sequence.finish.is_none()) {
+                sequence.extend(second, rules)?;
             }
-            if !ended(sequence) {
+            if sequence.finish.is_none() {
                 going_on.push((index, end - start - usize::from(guess.is_some() && !accepted)));
             }
         }
@@ -158,7 +115,7 @@ impl Lane {
         };
         let logits = logits(decoder, &ahead_nd, &kept.last_rows())?;
         for (&(index, _), logits) in going_on.iter().zip(&logits) {
-            sequences[index].draft = Some(sequences[index].drawn(logits));
+            sequences[index].draft = Some(sequences[index].next_token(logits));
         }
         Ok(())
     }

@@ -158,11 +158,14 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
         Some(asked) if asked.same_tokens => own_context.min(asked.context()),
         _ => own_context,
     };
+    // What was captured is of the tokens that were written, and of no others.
+    let captured = asked.is_none() && !recipe.objective.is_plain();
     let reading = Reading {
         target: recipe.target,
         chat: text.chat(),
         translator: translator.as_ref(),
-        retokenise: recipe.retokenise,
+        retokenise: recipe.retokenise && !captured,
+        captured,
         context,
     };
     let (examples, audit) = reading.examples(&training, traces)?;
@@ -181,8 +184,8 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
 
     let example = examples[0].clone();
     let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs).max(1);
-    let writer = recipe.on_policy.map(|_| writer(student, &text, model.decoder())).transpose()?;
-    let stream: Box<dyn Stream + '_> = match (recipe.on_policy, &writer) {
+    let writer = recipe.on_policy.as_ref().map(|_| writer(student, &text, model.decoder())).transpose()?;
+    let stream: Box<dyn Stream + '_> = match (recipe.on_policy.clone(), &writer) {
         (Some(on_policy), Some(writer)) => {
             let questions: BTreeSet<&str> = training.iter().map(|sample| &*sample.problem).collect();
             let questions = questions.into_iter().map(String::from).collect();
