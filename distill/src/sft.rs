@@ -7,7 +7,8 @@ use crate::translation::Translator;
 use retort_datagen::sample::Sample;
 use retort_kernels::losses::SparseRows;
 use retort_model::capture::Targets;
-use retort_model::chat::{Thought, split_thinking};
+use retort_model::chat::{THINK, Thought, opens_thinking, split_thinking};
+use retort_model::generate::Message;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -73,9 +74,10 @@ impl Reading<'_> {
             }
             let mut trace = self.chat.example(&sample.problem, &sample.reasoning, &sample.response)?;
             if let Some(targets) = sample.targets.as_ref().filter(|_| self.captured) {
+                let opener = self.missing_opener(sample)?;
                 trace.tokens.truncate(trace.loss_from);
-                trace.tokens.extend(&sample.token_ids);
-                trace.captured = Some(Arc::new(captured(targets)));
+                trace.tokens.extend(opener.iter().chain(&sample.token_ids));
+                trace.captured = Some(Arc::new(captured(targets, opener.len())));
             }
             audit.other_tokens += usize::from(!self.reads_as_written(sample)?);
             let prompt = &sample.prompt_token_ids;
@@ -110,6 +112,16 @@ impl Reading<'_> {
         Ok((examples, audit))
     }
 
+    /// The tokens that open a thinking block which the teacher's prompt opened and the student's does not.
+    fn missing_opener(&self, sample: &Sample) -> Result<Vec<u32>, Error> {
+        let opens = opens_thinking(&self.chat.template.prompt(&[Message::user(sample.problem.as_str())])?);
+        let text = self.chat.tokenizer.decode(&sample.token_ids)?;
+        if opens || sample.reasoning.is_empty() || text.trim_start().starts_with(THINK.0) {
+            return Ok(vec![]);
+        }
+        Ok(self.chat.tokenizer.encode(&format!("{}\n", THINK.0))?)
+    }
+
     /// Whether the tokens that the teacher wrote are the row's text in the student's vocabulary too.
     fn reads_as_written(&self, sample: &Sample) -> Result<bool, Error> {
         let ended = usize::from(sample.finish_reason == "stop" && !sample.token_ids.is_empty());
@@ -122,13 +134,13 @@ impl Reading<'_> {
     }
 }
 
-/// A trace's captured targets, row by row.
-fn captured(targets: &Targets) -> Captured {
+/// A trace's captured targets, row by row, behind `before` tokens of which nothing was captured.
+fn captured(targets: &Targets, before: usize) -> Captured {
     let ends = targets.widths.iter().scan(0, |end, &width| {
         *end += width as usize;
         Some(*end)
     });
-    let offsets = std::iter::once(0).chain(ends).collect();
+    let offsets = std::iter::repeat_n(0, before + 1).chain(ends).collect();
     let rows = SparseRows { offsets, ids: targets.ids.clone(), log_probs: targets.logprobs.clone() };
     Captured { rows, counts: (!targets.counts.is_empty()).then(|| targets.counts.clone()) }
 }

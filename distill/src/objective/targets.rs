@@ -176,7 +176,11 @@ impl CapturedForm {
     pub fn of(examples: &[Example]) -> Option<Self> {
         let form = |captured: &Captured| match &captured.counts {
             Some(_) => Self::Sampled,
-            None => Self::TopK(captured.rows.offsets.windows(2).map(|span| span[1] - span[0]).min().unwrap_or(0)),
+            None => {
+                let widths = captured.rows.offsets.windows(2).map(|span| span[1] - span[0]);
+                // Tokens of which nothing was captured count for nothing.
+                Self::TopK(widths.filter(|&width| width > 0).min().unwrap_or(0))
+            }
         };
         let mut forms = examples.iter().map(|example| example.captured.as_deref().map(form));
         let first = forms.next()??;
