@@ -84,6 +84,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Opens one safetensors file, whatever its name.
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        Self::from_shards(path.into(), vec![map_shard(path)?])
+    }
+
     /// A checkpoint that is in memory as one file, such as the program's own; `label` names it in errors.
     pub fn embedded(bytes: impl Into<Cow<'static, [u8]>>, label: &str) -> Result<Self, Error> {
         Self::from_shards(label.into(), vec![parse(label.into(), Bytes::Held(bytes.into()))?])
