@@ -24,6 +24,7 @@ use retort_model::checkpoint::Stored;
 use retort_model::decoder::{Decoder, Trainable};
 use retort_model::observe::Observer;
 use retort_model::tokenizer::Tokenizer;
+use retort_student::lora::{Adapter, LoraSettings};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::ExitCode;
@@ -53,6 +54,9 @@ pub struct DistillRecipe {
     pub checkpoint_every: u64,
     #[serde(default)]
     pub optimiser: OptimiserSettings,
+    /// Trains low-rank updates beside the student's weights, and writes them as an adapter.
+    #[serde(default)]
+    pub lora: Option<LoraSettings>,
     pub benchmark: Benchmark,
 }
 
@@ -170,7 +174,7 @@ impl TextSide {
     }
 }
 
-/// Trains on the kept traces and writes the model folder; `None` when interrupted.
+/// Trains on the kept traces and writes the model folder, or the adapter's; `None` when interrupted.
 pub fn finetune(
     recipe: &DistillRecipe,
     student: &ModelFiles,
@@ -181,7 +185,7 @@ pub fn finetune(
     let observer = Progress::new();
     let text = TextSide::open(student)?;
     let chat = text.chat();
-    let model = student.trainee()?;
+    let model = student.trainee(recipe.lora.as_ref(), recipe.seed)?;
     let (training, validation) = sft::split(samples, recipe.validation_share);
     let context = model.decoder().context_length();
     let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, traces)?;
@@ -203,7 +207,10 @@ pub fn finetune(
         });
         return Ok(None);
     }
-    student.files.write(out, &model.state()?, |_| Stored::F32)?;
+    match model.lora() {
+        Some(lora) => Adapter::write(out, lora, &model.state()?)?,
+        None => student.files.write(out, &model.state()?, |_| Stored::F32)?,
+    }
     Ok(Some(outcome))
 }
 

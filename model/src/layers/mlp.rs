@@ -21,6 +21,11 @@ impl Mlp {
         })
     }
 
+    /// The block made of three layers of its own.
+    pub fn of(gate_proj: Linear, up_proj: Linear, down_proj: Linear) -> Self {
+        Self { gate_proj, up_proj, down_proj }
+    }
+
     /// [n, d] to [n, d].
     pub fn forward(&self, x_nd: &Value) -> candle_core::Result<Value> {
         let inner = swiglu(&self.gate_proj.forward(x_nd)?, &self.up_proj.forward(x_nd)?)?;
