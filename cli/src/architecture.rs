@@ -7,7 +7,7 @@ use retort_model::cache::CacheSpec;
 use retort_model::checkpoint::Checkpoint;
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Totals;
-use retort_model::params::frozen;
+use retort_model::params::{Kept, Packed, Source, frozen};
 use retort_student::Dense;
 use retort_student::lora::{Adapter, Merged};
 use retort_teacher::DeepSeek;
@@ -84,7 +84,7 @@ impl Architecture {
 
     /// The weights as a model of this size computes with them.
     pub fn in_working_form(&self, checkpoint: Checkpoint) -> Checkpoint {
-        if self.is_large() { checkpoint.in_stored_form() } else { checkpoint }
+        if self.is_large() || checkpoint.is_quantised() { checkpoint.in_stored_form() } else { checkpoint }
     }
 
     /// Parameters by the config alone.
@@ -121,13 +121,27 @@ impl Architecture {
     /// The model ready to run, an adapter's updates added to its weights.
     pub fn decoder(&self, checkpoint: Checkpoint, adapter: Option<Adapter>) -> Result<Box<dyn Decoder>> {
         let checkpoint = self.in_working_form(checkpoint);
+        self.build(match self {
+            Self::DeepSeek(_) => Box::new(Published(checkpoint)),
+            Self::Dense(_) => Box::new(Merged::new(checkpoint, adapter)),
+        })
+    }
+
+    /// The model with its matrices packed.
+    pub fn packed(&self, checkpoint: Checkpoint, kept: Kept) -> Result<Box<dyn Decoder>> {
+        let source: Box<dyn Source> = match self {
+            Self::DeepSeek(_) => Box::new(Published(checkpoint)),
+            Self::Dense(_) => Box::new(checkpoint),
+        };
+        self.build(Box::new(Packed { source, kept }))
+    }
+
+    fn build(&self, source: Box<dyn Source>) -> Result<Box<dyn Decoder>> {
         Ok(match self {
             Self::DeepSeek(config) => {
-                let source = Box::new(Published(checkpoint));
                 Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config.as_ref().clone(), params))?)
             }
             Self::Dense(config) => {
-                let source = Box::new(Merged::new(checkpoint, adapter));
                 Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config.as_ref().clone(), params))?)
             }
         })

@@ -45,6 +45,24 @@ pub enum Bench {
     /// Prefill and decode with random weights of a known shape, every sequence fed random tokens
     #[command(after_help = "Example:\n  retort bench decode --shape mini --quant q4 --batch 1,8,32")]
     Decode(BenchDecode),
+    /// What packing a model's matrices does to its predictions: KL divergence per token from the model as it is
+    #[command(after_help = "Example:\n  retort bench quality --model embedded --quant q8,q4")]
+    Quality(BenchQuality),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchQuality {
+    /// Model folder, `hub:org/name` or `embedded`
+    #[arg(long)]
+    pub model: String,
+    /// One line for each
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,fp8,q8,q4")]
+    pub quant: Vec<crate::commands::Quant>,
+    /// What the model answers, greedily; its predictions along the answers are compared
+    #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
+    pub problems: String,
+    #[arg(long, default_value = "60")]
+    pub limit: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]
