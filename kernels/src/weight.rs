@@ -82,6 +82,20 @@ impl Weight {
         Ok(Self::Stored(matrices.collect::<Result<Vec<_>>>()?.into()))
     }
 
+    /// Both matrices as one, `below` under this one, where both are in the same stored form: one product then reads x once
+    /// and hands out its work once.
+    pub fn above(&self, below: &Self) -> Option<Self> {
+        let (Self::Stored(above), Self::Stored(below)) = (self, below) else { return None };
+        let parts: Vec<StoredMatrix> = above.iter().chain(below.iter()).cloned().collect();
+        let alike = |a: &Format, b: &Format| match (a, b) {
+            (Format::Quantised(a), Format::Quantised(b)) => a == b,
+            (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+        };
+        let first = parts.first()?;
+        let fits = parts.iter().all(|part| alike(part.format(), first.format()) && part.dims().1 == first.dims().1);
+        fits.then(|| Self::Stored(parts.into()))
+    }
+
     /// Rows of the matrix, [k, i].
     pub fn gather_rows(&self, rows: &[u32]) -> Result<Value> {
         let matrix = match self {
@@ -215,7 +229,7 @@ mod tests {
     #[test]
     fn stored_matrices_multiply_like_their_numbers() -> Result<()> {
         let (parts, numbers): (Vec<_>, Vec<_>) = (0..6).map(|part| bf16(5, 40, part)).unzip();
-        let weight = Weight::Stored(parts.into());
+        let weight = Weight::Stored(parts[..2].into()).above(&Weight::Stored(parts[2..].into())).expect("all bf16");
         let x = constant(&[9, 40], 50);
         let below = Value::constant(&Tensor::cat(&numbers, 0)?)?;
         close("linear", weight.linear(&x)?.tensor(), linear(&x, &below)?.tensor(), 1e-5)?;

@@ -37,6 +37,19 @@ impl Linear {
         Ok(Self { bias_o, ..Self::new(i, o, stdev, params)? })
     }
 
+    /// Both layers as one that gives their results side by side, where their weights are in the same stored form and
+    /// nothing is added to what they give.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        let bare = |layer: &Self| layer.bias_o.is_none() && layer.update.is_none();
+        let weight_oi = self.weight_oi.above(&other.weight_oi).filter(|_| bare(self) && bare(other))?;
+        Some(Self { weight_oi, bias_o: None, update: None })
+    }
+
+    /// Rows of the weight, o.
+    pub fn width(&self) -> usize {
+        self.weight_oi.rows()
+    }
+
     /// The same layer with `update` added to what it gives.
     pub fn updated(self, update: LowRank) -> Self {
         Self { update: Some(update), ..self }
