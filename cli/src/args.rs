@@ -20,7 +20,7 @@ pub enum Command {
     /// Train teachers
     #[command(subcommand)]
     Teacher(Teacher),
-    /// Train base students from scratch
+    /// Start students: from nothing, from a teacher, or trained from scratch
     #[command(subcommand)]
     Student(Student),
     /// Look into and run a model
@@ -45,6 +45,24 @@ pub enum Bench {
     /// Prefill and decode with random weights of a known shape, every sequence fed random tokens
     #[command(after_help = "Example:\n  retort bench decode --shape mini --quant q4 --batch 1,8,32")]
     Decode(BenchDecode),
+    /// What packing a model's matrices does to its predictions: KL divergence per token from the model as it is
+    #[command(after_help = "Example:\n  retort bench quality --model embedded --quant q8,q4")]
+    Quality(BenchQuality),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchQuality {
+    /// Model folder, `hub:org/name` or `embedded`
+    #[arg(long)]
+    pub model: String,
+    /// One line for each
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,fp8,q8,q4")]
+    pub quant: Vec<crate::commands::Quant>,
+    /// What the model answers, greedily; its predictions along the answers are compared
+    #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
+    pub problems: String,
+    #[arg(long, default_value = "60")]
+    pub limit: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]
@@ -92,6 +110,32 @@ pub enum Student {
     /// Pretrain a small dense student on the gym
     #[command(after_help = "Example:\n  retort student train --recipe student/recipes/embedded.toml --out runs/base")]
     Train(Pretrain),
+    /// A student to be trained: a preset's shape, with fresh weights or a teacher's where they fit
+    ///
+    /// Presets: 1m, 3m, 10m, 30m, smollm2-135m, smollm2-360m, qwen2.5-0.5b, qwen3-0.6b, qwen2.5-1.5b.
+    #[command(after_help = "Examples:\n  retort student init --preset 3m --vocabulary embedded --out fresh\n  \
+                            retort student init --preset qwen3-0.6b --vocabulary teacher --from teacher --layers 0,9,18 --out student")]
+    Init(StudentInit),
+}
+
+#[derive(Debug, Args)]
+pub struct StudentInit {
+    #[arg(long, value_name = "NAME", value_parser = crate::commands::preset)]
+    pub preset: &'static retort_student::presets::Preset,
+    /// The model whose tokenizer and chat template the student takes: a folder, `hub:org/name` or `embedded`
+    #[arg(long, value_name = "MODEL")]
+    pub vocabulary: String,
+    /// A model whose weights the student takes where names and shapes agree: embedding, head, norms, layers
+    #[arg(long, value_name = "MODEL")]
+    pub from: Option<String>,
+    /// The teacher's layers to take, separated by commas; without it, evenly spaced ones
+    #[arg(long, value_delimiter = ',', requires = "from")]
+    pub layers: Option<Vec<usize>>,
+    /// Seed of the fresh weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -128,6 +172,20 @@ pub enum Model {
         /// The format of projections and experts
         #[arg(long, value_enum)]
         to: crate::commands::To,
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// An adapter (LoRA, in PEFT's layout) added into its base model, as one model
+    #[command(after_help = "Example:\n  retort model merge runs/adapter --out runs/student")]
+    Merge {
+        /// Folder with `adapter_config.json` and `adapter_model.safetensors`
+        adapter: PathBuf,
+        /// The base model, where it is not the one that the adapter names
+        #[arg(long, value_name = "MODEL")]
+        base: Option<String>,
+        /// The format of the weights; without it, that of the base
+        #[arg(long, value_enum)]
+        to: Option<crate::commands::To>,
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },

@@ -40,7 +40,7 @@ mod weight;
 
 pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;
-pub use cached_attention::{CacheRow, cached_attention, write_cache};
+pub use cached_attention::{CacheRow, cached_attention, copy_cache, write_cache};
 pub use columns::{columns, join_columns};
 pub use grouped_linear::grouped_linear;
 pub use heads::join_keys;

@@ -6,6 +6,7 @@
 
 mod lane;
 mod sequence;
+mod shared_prompts;
 
 pub use lane::DraftCount;
 pub(crate) use lane::logits;

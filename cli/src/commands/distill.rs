@@ -21,6 +21,7 @@ use retort_distill::on_policy::OnPolicySettings;
 use retort_distill::schedule::Decay;
 use retort_distill::sft::Target;
 use retort_distill::trainer::OptimiserSettings;
+use retort_student::lora::LoraSettings;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::ExitCode;
@@ -62,6 +63,9 @@ pub struct DistillRecipe {
     pub divergence: f64,
     #[serde(default)]
     pub optimiser: OptimiserSettings,
+    /// Trains low-rank updates beside the student's weights, and writes them as an adapter.
+    #[serde(default)]
+    pub lora: Option<LoraSettings>,
     /// What is minimised; cross-entropy with the traces' tokens where nothing is said.
     #[serde(default)]
     pub objective: ObjectiveSettings,

@@ -84,6 +84,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Opens one safetensors file, whatever its name.
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        Self::from_shards(path.into(), vec![map_shard(path)?])
+    }
+
     /// A checkpoint that is in memory as one file, such as the program's own; `label` names it in errors.
     pub fn embedded(bytes: impl Into<Cow<'static, [u8]>>, label: &str) -> Result<Self, Error> {
         Self::from_shards(label.into(), vec![parse(label.into(), Bytes::Held(bytes.into()))?])
@@ -203,9 +208,9 @@ impl Checkpoint {
         self.find(name).ok().map(|(_, entry)| entry.model_shape())
     }
 
-    /// The type a tensor is stored in, as safetensors writes it.
+    /// The type a tensor is stored in: as safetensors writes it, or `Q8` or `Q4` for quantised blocks.
     pub fn dtype(&self, name: &str) -> Option<String> {
-        self.find(name).ok().map(|(_, entry)| format!("{:?}", entry.dtype))
+        self.find(name).ok().map(|(_, entry)| entry.type_name())
     }
 
     /// How many numbers are stored in each type; scales of FP8 weights are no numbers of the model.

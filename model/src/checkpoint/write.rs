@@ -15,6 +15,7 @@ use std::path::Path;
 pub enum Stored {
     F32,
     Bf16,
+    F16,
     /// e4m3 with 128 x 128 scales beside it; for matrices only.
     Fp8,
     /// Blocks of 32 codes, see `retort_kernels::Bits`; a tensor that is no matrix of whole tiles and blocks is bf16.
@@ -56,9 +57,12 @@ impl Piece<'_> {
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
         }
-        if self.dtype == Dtype::BF16
-            && let Some(at) = values.iter().position(|&value| half::bf16::from_f32(value).is_infinite())
-        {
+        let too_large = |value: f32| match self.dtype {
+            Dtype::BF16 => half::bf16::from_f32(value).is_infinite(),
+            Dtype::F16 => half::f16::from_f32(value).is_infinite(),
+            _ => false,
+        };
+        if let Some(at) = values.iter().position(|&value| too_large(value)) {
             return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
         }
         if let (Some(bits), &[o, i]) = (self.bits, self.tensor.shape.as_slice()) {
@@ -66,6 +70,7 @@ impl Piece<'_> {
         }
         Ok(match (self.dtype, self.tensor.shape.as_slice()) {
             (Dtype::BF16, _) => values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
+            (Dtype::F16, _) => values.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
             (Dtype::F8_E4M3, &[o, i]) => Fp8Block::quantise(&values, o, i).bytes,
             (_, &[o, i]) if self.scales => le_bytes(&Fp8Block::quantise(&values, o, i).scale_inv),
             _ => le_bytes(&values),
@@ -123,6 +128,7 @@ pub fn write_outgoing(path: &Path, tensors: &[Outgoing], stored: impl Fn(&str) -
                 (Dtype::BF16, &tensor.name)
             }
             (Stored::Bf16, _) => (Dtype::BF16, &tensor.name),
+            (Stored::F16, _) => (Dtype::F16, &tensor.name),
             _ => (Dtype::F32, &tensor.name),
         };
         pieces.insert(name.clone(), piece(dtype, tensor.shape.clone(), false));

@@ -5,6 +5,7 @@
 //! step has drawn two.
 
 use super::sequence::{Rules, Sequence};
+use super::shared_prompts::SharedPrompts;
 use crate::Error;
 use crate::batch::Batch;
 use crate::cache::Cache;
@@ -22,6 +23,8 @@ pub(super) struct Lane {
     cache: Cache,
     /// What the drafting module keeps of past tokens, where it is used.
     drafting: Option<Cache>,
+    /// Prompts that are cached; none with drafting, whose module keeps more of a prompt than is copied.
+    prompts: SharedPrompts,
     pub free: Vec<usize>,
     /// Prompts that the next step runs.
     pub admitted: Vec<Sequence>,
@@ -36,7 +39,8 @@ impl Lane {
         let spec = decoder.draft_cache_spec().filter(|_| draft);
         let drafting = spec.map(|spec| Cache::new(&spec, slots, capacity, device)).transpose()?;
         let free = (0..slots).rev().collect();
-        Ok(Self { cache, drafting, free, admitted: vec![], active: vec![], count: DraftCount::default() })
+        let prompts = SharedPrompts::default();
+        Ok(Self { cache, drafting, prompts, free, admitted: vec![], active: vec![], count: DraftCount::default() })
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -45,12 +49,48 @@ impl Lane {
 
     /// At least one more token for every sequence; those that end by `rules` say so.
     pub(super) fn step(&mut self, decoder: &dyn Decoder, rules: &Rules<'_>) -> Result<(), Error> {
-        let (mut active, mut admitted) = (std::mem::take(&mut self.active), std::mem::take(&mut self.admitted));
+        let (mut active, admitted) = (std::mem::take(&mut self.active), std::mem::take(&mut self.admitted));
         self.advance(decoder, &mut active, rules)?;
-        self.advance(decoder, &mut admitted, rules)?;
-        active.append(&mut admitted);
+        let fresh = self.take_over(admitted, &mut active, rules)?;
+        // Of those with the same prompt the first computes it.
+        let mut starting: Vec<Sequence> = Vec::new();
+        let mut following = Vec::new();
+        for sequence in fresh {
+            let computed = self.drafting.is_none() && starting.iter().any(|first| first.prompt == sequence.prompt);
+            if computed { &mut following } else { &mut starting }.push(sequence);
+        }
+        self.advance(decoder, &mut starting, rules)?;
+        active.append(&mut starting);
+        self.take_over(following, &mut active, rules)?;
         self.active = active;
         Ok(())
+    }
+
+    /// Lets the sequences whose prompt is cached begin from there, and gives back the others.
+    fn take_over(
+        &mut self,
+        sequences: Vec<Sequence>,
+        active: &mut Vec<Sequence>,
+        rules: &Rules<'_>,
+    ) -> Result<Vec<Sequence>, Error> {
+        let mut fresh = Vec::new();
+        for mut sequence in sequences {
+            let found = self.prompts.find(&sequence.prompt, sequence.slot);
+            if found.as_ref().is_none_or(|(slot, _)| *slot != sequence.slot) {
+                self.prompts.overwritten(sequence.slot);
+            }
+            let Some((slot, logits_v)) = found else {
+                fresh.push(sequence);
+                continue;
+            };
+            if slot != sequence.slot {
+                self.cache.copy(slot, sequence.slot, sequence.prompt.len())?;
+                self.prompts.keep(&sequence.prompt, sequence.slot, &logits_v);
+            }
+            sequence.extend(&logits_v, rules)?;
+            active.push(sequence);
+        }
+        Ok(fresh)
     }
 
     fn advance(&mut self, decoder: &dyn Decoder, sequences: &mut [Sequence], rules: &Rules<'_>) -> Result<(), Error> {
@@ -73,6 +113,9 @@ impl Lane {
         for (index, (sequence, (start, end))) in sequences.iter_mut().zip(spans()).enumerate() {
             let (Some(first), guess) = (logits.next(), sequence.draft.take()) else { break };
             let second = guess.and_then(|_| logits.next());
+            if sequence.tokens.is_empty() && self.drafting.is_none() {
+                self.prompts.keep(&sequence.prompt, sequence.slot, first);
+            }
             sequence.extend(first, rules)?;
             let accepted = guess.is_some() && guess == sequence.tokens.last().copied();
             self.count.drafted += u64::from(guess.is_some());

@@ -2,7 +2,7 @@
 //!
 //! Every byte is drawn, so that no page is shared with another and none is cheap to read.
 
-use super::{Fresh, Init, Source};
+use super::{Fresh, Init, Kept, Source};
 use crate::Error;
 use candle_core::{Device, Shape, Tensor};
 use half::f16;
@@ -10,14 +10,6 @@ use rayon::prelude::*;
 use retort_kernels::{Bits, FP8_BLOCK, Format, StoredMatrix};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How the matrices are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
-    Bf16,
-    Fp8,
-    Quantised(Bits),
-}
 
 /// A source of random weights.
 pub struct Random {

@@ -24,6 +24,7 @@ use retort_model::observe::Observer;
 use retort_model::score::Scorer;
 use retort_model::tokenizer::Tokenizer;
 use retort_model::workers::Workers;
+use retort_student::lora::{Adapter, LoraConfig};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
@@ -127,6 +128,8 @@ impl Asked {
 /// What is done with a run that is ready.
 struct Ready<'a> {
     model: &'a dyn Trainable,
+    /// The settings of the adapter, where it is one that is trained.
+    lora: Option<&'a LoraConfig>,
     stream: &'a dyn Stream,
     objective: &'a Objective<'a>,
     settings: &'a TrainSettings,
@@ -146,7 +149,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let text = TextSide::open(student)?;
     let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
-    let trainee = student.trainee()?;
+    let trainee = student.trainee(recipe.lora.as_ref(), recipe.seed)?;
     let trainee = if recipe.recompute { trainee.recomputing() } else { trainee };
     let matches_hidden = recipe.objective.terms.iter().any(|term| matches!(term, Term::Hidden { .. }));
     let width = asked.as_ref().filter(|_| matches_hidden).map(|asked| asked.decoder.head().columns());
@@ -198,6 +201,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let looks = Validation { examples: &held_out, every: (steps / LOOKS).max(1), patience: recipe.patience };
     then(Ready {
         model: &model,
+        lora: trainee.lora(),
         stream: &*stream,
         objective: &objective,
         settings: &settings,
@@ -208,13 +212,13 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     })
 }
 
-/// Trains on the kept traces and writes the model folder; `None` when interrupted.
+/// Trains on the kept traces and writes the model folder, or the adapter's; `None` when interrupted.
 ///
 /// `claim` is called when all that can be refused was not, before anything is written.
 pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> Result<Option<Outcome>> {
     let observer = Progress::new();
     let files = &inputs.student.files;
-    prepare(inputs, |Ready { model, stream, objective, settings, looks, audit, .. }| {
+    prepare(inputs, |Ready { model, lora, stream, objective, settings, looks, audit, .. }| {
         observer.remark(&describe(&audit));
         claim()?;
         let outcome = train(model, stream, objective, settings, looks, out, &observer)?;
@@ -225,7 +229,10 @@ pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) 
             });
             return Ok(None);
         }
-        files.write(out, &model.state()?, |_| Stored::F32)?;
+        match lora {
+            Some(lora) => Adapter::write(out, lora, &model.state()?)?,
+            None => files.write(out, &model.state()?, |_| Stored::F32)?,
+        }
         Ok(Some(outcome))
     })
 }
