@@ -185,9 +185,9 @@ impl Ask {
                 return refuse(format!("the prompt has {length} tokens and the context of the model holds {context}"));
             }
             let max_tokens = most.unwrap_or(room).min(room);
-            let sampling =
-                Sampling { temperature: body.temperature.unwrap_or(1.0), top_p: body.top_p.unwrap_or(1.0), max_tokens };
-            match (Sampling { max_tokens: max_tokens.max(1), ..sampling }).fault() {
+            let (temperature, top_p) = (body.temperature.unwrap_or(1.0), body.top_p.unwrap_or(1.0));
+            let sampling = Sampling { temperature, top_p, max_tokens, ..Sampling::default() };
+            match (Sampling { max_tokens: max_tokens.max(1), ..sampling.clone() }).fault() {
                 Some((setting, found, expected)) => refuse(format!("`{setting}` is {found}; it takes {expected}")),
                 None => Ok(sampling),
             }

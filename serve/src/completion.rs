@@ -33,7 +33,7 @@ pub(crate) fn submit(app: &App, ask: &Ask, number: u64) -> Result<Vec<Submitted>
                 0 => None,
                 _ => Some(
                     app.queue
-                        .submit(prompt.tokens.clone(), *sampling, noise)
+                        .submit(prompt.tokens.clone(), sampling.clone(), noise)
                         .ok_or_else(|| Refusal::new(429, "too many requests are waiting"))?,
                 ),
             };

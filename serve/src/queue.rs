@@ -132,7 +132,8 @@ impl Jobs for Feed<'_> {
     fn next(&mut self) -> Option<Request> {
         let work = self.queue.take(self.running.is_empty())?;
         self.next += 1;
-        let request = Request { id: self.next, messages: vec![], sampling: work.sampling, noise: work.noise };
+        let (sampling, noise) = (work.sampling.clone(), work.noise);
+        let request = Request { id: self.next, messages: vec![], sampling, noise, capture: None };
         self.running.insert(self.next, work);
         self.count();
         Some(request)

@@ -38,6 +38,7 @@ impl Jobs for Questions {
             messages: vec![Message::user(format!("What is {id} plus 1?"))],
             sampling: Sampling { max_tokens: 50, ..Sampling::default() },
             noise: NoiseKey::new(1, "p", id as u32),
+            capture: None,
         })
     }
     fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {

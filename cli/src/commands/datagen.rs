@@ -13,6 +13,7 @@ use retort_datagen::sample::Verdict;
 use retort_datagen::show;
 use retort_datagen::stats::{Quantiles, TraceStats, trace_stats};
 use retort_datagen::store::TraceReader;
+use retort_model::capture::Capture;
 use retort_model::sampling::Sampling;
 use retort_teacher::endpoint::Settings;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct AskingRecipe {
     pub n: u32,
     pub seed: u64,
     pub sampling: Sampling,
+    /// What to store of the teacher's distribution: `capture.top_k = 32`, `capture.draws = 50` or `capture = "sampled"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// Appended to every problem; without it, R1's directive for files and nothing for the gym.
     pub prompt_suffix: Option<String>,
     /// How an endpoint is asked.
@@ -37,7 +41,7 @@ pub struct AskingRecipe {
 
 impl Default for AskingRecipe {
     fn default() -> Self {
-        Self { n: 1, seed: 0, sampling: Sampling::default(), prompt_suffix: None, endpoint: None }
+        Self { n: 1, seed: 0, sampling: Sampling::default(), capture: None, prompt_suffix: None, endpoint: None }
     }
 }
 
@@ -57,7 +61,14 @@ impl AskingRecipe {
     pub fn plan(&self, source: &str) -> Plan {
         let default = if open::is_gym(source) { "" } else { BOXED_SUFFIX };
         let prompt_suffix = self.prompt_suffix.clone().unwrap_or_else(|| default.into());
-        Plan { n: self.n, sampling: self.sampling, seed: self.seed, prompt_suffix, ..Plan::default() }
+        Plan {
+            n: self.n,
+            sampling: self.sampling.clone(),
+            capture: self.capture,
+            seed: self.seed,
+            prompt_suffix,
+            ..Plan::default()
+        }
     }
 }
 

@@ -11,9 +11,11 @@ mod model;
 mod pretrain;
 mod quickstart;
 mod serve;
+mod student;
 
 pub use bench::{Quant, Shape};
 pub use convert::To;
+pub use student::preset;
 
 use crate::args::{Arguments, Command, Student, Teacher};
 use crate::{progress, recipe};
@@ -31,6 +33,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Teacher(Teacher::Train(args)) => pretrain::teacher(&args),
         Command::Student(Student::Train(args)) => pretrain::student(&args),
+        Command::Student(Student::Init(args)) => student::init(&args),
         Command::Model(command) => model::run(command),
         Command::Datagen(command) => datagen::run(command),
         Command::Distill(command) => distill::run(command),

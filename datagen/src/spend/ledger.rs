@@ -2,9 +2,8 @@
 //!
 //! One JSON document to a line, under a checksum: `{"sum":"..","entry":{..}}`, where `sum` is the first 16 hexadecimal
 //! digits of the blake3 of the entry's bytes. An entry admits an attempt with what was reserved for it, or settles one
-//! with what it cost; one that is never settled counts in full. `group` is where the bytes begin that were not yet
-//! fsynced when the line was written: whatever lies before it was. A bad line with a later group behind it is damage; one
-//! without is the torn end of a write, and no request of it had left.
+//! with what it cost; one that is never settled counts in full. A write that was torn leaves a last line without its end,
+//! and no request of it had left; a bad line that is whole is damage, for what it said of money is lost.
 
 use super::Error;
 use super::price::Money;
@@ -20,7 +19,6 @@ const NAME: &str = "attempts.jsonl";
 /// A line of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    pub group: u64,
     /// Milliseconds since 1970.
     pub at: u64,
     #[serde(flatten)]
@@ -118,7 +116,6 @@ pub(super) struct Ledger {
     /// `None` until something is written.
     file: Option<File>,
     end: u64,
-    group: u64,
     dirty: bool,
     failed: bool,
     pub balance: Balance,
@@ -137,7 +134,7 @@ impl Ledger {
         };
         let Some(bytes) = bytes else {
             let balance = Balance::default();
-            return Ok(Self { path, file: None, end: 0, group: 0, dirty: false, failed: false, balance, torn: 0 });
+            return Ok(Self { path, file: None, end: 0, dirty: false, failed: false, balance, torn: 0 });
         };
         let Contents { balance, good, torn } = scan(&path, &bytes)?;
         let open = || -> std::io::Result<File> {
@@ -149,12 +146,12 @@ impl Ledger {
             Ok(file)
         };
         let file = open().map_err(|source| Error::Io { action: "continued", path: path.clone(), source })?;
-        Ok(Self { path, file: Some(file), end: good, group: good, dirty: false, failed: false, balance, torn })
+        Ok(Self { path, file: Some(file), end: good, dirty: false, failed: false, balance, torn })
     }
 
     /// Appends an entry; it survives the death of this process at once and a power cut after [`Self::sync`].
     pub(super) fn append(&mut self, at: u64, what: What) -> Result<(), Error> {
-        let entry = Entry { group: self.group, at, what };
+        let entry = Entry { at, what };
         let text = serde_json::to_string(&entry).map_err(|source| Error::Entry { path: self.path.clone(), source })?;
         let line = format!("{{\"sum\":\"{}\",\"entry\":{text}}}\n", checksum(text.as_bytes()));
         if self.failed {
@@ -187,7 +184,6 @@ impl Ledger {
             return Err(self.io("synchronised", source));
         }
         self.dirty = false;
-        self.group = self.end;
         Ok(())
     }
 
@@ -217,8 +213,9 @@ fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
         contents.good += line.len() as u64;
     }
     let rest = &bytes[contents.good as usize..];
-    let acknowledged = |line: &[u8]| line.strip_suffix(b"\n").and_then(entry).is_some_and(|e| e.group > contents.good);
-    if rest.split_inclusive(|byte| *byte == b'\n').any(acknowledged) {
+    // A whole entry with something else than a line's end behind it was whole once.
+    let end_lost = rest.split_last().is_some_and(|(_, line)| entry(line).is_some());
+    if rest.contains(&b'\n') || end_lost {
         return Err(Error::LedgerDamaged { path: path.into(), offset: contents.good });
     }
     contents.torn = rest.len() as u64;

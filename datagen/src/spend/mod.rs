@@ -2,7 +2,7 @@
 //!
 //! Before a request leaves, the most that it can cost is reserved and made durable; a request for which the limit has no
 //! room is not sent. So what was spent never exceeds the limit, whatever dies in between: an attempt whose outcome is
-//! unknown stays charged in full. (A server that uses more than it was asked for is charged as it says, and loudly.)
+//! unknown stays charged in full. (A server that uses more than it was asked for is charged as it says; only so can the sum pass the limit.)
 
 mod ledger;
 mod price;
@@ -44,7 +44,7 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
-    #[error("`{path}` is damaged at byte {offset}, before attempts that had left")]
+    #[error("`{path}` is damaged at byte {offset}")]
     LedgerDamaged { path: PathBuf, offset: u64 },
     #[error("line {line} of `{path}` does not follow from the lines before it")]
     Unbalanced { path: PathBuf, line: u64 },

@@ -129,5 +129,6 @@ pub(super) fn encode_shard<'a>(
 ) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Shard { action: "encoded", path: path.into(), source };
     let run = serde_json::to_string(&manifest.run).map_err(|source| failed(source.into()))?;
-    shard::encode(&rows.collect::<Vec<_>>(), &run).map_err(|source| failed(source.into()))
+    shard::encode(&rows.collect::<Vec<_>>(), &run, shard::Optional::of(&manifest.run))
+        .map_err(|source| failed(source.into()))
 }

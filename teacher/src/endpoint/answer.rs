@@ -168,6 +168,8 @@ impl Answer {
                 finish_reason,
                 prompt_token_ids,
                 token_ids: self.token_ids,
+                forced: vec![],
+                targets: None,
                 prompt_tokens,
                 completion_tokens: written,
             },

@@ -43,7 +43,7 @@ pub(super) fn prepare(
     profile: &Profile,
     renderer: Option<&Renderer>,
 ) -> Result<Prepared, Error> {
-    let Sampling { temperature, top_p, max_tokens } = request.sampling;
+    let Sampling { temperature, top_p, max_tokens, .. } = request.sampling;
     let mut body = Map::new();
     body.insert("model".into(), json!(model));
     let (mut prompt, mut prefilled, mut prompt_tokens) = (vec![], false, most_prompt_tokens(request));
@@ -70,6 +70,7 @@ pub(super) fn prepare(
     if !profile.seed.is_empty() {
         body.insert(profile.seed.clone(), json!(request.noise.seed()));
     }
+    body.extend(beyond_common(&request.sampling));
     for (name, value) in profile.extra.iter().chain(&settings.extra) {
         body.insert(name.clone(), value.clone());
     }
@@ -80,6 +81,27 @@ pub(super) fn prepare(
         prompt,
         limit: (1 << 20) + max_tokens.saturating_mul(TOKEN_BYTES),
     })
+}
+
+/// Settings that a request names only where they are set; a server without one of them says so.
+fn beyond_common(sampling: &Sampling) -> Map<String, Value> {
+    let Sampling { top_k, min_p, repetition_penalty, stop, logit_bias, .. } = sampling;
+    let settings = [
+        ("top_k", top_k.map(|k| json!(k))),
+        ("min_p", (*min_p != 0.0).then(|| json!(min_p))),
+        ("repetition_penalty", (*repetition_penalty != 1.0).then(|| json!(repetition_penalty))),
+        ("stop", (!stop.is_empty()).then(|| json!(stop))),
+        ("logit_bias", (!logit_bias.is_empty()).then(|| json!(logit_bias))),
+    ];
+    settings.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect()
+}
+
+/// The first setting of a request for which the protocol has no words, and what was found.
+pub(super) fn unsupported(request: &Request) -> Option<(&'static str, String)> {
+    let Sampling { thinking_budget, loop_repeats, .. } = request.sampling;
+    let budget = thinking_budget.map(|budget| ("thinking_budget", budget.to_string()));
+    let repeats = || loop_repeats.map(|repeats| ("loop_repeats", repeats.to_string()));
+    budget.or_else(repeats).or_else(|| request.capture.map(|capture| ("capture", format!("{capture:?}"))))
 }
 
 /// No tokenizer of these models makes more tokens than bytes.

@@ -8,7 +8,7 @@ use super::attempt::{Flight, Report, Ticket, fly};
 use super::breaker::Breaker;
 use super::failure::{Class, Failure};
 use super::gate::Gate;
-use super::prompt::prepare;
+use super::prompt::{prepare, unsupported};
 use super::{Endpoint, Error};
 use retort_model::attempts::{Admission, AttemptId, Charge, Settlement};
 use retort_model::generate::{Completion, FinishReason, GenerateError, Jobs, Request};
@@ -192,6 +192,10 @@ impl<'a> Pump<'a> {
 
     fn ticket(&self, request: &Request) -> Result<Ticket, GenerateError> {
         let Endpoint { way, settings, renderer, .. } = self.endpoint;
+        if let Some((setting, found)) = unsupported(request) {
+            let (model, expected) = (way.model.clone(), "none of it: only a local model can do that");
+            return Err(GenerateError::Setting { model, setting, found, expected });
+        }
         let prepared = prepare(request, &way.model, way.api, settings, &way.profile, renderer.as_ref());
         let prepared = prepared.map_err(|error| GenerateError::Remote(error.into()))?;
         Ok(Ticket { id: request.id, prepared: Arc::new(prepared), sent: 0, failed: 0 })
@@ -329,6 +333,8 @@ fn refused(reason: String) -> Completion {
         finish_reason: FinishReason::Refused,
         prompt_token_ids: vec![],
         token_ids: vec![],
+        forced: vec![],
+        targets: None,
         prompt_tokens: 0,
         completion_tokens: 0,
     }
