@@ -2,7 +2,8 @@
 //!
 //! Before a request leaves, the most that it can cost is reserved and made durable; a request for which the limit has no
 //! room is not sent. So what was spent never exceeds the limit, whatever dies in between: an attempt whose outcome is
-//! unknown stays charged in full. (A server that uses more than it was asked for is charged as it says; only so can the sum pass the limit.)
+//! unknown stays charged in full. (A server that uses more than it was asked for is charged as it says; only so can the
+//! sum pass the limit.)
 
 mod ledger;
 mod price;

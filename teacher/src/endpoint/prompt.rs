@@ -109,3 +109,17 @@ fn most_prompt_tokens(request: &Request) -> u64 {
     let message = |content: &String| content.len() as u64 + TEMPLATE_TOKENS;
     request.messages.iter().map(|m| message(&m.content)).sum::<u64>() + TEMPLATE_TOKENS
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_settings_that_differ_from_doing_nothing_are_named() {
+        assert!(beyond_common(&Sampling::default()).is_empty());
+        let set =
+            Sampling { top_k: Some(5), stop: vec!["x".into()], logit_bias: [(7, 1.0)].into(), ..Sampling::default() };
+        let expected = json!({ "top_k": 5, "stop": ["x"], "logit_bias": { "7": 1.0 } });
+        assert_eq!(Value::Object(beyond_common(&set)), expected);
+    }
+}
