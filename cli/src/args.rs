@@ -1,5 +1,9 @@
 //! The command line: names, help and examples; nothing is computed here.
 
+mod datagen;
+
+pub use datagen::{Datagen, DatagenRun, Merge};
+
 use clap::{Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -150,51 +154,6 @@ pub struct Generate {
     pub no_draft: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Datagen {
-    /// Generate, verify and store traces; a second run on the same folder continues
-    #[command(
-        after_help = "Examples:\n  retort datagen run --teacher embedded --problems gym --limit 300 -n 4 --out traces\n  \
-                            retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces"
-    )]
-    Run(DatagenRun),
-    /// Counts, verdicts, pass rates and lengths of a dataset
-    #[command(after_help = "Example:\n  retort datagen stats traces")]
-    Stats {
-        dir: PathBuf,
-        /// One JSON document instead of text
-        #[arg(long)]
-        json: bool,
-    },
-    /// Traces as a person reads them
-    #[command(after_help = "Example:\n  retort datagen show traces --limit 3 --verdict wrong")]
-    Show {
-        dir: PathBuf,
-        #[arg(long, default_value_t = 1)]
-        limit: usize,
-        /// Only traces with this verdict, such as `right` or `wrong`
-        #[arg(long)]
-        verdict: Option<String>,
-    },
-    /// Check every file of a dataset against its checksum
-    #[command(after_help = "Example:\n  retort datagen verify traces")]
-    Verify { dir: PathBuf },
-}
-
-#[derive(Debug, Args)]
-pub struct DatagenRun {
-    /// Model folder, `hub:org/name[@revision]`, or `embedded`
-    #[arg(long)]
-    pub teacher: String,
-    /// A JSONL file, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its training side)
-    #[arg(long)]
-    pub problems: String,
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    pub asking: Asking,
-}
-
 /// Settings that `datagen run` and `evals run` share.
 #[derive(Debug, Args)]
 pub struct Asking {
@@ -209,6 +168,9 @@ pub struct Asking {
     pub limit: Option<NonZeroUsize>,
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Seconds that completions in flight may still take after Ctrl-C
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub grace: u64,
     /// The recipe, a TOML file; without it, DeepSeek-R1's sampling (temperature 0.6, top-p 0.95)
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,

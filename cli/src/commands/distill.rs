@@ -141,7 +141,7 @@ pub fn run(command: Distill) -> Result<ExitCode> {
     // What the end needs is opened before the long work begins.
     let problems = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
     let start = student.fingerprint(&student.checkpoint()?)?;
-    recipe::claim(&args.out, &Resolved { student: start, traces: reader.manifest().run.run_id(), recipe: &recipe })?;
+    recipe::claim(&args.out, &Resolved { student: start, traces: reader.manifest().run_id.clone(), recipe: &recipe })?;
     let Some(outcome) = finetune(&recipe, &student, samples, &args.traces, &args.out)? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };

@@ -17,6 +17,7 @@ use retort_model::generate::Generate;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub fn run(command: Evals) -> Result<ExitCode> {
     match command {
@@ -41,7 +42,9 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
     let problems =
         open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
     let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.within(args.asking.memory).chat_engine()?;
-    print_score(&engine, &problems, &recipe.plan(&args.benchmark), &args.out, args.json)
+    let grace = Duration::from_secs(args.asking.grace);
+    let plan = Plan { grace, ..recipe.plan(&args.benchmark) };
+    print_score(&engine, &problems, &plan, &args.out, args.json)
 }
 
 /// Runs `engine` over `problems`, writes `score.json` into the run's folder and prints the score.
@@ -70,7 +73,7 @@ fn compare_runs(args: &Compare) -> Result<ExitCode> {
     let teacher = TraceReader::open(&args.teacher)?;
     let other = |role, run: &Path| -> Result<Vec<Sample>> {
         let reader = TraceReader::open(run)?;
-        same_settings((Role::Teacher, &teacher.manifest().run), (role, &reader.manifest().run))?;
+        same_settings((Role::Teacher, teacher.run()?), (role, reader.run()?))?;
         Ok(reader.read_all()?)
     };
     let student = other(Role::Student, &args.student)?;
