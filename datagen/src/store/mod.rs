@@ -32,7 +32,6 @@ pub(crate) mod example;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use folder::io;
 
 pub use derive::DerivedWriter;
 pub use header::{GeneratorId, Keep, ProblemSet, RunHeader};

@@ -62,7 +62,7 @@ enum Renamed {
 }
 
 fn chance(rng: &mut ChaCha8Rng, of: u32) -> bool {
-    rng.next_u32() % of == 0
+    rng.next_u32().is_multiple_of(of)
 }
 
 impl Written {
