@@ -39,6 +39,34 @@ pub enum Command {
     /// Score models and compare them
     #[command(subcommand)]
     Evals(Evals),
+    /// Measure the speed of this machine; one JSON line for each measurement
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Prefill and decode with random weights of a known shape, every sequence fed random tokens
+    #[command(after_help = "Example:\n  retort bench decode --shape mini --quant q4 --batch 1,8,32")]
+    Decode(BenchDecode),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchDecode {
+    #[arg(long, value_enum)]
+    pub shape: crate::commands::Shape,
+    /// How the weights are kept
+    #[arg(long, value_enum, default_value = "q4")]
+    pub quant: crate::commands::Quant,
+    /// Sequences side by side; one line for each
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
+    pub batch: Vec<NonZeroUsize>,
+    /// Tokens of each prompt
+    #[arg(long, default_value = "128")]
+    pub prompt: NonZeroUsize,
+    /// Tokens decoded after it
+    #[arg(long, default_value = "64")]
+    pub new: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]

@@ -27,6 +27,13 @@ pub fn peak_resident() -> Option<usize> {
     line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib << 10)
 }
 
+/// Memory that can still be taken; known on Linux.
+pub fn available() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib << 10)
+}
+
 /// Bytes in MiB, for a line of text.
 pub fn mib(bytes: usize) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))

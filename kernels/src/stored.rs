@@ -1,8 +1,10 @@
-//! Matrices that stay in the bytes they are stored in: FP8 blocks, bf16, f16. No f32 copy of them is kept.
+//! Matrices that stay in the bytes they are stored in: bf16, f16, FP8 blocks, quantised blocks. No f32 copy is kept.
 //!
-//! They are multiplied a panel at a time: decoded into scratch memory, used for all rows of x, forgotten. FP8 is DeepSeek's
-//! layout (`inference/kernel.py`): e4m3 numbers, one f32 scale for each 128 x 128 block, the weight is their product.
+//! bf16, f16 and FP8 are multiplied a panel at a time: decoded into scratch memory, used for all rows of x, forgotten. FP8
+//! is DeepSeek's layout (`inference/kernel.py`): e4m3 numbers, one f32 scale for each 128 x 128 block, the weight is their
+//! product. Quantised blocks have integer products of their own, see `quantised`.
 
+use crate::quantised::{self, Bits};
 use crate::row_products::Panels;
 use crate::simd;
 use candle_core::{Result, bail};
@@ -22,7 +24,7 @@ pub trait Pager: Send + Sync {
 }
 
 /// How numbers are stored.
-#[derive(Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Format {
     Bf16,
     F16,
@@ -30,6 +32,19 @@ pub enum Format {
     Fp8 {
         scale_inv: Arc<[f32]>,
     },
+    /// Blocks of 32 codes with a scale, in tiles of 16 rows.
+    Quantised(Bits),
+}
+
+impl Format {
+    /// Bytes of a matrix; `None` where no machine could hold it.
+    pub fn bytes(&self, (o, i): (usize, usize)) -> Option<usize> {
+        match self {
+            Self::Bf16 | Self::F16 => o.checked_mul(i)?.checked_mul(2),
+            Self::Fp8 { .. } => o.checked_mul(i),
+            Self::Quantised(bits) => bits.bytes((o, i)),
+        }
+    }
 }
 
 /// A matrix [o, i], row-major, in stored form.
@@ -46,9 +61,8 @@ pub struct StoredMatrix {
 impl StoredMatrix {
     /// The matrix that lies in `range` of `file`.
     pub fn new(file: SharedBytes, range: Range<usize>, format: Format, (o, i): (usize, usize)) -> Result<Self> {
-        let width = if matches!(format, Format::Fp8 { .. }) { 1 } else { 2 };
         let inside = range.start <= range.end && range.end <= (*file).as_ref().len();
-        if !inside || o.checked_mul(i).and_then(|count| count.checked_mul(width)) != Some(range.len()) {
+        if !inside || format.bytes((o, i)) != Some(range.len()) {
             bail!("a stored matrix of {o} x {i} does not lie at {range:?}");
         }
         if let Format::Fp8 { scale_inv } = &format
@@ -59,6 +73,26 @@ impl StoredMatrix {
         Ok(Self { file, range, format, o, i, pager: None })
     }
 
+    /// The numbers of a matrix, row after row, in quantised blocks.
+    pub fn quantised(numbers: &[f32], (o, i): (usize, usize), bits: Bits) -> Result<Self> {
+        if o.checked_mul(i) != Some(numbers.len()) {
+            bail!("{} numbers are no matrix of {o} x {i}", numbers.len());
+        }
+        let packed = quantised::quantise(numbers, (o, i), bits);
+        let range = 0..packed.len();
+        Self::new(Arc::new(packed), range, Format::Quantised(bits), (o, i))
+    }
+
+    /// The numbers of a matrix, row after row, rounded to bf16 or f16.
+    pub(crate) fn rounded(numbers: &[f32], dims: (usize, usize), format: Format) -> Result<Self> {
+        let bytes: Vec<u8> = match format {
+            Format::F16 => numbers.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect(),
+            _ => numbers.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),
+        };
+        let range = 0..bytes.len();
+        Self::new(Arc::new(bytes), range, if format == Format::F16 { format } else { Format::Bf16 }, dims)
+    }
+
     /// The same, `pager` being told before each product.
     pub fn with_pager(self, pager: Arc<dyn Pager>) -> Self {
         Self { pager: Some(pager), ..self }
@@ -67,6 +101,11 @@ impl StoredMatrix {
     /// (o, i)
     pub fn dims(&self) -> (usize, usize) {
         (self.o, self.i)
+    }
+
+    /// How the numbers are stored.
+    pub fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Must be called before a product, which reads the matrix once.
@@ -92,6 +131,10 @@ impl StoredMatrix {
     pub fn first_not_finite(&self) -> Option<usize> {
         let exponent = match self.format {
             Format::Fp8 { .. } => return self.bytes().iter().position(|byte| byte & 0x7f == 0x7f),
+            Format::Quantised(bits) => {
+                let (row, col) = quantised::first_not_finite(self.bytes(), self.i, bits)?;
+                return Some(row * self.i + col);
+            }
             Format::Bf16 => 0x7f80,
             Format::F16 => 0x7c00,
         };
@@ -102,23 +145,25 @@ impl StoredMatrix {
     /// The numbers of `rows` and `cols` into `out`, row after row.
     pub(crate) fn decode(&self, rows: Range<usize>, cols: Range<usize>, out: &mut [f32]) {
         let bytes = self.bytes();
-        let lines = rows.zip(out.chunks_mut(cols.len().max(1)));
+        let (width, start) = (cols.len().max(1), cols.start);
+        let lines = rows.clone().zip(out.chunks_mut(width));
         match &self.format {
             Format::Bf16 => lines.for_each(|(row, out)| {
-                let line = &bytes[2 * (row * self.i + cols.start)..][..2 * out.len()];
+                let line = &bytes[2 * (row * self.i + start)..][..2 * out.len()];
                 decode_bf16(line, out);
             }),
             Format::F16 => lines.for_each(|(row, out)| {
-                let line = &bytes[2 * (row * self.i + cols.start)..][..2 * out.len()];
+                let line = &bytes[2 * (row * self.i + start)..][..2 * out.len()];
                 for (out, pair) in out.iter_mut().zip(line.as_chunks::<2>().0) {
                     *out = half::f16::from_le_bytes(*pair).to_f32();
                 }
             }),
             Format::Fp8 { scale_inv } => lines.for_each(|(row, out)| {
-                let line = &bytes[row * self.i + cols.start..][..out.len()];
+                let line = &bytes[row * self.i + start..][..out.len()];
                 let scales = &scale_inv[row / FP8_BLOCK * self.i.div_ceil(FP8_BLOCK)..];
-                decode_fp8(line, scales, cols.start, out);
+                decode_fp8(line, scales, start, out);
             }),
+            Format::Quantised(bits) => quantised::decode(bytes, self.i, *bits, rows, cols, out),
         }
     }
 }

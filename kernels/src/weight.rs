@@ -1,8 +1,10 @@
 //! The weights of a projection: numbers that can be trained, or matrices in the form they are stored in.
 
+use crate::quantised::{self, Bits, Piece, Rows};
 use crate::row_products::row_products;
+use crate::stored::Format;
 use crate::value::Value;
-use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, linear};
+use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, linear, per_head_linear};
 use candle_core::{Result, Tensor, bail};
 use std::sync::Arc;
 
@@ -16,12 +18,17 @@ pub enum Weight {
 }
 
 impl Weight {
-    /// y = x W^T, [n, i] to [n, o].
+    /// y = x W^T, [.., i] to [.., o].
     pub fn linear(&self, x: &Value) -> Result<Value> {
         match self {
             Self::Plain(w_oi) => linear(x, w_oi),
-            Self::Stored(_) if x.is_tracked() => bail!("no gradient flows through stored weights"),
-            Self::Stored(parts) => Value::constant(&stored_linear(x.tensor(), parts)?),
+            Self::Stored(parts) => {
+                let (n, _) = cpu::rows(x.tensor())?;
+                let mut dims = x.dims().to_vec();
+                let shares = [(Rows { first: 0, step: 1, count: n }, &parts[..])];
+                *dims.last_mut().expect("has rows") = self.rows();
+                stored_products(x, &shares)?.reshape(dims)
+            }
         }
     }
 
@@ -31,24 +38,46 @@ impl Weight {
             Self::Plain(w_eoi) => return grouped_linear(x, w_eoi, offsets),
             Self::Stored(parts) => parts,
         };
-        if x.is_tracked() {
-            bail!("no gradient flows through stored weights");
-        }
         let experts = offsets.len().saturating_sub(1);
-        if experts == 0 || !parts.len().is_multiple_of(experts) || offsets.last() != x.dims().first() {
+        if !offsets.is_sorted() || offsets.last() != x.dims().first() {
             bail!("grouped_linear: {:?}, {} stored matrices, offsets {offsets:?}", x.dims(), parts.len());
         }
-        let mut outputs = Vec::new();
-        for (span, parts) in offsets.windows(2).zip(parts.chunks(parts.len() / experts)) {
-            if span[1] > span[0] {
-                let rows = x.tensor().narrow(0, span[0], span[1] - span[0])?;
-                outputs.push(stored_linear(&rows, parts)?);
-            }
-        }
-        match outputs.as_slice() {
-            [] => bail!("grouped_linear: no rows"),
-            outputs => Value::constant(&Tensor::cat(outputs, 0)?),
-        }
+        let spans = offsets.windows(2).map(|span| Rows { first: span[0], step: 1, count: span[1] - span[0] });
+        stored_products(x, &spans.zip(shares(parts, experts)?).collect::<Vec<_>>())
+    }
+
+    /// y [n, h, o] for `x` [n, h, i], see [`per_head_linear`]; each head has an equal share of the parts.
+    pub fn per_head_linear(&self, x_nhi: &Tensor) -> Result<Tensor> {
+        let parts = match self {
+            Self::Plain(w_hoi) => return per_head_linear(x_nhi, w_hoi.tensor()),
+            Self::Stored(parts) => parts,
+        };
+        let (n, h, i) = x_nhi.dims3()?;
+        let heads = (0..h).map(|head| Rows { first: head, step: h, count: n });
+        let rows = Value::constant(&x_nhi.contiguous()?.reshape((n * h, i))?)?;
+        let y = stored_products(&rows, &heads.zip(shares(parts, h)?).collect::<Vec<_>>())?;
+        y.into_tensor().reshape((n, h, self.rows() / h.max(1)))
+    }
+
+    /// Matrices [e, o, i] of these numbers, kept the way this weight is where that loses next to nothing: bf16 and f16
+    /// for numbers that are bf16 or f16, 8-bit blocks beside any blocks, else f32.
+    pub fn kept_alike(&self, numbers_eoi: &Tensor) -> Result<Weight> {
+        let format = match self {
+            Self::Plain(_) => None,
+            Self::Stored(parts) => parts.first().map(StoredMatrix::format),
+        };
+        let (e, o, i) = numbers_eoi.dims3()?;
+        let numbers: Vec<f32> = match format {
+            None | Some(Format::Fp8 { .. }) => return Ok(Self::Plain(Value::constant(&numbers_eoi.contiguous()?)?)),
+            Some(_) => numbers_eoi.flatten_all()?.to_vec1()?,
+        };
+        let keep = |numbers: &[f32]| match format {
+            Some(Format::Quantised(_)) => StoredMatrix::quantised(numbers, (o, i), Bits::Eight),
+            Some(Format::F16) => StoredMatrix::rounded(numbers, (o, i), Format::F16),
+            _ => StoredMatrix::rounded(numbers, (o, i), Format::Bf16),
+        };
+        let matrices = (0..e).map(|e| keep(&numbers[e * o * i..][..o * i]));
+        Ok(Self::Stored(matrices.collect::<Result<Vec<_>>>()?.into()))
     }
 
     /// Rows of the matrix, [k, i].
@@ -78,12 +107,17 @@ impl Weight {
         Value::constant(&cpu::shaped(matrix.to_vec(), matrix.dims())?)
     }
 
-    /// Rows of the matrix, o.
+    /// Rows of the matrix, o; of all matrices together where there is more than one.
     pub fn rows(&self) -> usize {
         match self {
-            Self::Plain(value) => value.dims()[0],
+            Self::Plain(value) => value.dims()[..value.dims().len() - 1].iter().product(),
             Self::Stored(parts) => parts.iter().map(|part| part.dims().0).sum(),
         }
+    }
+
+    /// Whether a gradient can reach these numbers.
+    pub fn is_tracked(&self) -> bool {
+        matches!(self, Self::Plain(value) if value.is_tracked())
     }
 }
 
@@ -94,34 +128,57 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
     }
 }
 
-/// x W^T for matrices below each other.
-fn stored_linear(x: &Tensor, parts: &[StoredMatrix]) -> Result<Tensor> {
-    let (n, i) = x.dims2()?;
-    if parts.iter().any(|part| part.dims().1 != i) || !cpu::fast(&[x]) {
-        bail!("a stored weight does not fit {:?} of {:?}", x.shape(), x.dtype());
+/// `parts` in `count` equal shares.
+fn shares(parts: &[StoredMatrix], count: usize) -> Result<std::slice::Chunks<'_, StoredMatrix>> {
+    if count == 0 || parts.is_empty() || !parts.len().is_multiple_of(count) {
+        bail!("{} stored matrices are no {count} equal shares", parts.len());
     }
-    let data = cpu::data(x)?;
-    let outputs: Vec<(usize, Vec<f32>)> = parts
-        .iter()
-        .inspect(|part| part.announce())
-        .map(|part| (part.dims().0, row_products(&data, i, n, part)))
-        .collect();
-    let o: usize = outputs.iter().map(|(width, _)| width).sum();
-    let y = match outputs.len() {
-        1 => outputs.into_iter().flat_map(|(_, y)| y).collect(),
-        _ => side_by_side(&outputs, n, o),
-    };
-    cpu::shaped(y, (n, o))
+    Ok(parts.chunks(parts.len() / count))
 }
 
-fn side_by_side(parts: &[(usize, Vec<f32>)], n: usize, o: usize) -> Vec<f32> {
-    let mut y = Vec::with_capacity(n * o);
-    for row in 0..n {
-        for (width, part) in parts {
-            y.extend_from_slice(&part[row * width..][..*width]);
+/// For each share its rows of x times its matrices, whose results lie side by side: [n, i] to [n, o].
+fn stored_products(x: &Value, shares: &[(Rows, &[StoredMatrix])]) -> Result<Value> {
+    if x.is_tracked() {
+        bail!("no gradient flows through stored weights");
+    }
+    let x = x.tensor();
+    let (n, i) = cpu::rows(x)?;
+    let width = |parts: &[StoredMatrix]| parts.iter().map(|part| part.dims().0).sum::<usize>();
+    let o = shares.first().map_or(0, |(_, parts)| width(parts));
+    let used = || shares.iter().filter(|(rows, _)| rows.count > 0);
+    let fits = used().all(|(_, parts)| width(parts) == o && parts.iter().all(|part| part.dims().1 == i));
+    if !fits || !cpu::fast(&[x]) {
+        bail!("a stored weight does not fit {:?} of {:?}", x.shape(), x.dtype());
+    }
+    let x = cpu::data(x)?;
+    let mut pieces = Vec::new();
+    for (rows, parts) in used() {
+        let mut column = 0;
+        for part in parts.iter() {
+            part.announce();
+            pieces.push((part, Piece { packed: part.bytes(), o: part.dims().0, rows: *rows, column }));
+            column += part.dims().0;
         }
     }
-    y
+    let quantised = |bits| pieces.iter().all(|(part, _)| *part.format() == Format::Quantised(bits));
+    let bits = [Bits::Four, Bits::Eight].into_iter().find(|bits| quantised(*bits));
+    let y = match bits.filter(|_| !pieces.is_empty()) {
+        Some(bits) => {
+            let pieces: Vec<Piece> = pieces.into_iter().map(|(_, piece)| piece).collect();
+            quantised::products(&x, i, o, bits, &pieces)
+        }
+        None => {
+            let mut y = vec![0f32; n * o];
+            for (part, Piece { rows, column, o: width, .. }) in pieces {
+                let found = row_products(&x[rows.first * i..], rows.step * i, rows.count, part);
+                for (at, found) in found.chunks(width.max(1)).enumerate() {
+                    y[(rows.first + at * rows.step) * o + column..][..width].copy_from_slice(found);
+                }
+            }
+            y
+        }
+    };
+    Value::constant(&cpu::shaped(y, (n, o))?)
 }
 
 #[cfg(test)]
@@ -153,6 +210,28 @@ mod tests {
         let expected = experts.grouped_linear(&x, &offsets)?;
         close("grouped", weight.grouped_linear(&x, &offsets)?.tensor(), expected.tensor(), 1e-5)?;
         assert_eq!((weight.rows(), weight.grouped_linear(&x, &[0, 4, 9, 9, 9].into()).is_err()), (30, true));
+        Ok(())
+    }
+
+    #[test]
+    fn heads_and_kept_forms_multiply_like_their_numbers() -> Result<()> {
+        let x = constant(&[3, 2, 40], 51).into_tensor();
+        let numbers = constant(&[2, 16, 40], 52).into_tensor();
+        let plain = Weight::Plain(Value::constant(&numbers)?);
+        let expected = plain.per_head_linear(&x)?;
+        let stored = |bits| -> Result<Weight> {
+            let matrices = (0..2).map(|head| {
+                StoredMatrix::quantised(&numbers.get(head)?.flatten_all()?.to_vec1::<f32>()?, (16, 40), bits)
+            });
+            Ok(Weight::Stored(matrices.collect::<Result<Vec<_>>>()?.into()))
+        };
+        close("8 bits", &stored(Bits::Eight)?.per_head_linear(&x)?, &expected, 0.05)?;
+        let alike = stored(Bits::Four)?.kept_alike(&numbers)?;
+        close("kept alike", &alike.per_head_linear(&x)?, &expected, 0.05)?;
+        let (bf16, rounded) = bf16(5, 40, 3);
+        let alike = Weight::Stored([bf16].into()).kept_alike(&rounded.unsqueeze(0)?)?;
+        close("bf16", alike.to_value()?.tensor(), &rounded, 0.0)?;
+        assert!(matches!(plain.kept_alike(&numbers)?, Weight::Plain(_)));
         Ok(())
     }
 

@@ -36,6 +36,11 @@ impl Cache {
         Ok(Self { layers: (0..spec.layers).map(|_| layer()).collect::<Result<_>>()?, slots, capacity })
     }
 
+    /// Bytes that one number takes.
+    pub const fn bytes_per_element() -> usize {
+        4
+    }
+
     pub fn slots(&self) -> usize {
         self.slots
     }

@@ -7,6 +7,7 @@
 mod lane;
 
 pub use lane::DraftCount;
+pub(crate) use lane::logits;
 
 use crate::chat::{ChatTemplate, opens_thinking, split_thinking};
 use crate::decoder::Decoder;

@@ -18,6 +18,7 @@ pub mod layers;
 pub mod observe;
 pub mod params;
 pub mod sampling;
+pub mod score;
 pub mod text_stream;
 pub mod tokenizer;
 pub mod workers;

@@ -3,6 +3,12 @@
 //! A model is built from [`Params`], which hands out weights by their published names. Fixed weights may stay in the
 //! bytes of their file; weights to be trained are f32 variables.
 
+mod quantised;
+mod random;
+
+pub use quantised::Quantised;
+pub use random::{Kept, Random};
+
 use crate::Error;
 use candle_core::{Device, Shape, Tensor, Var};
 use rand_chacha::ChaCha8Rng;

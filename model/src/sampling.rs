@@ -3,6 +3,10 @@
 //! The noise for a token is a function of (run seed, problem, sample, position) alone, so what is drawn does not
 //! depend on batch size, order, thread count or resume. Order of the steps: temperature, then top-p.
 
+mod select;
+
+pub use select::top_k;
+
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};

@@ -8,7 +8,7 @@
 
 use crate::config::Config;
 use candle_core::Tensor;
-use retort_kernels::{self as kernels, RopeLayout, Value};
+use retort_kernels::{self as kernels, RopeLayout, Value, Weight};
 use retort_model::Error;
 use retort_model::batch::CacheView;
 use retort_model::layers::{Linear, RmsNorm, normal};
@@ -35,7 +35,7 @@ pub(crate) struct Attention {
     kv_a_proj_with_mqa: Linear,
     kv_a_layernorm: RmsNorm,
     /// [h (nope + cv), r]: for each head the rows of W_UK, then those of W_UV.
-    kv_b_proj: Value,
+    kv_b_proj: Weight,
     /// The same for the absorbed form; made on the spot where the weights may change.
     absorbed: Option<Absorbed>,
     o_proj: Linear,
@@ -50,17 +50,18 @@ pub(crate) struct Attention {
 
 /// `kv_b_proj` taken apart: W_UK [h, r, nope], transposed, and W_UV [h, cv, r].
 struct Absorbed {
-    w_uk_hrc: Tensor,
-    w_uv_hcr: Tensor,
+    w_uk_hrc: Weight,
+    w_uv_hcr: Weight,
 }
 
 impl Absorbed {
-    fn new(kv_b_proj: &Value, h: usize, nope: usize) -> candle_core::Result<Self> {
-        let (rows, r) = kv_b_proj.tensor().dims2()?;
-        let per_head = kv_b_proj.tensor().detach().reshape((h, rows / h, r))?;
+    fn new(kv_b_proj: &Weight, h: usize, nope: usize) -> candle_core::Result<Self> {
+        let numbers = kv_b_proj.to_value()?.into_tensor().detach();
+        let (rows, r) = numbers.dims2()?;
+        let per_head = numbers.reshape((h, rows / h, r))?;
         Ok(Self {
-            w_uk_hrc: per_head.narrow(1, 0, nope)?.transpose(1, 2)?.contiguous()?,
-            w_uv_hcr: per_head.narrow(1, nope, rows / h - nope)?.contiguous()?,
+            w_uk_hrc: kv_b_proj.kept_alike(&per_head.narrow(1, 0, nope)?.transpose(1, 2)?)?,
+            w_uv_hcr: kv_b_proj.kept_alike(&per_head.narrow(1, nope, rows / h - nope)?)?,
         })
     }
 }
@@ -70,7 +71,7 @@ impl Attention {
         let (d, h, r) = (config.hidden_size, config.num_attention_heads, config.kv_lora_rank);
         let (nope, p, cv) = (config.qk_nope_head_dim, config.qk_rope_head_dim, config.v_head_dim);
         let stdev = config.initializer_range;
-        let kv_b_proj = params.value("kv_b_proj.weight", (h * (nope + cv), r), normal(stdev))?;
+        let kv_b_proj = params.weight("kv_b_proj.weight", (h * (nope + cv), r), normal(stdev))?;
         let query = match config.q_lora_rank {
             None => Query::Full(Linear::new(d, h * (nope + p), stdev, params.pp("q_proj"))?),
             Some(rank) => Query::LowRank {
@@ -135,7 +136,7 @@ impl Attention {
         context: &Context,
     ) -> candle_core::Result<Value> {
         let n = latent_nr.dims()[0];
-        let kv = kernels::linear(latent_nr, &self.kv_b_proj)?.reshape((n, self.h, self.nope + self.cv))?;
+        let kv = self.kv_b_proj.linear(latent_nr)?.reshape((n, self.h, self.nope + self.cv))?;
         let k_nhc = kernels::join_keys(&kv, k_pe, self.nope)?;
         let v_nhv = kernels::columns(&kv, self.nope..self.nope + self.cv)?;
         kernels::causal_attention(q_nhc, &k_nhc, &v_nhv, context.offsets, self.scale)
@@ -152,9 +153,9 @@ impl Attention {
             }
         };
         let (q_nope, q_pe) = (q_nhc.narrow(2, 0, self.nope)?, q_nhc.narrow(2, self.nope, self.p)?);
-        let q_latent = kernels::per_head_linear(&q_nope, &absorbed.w_uk_hrc)?;
+        let q_latent = absorbed.w_uk_hrc.per_head_linear(&q_nope)?;
         let q_nhr = Tensor::cat(&[&q_latent, &q_pe], 2)?;
         let sums_nhr = kernels::cached_attention(&q_nhr, cache, cache, self.r, view.rows(), self.scale)?;
-        kernels::per_head_linear(&sums_nhr, &absorbed.w_uv_hcr)
+        absorbed.w_uv_hcr.per_head_linear(&sums_nhr)
     }
 }

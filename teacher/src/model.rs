@@ -180,6 +180,17 @@ impl DeepSeek {
         Ok(Some(Pass { hidden_nd: mtp.norm.forward(&y)?, routings }))
     }
 
+    /// Hidden states as [`Decoder::hidden`] gives them, and how many experts of each expert layer this batch reached.
+    pub fn hidden_and_experts(
+        &self,
+        batch: &Batch,
+        cache: Option<&Cache>,
+    ) -> candle_core::Result<(Value, Vec<usize>)> {
+        let pass = self.pass(batch, cache)?;
+        let reached = |routing: &Routing| routing.offsets.windows(2).filter(|span| span[0] < span[1]).count();
+        Ok((pass.hidden_nd, pass.routings.iter().map(|(_, routing)| reached(routing)).collect()))
+    }
+
     /// Logits [n, v] of the multi-token-prediction module, where the model has one.
     pub fn ahead_logits(&self, batch: &Batch) -> candle_core::Result<Option<Tensor>> {
         let main = self.pass(batch, None)?;

@@ -1,5 +1,6 @@
 //! One module per command; each opens what it is given, calls one library and prints what came of it.
 
+mod bench;
 mod convert;
 mod datagen;
 mod distill;
@@ -10,6 +11,7 @@ mod model;
 mod pretrain;
 mod quickstart;
 
+pub use bench::{Quant, Shape};
 pub use convert::To;
 
 use crate::args::{Arguments, Command, Student, Teacher};
@@ -32,6 +34,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Datagen(command) => datagen::run(command),
         Command::Distill(command) => distill::run(command),
         Command::Evals(command) => evals::run(command),
+        Command::Bench(command) => bench::run(command),
     }
 }
 

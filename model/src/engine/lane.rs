@@ -164,8 +164,8 @@ impl Lane {
     }
 }
 
-/// Logits of some rows, one vector each.
-fn logits(decoder: &dyn Decoder, hidden_nd: &Value, rows: &[u32]) -> Result<Vec<Vec<f32>>, Error> {
+/// Logits of some rows, one vector each; a number that is not finite is an error.
+pub(crate) fn logits(decoder: &dyn Decoder, hidden_nd: &Value, rows: &[u32]) -> Result<Vec<Vec<f32>>, Error> {
     let logits: Vec<Vec<f32>> = decoder.head().linear(&gather_rows(hidden_nd, rows)?)?.tensor().to_vec2()?;
     match logits.iter().flatten().find(|logit| !logit.is_finite()) {
         Some(&value) => Err(Error::LogitNotFinite { value }),

@@ -1,0 +1,303 @@
+//! `retort bench ...`: how fast this machine runs models of known shapes, with random weights.
+
+use crate::args::{Bench, BenchDecode};
+use crate::memory;
+use crate::output::say;
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use clap::ValueEnum;
+use retort_kernels::{self as kernels, Bits, Value, gather_rows, peaks};
+use retort_model::batch::Batch;
+use retort_model::cache::Cache;
+use retort_model::decoder::Decoder;
+use retort_model::inventory::Part;
+use retort_model::params::{Kept, Random, frozen};
+use retort_student::Dense;
+use retort_teacher::DeepSeek;
+use serde_json::json;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Shapes of published models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shape {
+    /// DeepSeek-V2-Lite: 15.7B parameters, 2.45B read for each token
+    V2Lite,
+    /// The same family in small: 0.685B parameters, 9 layers, 32 experts
+    Mini,
+    #[value(name = "qwen2.5-0.5b")]
+    Qwen2_5_0_5b,
+}
+
+/// How weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Quant {
+    /// Blocks of 32 with 4 bits each and a scale: 4.5 bits a weight
+    Q4,
+    /// Blocks of 32 with 8 bits each and a scale: 8.5 bits a weight
+    Q8,
+    Bf16,
+    Fp8,
+}
+
+impl Quant {
+    fn kept(self) -> Kept {
+        match self {
+            Self::Q4 => Kept::Quantised(Bits::Four),
+            Self::Q8 => Kept::Quantised(Bits::Eight),
+            Self::Bf16 => Kept::Bf16,
+            Self::Fp8 => Kept::Fp8,
+        }
+    }
+
+    fn bits_per_weight(self) -> f64 {
+        match self {
+            Self::Q4 => 4.5,
+            Self::Q8 => 8.5,
+            Self::Bf16 => 16.0,
+            Self::Fp8 => 8.0,
+        }
+    }
+}
+
+/// Tokens that one pass of a prefill takes, as in the engine.
+const PREFILL_TOKENS: usize = 2048;
+
+enum Model {
+    DeepSeek(Box<DeepSeek>),
+    Dense(Box<Dense>),
+}
+
+impl Model {
+    fn new(shape: Shape, quant: Quant) -> Result<Self> {
+        let (name, json) = config(shape);
+        let (source, path) = (Box::new(Random::new(quant.kept())), Path::new(name));
+        Ok(match shape {
+            Shape::Qwen2_5_0_5b => {
+                let config = retort_student::Config::parse(&json.to_string(), path)?;
+                Self::Dense(Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config, params))?))
+            }
+            Shape::V2Lite | Shape::Mini => {
+                let config = retort_teacher::Config::parse(&json.to_string(), path)?;
+                Self::DeepSeek(Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config, params))?))
+            }
+        })
+    }
+
+    fn decoder(&self) -> &dyn Decoder {
+        match self {
+            Self::DeepSeek(model) => model.as_ref(),
+            Self::Dense(model) => model.as_ref(),
+        }
+    }
+
+    /// Logits of the last row of every sequence, and the experts that each expert layer reached.
+    fn step(&self, batch: &Batch, cache: &Cache) -> Result<(Value, Vec<usize>)> {
+        let (hidden_nd, experts) = match self {
+            Self::DeepSeek(model) => model.hidden_and_experts(batch, Some(cache))?,
+            Self::Dense(model) => (model.hidden(batch, Some(cache))?, vec![]),
+        };
+        let last = gather_rows(&hidden_nd, &batch.last_rows())?;
+        Ok((self.decoder().head().linear(&last)?, experts))
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        match self {
+            Self::DeepSeek(model) => model.config().parts().collect(),
+            Self::Dense(model) => model.config().parts().collect(),
+        }
+    }
+
+    /// (all experts of a layer, those that a token is sent to)
+    fn experts(&self) -> Option<(usize, usize)> {
+        match self {
+            Self::DeepSeek(model) => Some((model.config().n_routed_experts, model.config().num_experts_per_tok)),
+            Self::Dense(_) => None,
+        }
+    }
+}
+
+pub fn run(command: Bench) -> Result<ExitCode> {
+    match command {
+        Bench::Decode(args) => decode(&args),
+    }
+}
+
+fn decode(args: &BenchDecode) -> Result<ExitCode> {
+    let (name, _) = config(args.shape);
+    if let Some(available) = memory::available() {
+        let needed = weight_bytes(args)?;
+        if needed > available as f64 {
+            let (needed, available) = (memory::mib(needed as usize), memory::mib(available));
+            bail!("{name} takes {needed} in this format; {available} of memory are free");
+        }
+    }
+    let peaks = peaks::measure(Duration::from_secs(1));
+    let begin = Instant::now();
+    let model = Model::new(args.shape, args.quant)?;
+    let made = begin.elapsed().as_secs_f64();
+    for batch in &args.batch {
+        let line = measure(&model, args, batch.get(), peaks)?;
+        let mut line = serde_json::Map::from_iter([
+            ("shape".into(), json!(name)),
+            ("quant".into(), json!(args.quant.to_possible_value().map(|v| v.get_name().to_string()))),
+            ("instructions".into(), json!(kernels::instructions())),
+            ("seconds_to_make".into(), json!(made)),
+        ])
+        .into_iter()
+        .chain(line)
+        .collect::<serde_json::Map<_, _>>();
+        line.insert("peak_resident_bytes".into(), json!(memory::peak_resident()));
+        say!("{}", serde_json::Value::Object(line));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(
+    model: &Model,
+    args: &BenchDecode,
+    b: usize,
+    peaks: peaks::Peaks,
+) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let (prompt, new) = (args.prompt.get(), args.new.get());
+    let decoder = model.decoder();
+    let spec = decoder.cache_spec();
+    let cache = Cache::new(&spec, b, prompt + new, decoder.device())?;
+    let mut tokens = Tokens { state: b as u64, vocabulary: decoder.head().rows() as u64 };
+
+    let begin = Instant::now();
+    for slots in (0..b).collect::<Vec<_>>().chunks((PREFILL_TOKENS / prompt).max(1)) {
+        let prompts: Vec<(usize, Vec<u32>)> = slots.iter().map(|&slot| (slot, tokens.take(prompt))).collect();
+        model.step(&Batch::cached(prompts.iter().map(|(slot, tokens)| (*slot, 0, tokens.as_slice()))), &cache)?;
+    }
+    let prefill = begin.elapsed().as_secs_f64();
+
+    let (mut steps, mut reached) = (Vec::with_capacity(new), Vec::new());
+    for position in prompt..prompt + new {
+        let next: Vec<[u32; 1]> = (0..b).map(|_| [tokens.next()]).collect();
+        let batch = Batch::cached(next.iter().enumerate().map(|(slot, token)| (slot, position, token.as_slice())));
+        let begin = Instant::now();
+        let (_, experts) = model.step(&batch, &cache)?;
+        steps.push(begin.elapsed().as_secs_f64());
+        reached.extend(experts);
+    }
+    let decode: f64 = steps.iter().sum();
+    let rate = (b * new) as f64 / decode;
+    let distinct = reached.iter().sum::<usize>() as f64 / reached.len().max(1) as f64;
+    let expected = model.experts().map(|(e, k)| {
+        let (e, k) = (e as f64, k as f64);
+        e * (1.0 - (1.0 - k / e).powi(b as i32))
+    });
+    let kv_bytes_per_token = Cache::bytes_per_element() * spec.elements_per_token();
+    let weights = bytes_per_step(&model.parts(), args.quant, model.experts().map(|(e, _)| (e, distinct)));
+    let read = weights / b as f64 + (kv_bytes_per_token * (prompt + new / 2)) as f64;
+    let operations = 2.0 * model.parts().iter().map(active).sum::<f64>();
+    let line = json!({
+        "batch": b, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
+        "prefill_tokens_per_second": (b * prompt) as f64 / prefill,
+        "decode_tokens_per_second": rate,
+        "distinct_experts": model.experts().map(|_| distinct),
+        "expected_distinct_experts": expected,
+        "bytes_per_token": read,
+        "memory_bytes_per_second": peaks.memory_bytes_per_second,
+        "memory_share": read * rate / peaks.memory_bytes_per_second,
+        "integer_operations_per_second": peaks.integer_operations_per_second,
+        "prefill_operations_share": operations * (b * prompt) as f64 / prefill / peaks.integer_operations_per_second,
+        "decode_operations_share": operations * rate / peaks.integer_operations_per_second,
+        "kv_bytes_per_token": kv_bytes_per_token,
+        "kv_bytes": kv_bytes_per_token * b * (prompt + new),
+    });
+    match line {
+        serde_json::Value::Object(line) => Ok(line),
+        _ => bail!("a measurement is an object"),
+    }
+}
+
+/// Weights that a token is multiplied with.
+fn active(part: &Part) -> f64 {
+    part.shape.iter().product::<usize>() as f64 * part.used as f64
+}
+
+/// Bytes of weights that one step reads, `(all, reached)` being the experts of a layer.
+fn bytes_per_step(parts: &[Part], quant: Quant, experts: Option<(usize, f64)>) -> f64 {
+    let bytes = parts.iter().filter(|part| part.used > 0).map(|part| {
+        let numbers = part.shape.iter().product::<usize>() as f64;
+        let copies = match experts {
+            Some((all, reached)) if part.copies == all => reached,
+            _ => part.copies as f64,
+        };
+        numbers * copies * bits(part, quant) / 8.0
+    });
+    bytes.sum()
+}
+
+/// Norms and the router are f32.
+fn bits(part: &Part, quant: Quant) -> f64 {
+    if part.shape.len() < 2 || part.name.ends_with("mlp.gate.weight") { 32.0 } else { quant.bits_per_weight() }
+}
+
+fn weight_bytes(args: &BenchDecode) -> Result<f64> {
+    let (name, json) = config(args.shape);
+    let architecture = crate::architecture::Architecture::parse(&json.to_string(), Path::new(name))
+        .context("a shape of this program's own")?;
+    Ok(architecture.totals().total as f64 * args.quant.bits_per_weight() / 8.0)
+}
+
+/// Random tokens, different for every sequence.
+struct Tokens {
+    state: u64,
+    vocabulary: u64,
+}
+
+impl Tokens {
+    fn next(&mut self) -> u32 {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.state >> 33) % self.vocabulary) as u32
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u32> {
+        (0..count).map(|_| self.next()).collect()
+    }
+}
+
+/// The shape's name and its `config.json`.
+fn config(shape: Shape) -> (&'static str, serde_json::Value) {
+    let yarn = json!({
+        "type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32, "beta_slow": 1,
+        "mscale": 0.707, "mscale_all_dim": 0.707,
+    });
+    match shape {
+        Shape::V2Lite => (
+            "v2-lite",
+            json!({
+                "model_type": "deepseek_v2", "vocab_size": 102400, "hidden_size": 2048, "intermediate_size": 10944,
+                "moe_intermediate_size": 1408, "num_hidden_layers": 27, "num_attention_heads": 16, "q_lora_rank": null,
+                "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+                "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1,
+                "scoring_func": "softmax", "topk_method": "greedy", "max_position_embeddings": 163840,
+                "rope_theta": 10000, "rope_scaling": yarn, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
+            }),
+        ),
+        Shape::Mini => (
+            "mini",
+            json!({
+                "model_type": "deepseek_v2", "vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 5472,
+                "moe_intermediate_size": 704, "num_hidden_layers": 9, "num_attention_heads": 8, "q_lora_rank": null,
+                "kv_lora_rank": 256, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+                "n_routed_experts": 32, "n_shared_experts": 1, "num_experts_per_tok": 4, "first_k_dense_replace": 1,
+                "scoring_func": "softmax", "topk_method": "greedy", "max_position_embeddings": 163840,
+                "rope_theta": 10000, "rope_scaling": yarn, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
+            }),
+        ),
+        Shape::Qwen2_5_0_5b => (
+            "qwen2.5-0.5b",
+            json!({
+                "model_type": "qwen2", "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864,
+                "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
+                "max_position_embeddings": 32768, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6,
+                "tie_word_embeddings": true,
+            }),
+        ),
+    }
+}
