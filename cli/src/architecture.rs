@@ -7,8 +7,9 @@ use retort_model::cache::CacheSpec;
 use retort_model::checkpoint::Checkpoint;
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Totals;
-use retort_model::params::frozen;
+use retort_model::params::{Kept, Packed, Source, frozen};
 use retort_student::Dense;
+use retort_student::lora::{Adapter, Merged};
 use retort_teacher::DeepSeek;
 use retort_teacher::weights::Published;
 use std::path::Path;
@@ -32,7 +33,7 @@ impl Architecture {
             Some("deepseek_v2" | "deepseek_v3" | "kimi_k2") => {
                 Ok(Self::DeepSeek(Box::new(retort_teacher::Config::parse(json, path)?)))
             }
-            Some("llama" | "qwen2") => Ok(Self::Dense(Box::new(retort_student::Config::parse(json, path)?))),
+            Some("llama" | "qwen2" | "qwen3") => Ok(Self::Dense(Box::new(retort_student::Config::parse(json, path)?))),
             Some(other) => bail!("models of type `{other}` are not supported (`{shown}`)"),
             None => bail!("`{shown}` has no `model_type`"),
         }
@@ -50,6 +51,40 @@ impl Architecture {
             Self::DeepSeek(config) => config.max_position_embeddings,
             Self::Dense(config) => config.max_position_embeddings,
         }
+    }
+
+    pub fn vocab_size(&self) -> usize {
+        match self {
+            Self::DeepSeek(config) => config.vocab_size,
+            Self::Dense(config) => config.vocab_size,
+        }
+    }
+
+    pub fn layers(&self) -> usize {
+        match self {
+            Self::DeepSeek(config) => config.num_hidden_layers,
+            Self::Dense(config) => config.num_hidden_layers,
+        }
+    }
+
+    /// Whether it is computed from the bytes of its files.
+    fn is_large(&self) -> bool {
+        self.totals().total > WIDENED_PARAMETERS
+    }
+
+    /// The adapter in `folder`, held against the config.
+    pub fn adapter(&self, folder: &Path) -> Result<Adapter> {
+        match self {
+            Self::Dense(config) => Ok(Adapter::open(folder, config)?),
+            Self::DeepSeek(_) => {
+                bail!("`{}` is an adapter of a teacher; adapters are read for students", folder.display())
+            }
+        }
+    }
+
+    /// The weights as a model of this size computes with them.
+    pub fn in_working_form(&self, checkpoint: Checkpoint) -> Checkpoint {
+        if self.is_large() || checkpoint.is_quantised() { checkpoint.in_stored_form() } else { checkpoint }
     }
 
     /// Parameters by the config alone.
@@ -83,17 +118,30 @@ impl Architecture {
         }
     }
 
-    /// The model ready to run.
-    pub fn decoder(&self, checkpoint: Checkpoint) -> Result<Box<dyn Decoder>> {
-        let narrow = self.totals().total > WIDENED_PARAMETERS;
-        let checkpoint = if narrow { checkpoint.in_stored_form() } else { checkpoint };
+    /// The model ready to run, an adapter's updates added to its weights.
+    pub fn decoder(&self, checkpoint: Checkpoint, adapter: Option<Adapter>) -> Result<Box<dyn Decoder>> {
+        let checkpoint = self.in_working_form(checkpoint);
+        self.build(match self {
+            Self::DeepSeek(_) => Box::new(Published(checkpoint)),
+            Self::Dense(_) => Box::new(Merged::new(checkpoint, adapter)),
+        })
+    }
+
+    /// The model with its matrices packed.
+    pub fn packed(&self, checkpoint: Checkpoint, kept: Kept) -> Result<Box<dyn Decoder>> {
+        let source: Box<dyn Source> = match self {
+            Self::DeepSeek(_) => Box::new(Published(checkpoint)),
+            Self::Dense(_) => Box::new(checkpoint),
+        };
+        self.build(Box::new(Packed { source, kept }))
+    }
+
+    fn build(&self, source: Box<dyn Source>) -> Result<Box<dyn Decoder>> {
         Ok(match self {
             Self::DeepSeek(config) => {
-                let source = Box::new(Published(checkpoint));
                 Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config.as_ref().clone(), params))?)
             }
             Self::Dense(config) => {
-                let source = Box::new(checkpoint);
                 Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config.as_ref().clone(), params))?)
             }
         })

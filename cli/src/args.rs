@@ -24,7 +24,7 @@ pub enum Command {
     /// Train teachers
     #[command(subcommand)]
     Teacher(Teacher),
-    /// Train base students from scratch
+    /// Start students: from nothing, from a teacher, or trained from scratch
     #[command(subcommand)]
     Student(Student),
     /// Look into and run a model
@@ -49,6 +49,24 @@ pub enum Bench {
     /// Prefill and decode with random weights of a known shape, every sequence fed random tokens
     #[command(after_help = "Example:\n  retort bench decode --shape mini --quant q4 --batch 1,8,32")]
     Decode(BenchDecode),
+    /// What packing a model's matrices does to its predictions: KL divergence per token from the model as it is
+    #[command(after_help = "Example:\n  retort bench quality --model embedded --quant q8,q4")]
+    Quality(BenchQuality),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchQuality {
+    /// Model folder, `hub:org/name` or `embedded`
+    #[arg(long)]
+    pub model: String,
+    /// One line for each
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,fp8,q8,q4")]
+    pub quant: Vec<crate::commands::Quant>,
+    /// What the model answers, greedily; its predictions along the answers are compared
+    #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
+    pub problems: String,
+    #[arg(long, default_value = "60")]
+    pub limit: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +114,32 @@ pub enum Student {
     /// Pretrain a small dense student on the gym
     #[command(after_help = "Example:\n  retort student train --recipe student/recipes/embedded.toml --out runs/base")]
     Train(Pretrain),
+    /// A student to be trained: a preset's shape, with fresh weights or a teacher's where they fit
+    ///
+    /// Presets: 1m, 3m, 10m, 30m, smollm2-135m, smollm2-360m, qwen2.5-0.5b, qwen3-0.6b, qwen2.5-1.5b.
+    #[command(after_help = "Examples:\n  retort student init --preset 3m --vocabulary embedded --out fresh\n  \
+                            retort student init --preset qwen3-0.6b --vocabulary teacher --from teacher --layers 0,9,18 --out student")]
+    Init(StudentInit),
+}
+
+#[derive(Debug, Args)]
+pub struct StudentInit {
+    #[arg(long, value_name = "NAME", value_parser = crate::commands::preset)]
+    pub preset: &'static retort_student::presets::Preset,
+    /// The model whose tokenizer and chat template the student takes: a folder, `hub:org/name` or `embedded`
+    #[arg(long, value_name = "MODEL")]
+    pub vocabulary: String,
+    /// A model whose weights the student takes where names and shapes agree: embedding, head, norms, layers
+    #[arg(long, value_name = "MODEL")]
+    pub from: Option<String>,
+    /// The teacher's layers to take, separated by commas; without it, evenly spaced ones
+    #[arg(long, value_delimiter = ',', requires = "from")]
+    pub layers: Option<Vec<usize>>,
+    /// Seed of the fresh weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +176,20 @@ pub enum Model {
         /// The format of projections and experts
         #[arg(long, value_enum)]
         to: crate::commands::To,
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// An adapter (LoRA, in PEFT's layout) added into its base model, as one model
+    #[command(after_help = "Example:\n  retort model merge runs/adapter --out runs/student")]
+    Merge {
+        /// Folder with `adapter_config.json` and `adapter_model.safetensors`
+        adapter: PathBuf,
+        /// The base model, where it is not the one that the adapter names
+        #[arg(long, value_name = "MODEL")]
+        base: Option<String>,
+        /// The format of the weights; without it, that of the base
+        #[arg(long, value_enum)]
+        to: Option<crate::commands::To>,
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
@@ -172,6 +230,30 @@ pub struct Generate {
     pub top_p: f64,
     #[arg(long, default_value_t = 512)]
     pub max_tokens: usize,
+    /// Draw from this many of the likeliest tokens
+    #[arg(long, value_name = "K")]
+    pub top_k: Option<usize>,
+    /// Draw from tokens at least this likely, relative to the likeliest
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    pub min_p: f64,
+    /// Above 1: make tokens less likely that the prompt or the completion already holds
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    pub repetition_penalty: f64,
+    /// Add to the logit of a token, from -100 (never) to 100; may be given several times
+    #[arg(long, value_name = "ID=BIAS", value_parser = bias, allow_hyphen_values = true)]
+    pub logit_bias: Vec<(u32, f64)>,
+    /// End before this text; may be given several times
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    pub stop: Vec<String>,
+    /// Close the thinking block after this many tokens
+    #[arg(long, value_name = "TOKENS")]
+    pub thinking_budget: Option<usize>,
+    /// At the end of the thinking budget, end the completion in place of closing the thinking block
+    #[arg(long, requires = "thinking_budget")]
+    pub end_at_budget: bool,
+    /// End a completion that wrote the same 8 to 1024 tokens this many times, back to back
+    #[arg(long, value_name = "N")]
+    pub loop_repeats: Option<usize>,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
@@ -180,6 +262,12 @@ pub struct Generate {
     /// Do not let the model's multi-token-prediction module guess ahead; the tokens are the same, the time is not
     #[arg(long)]
     pub no_draft: bool,
+}
+
+/// `ID=BIAS`
+fn bias(text: &str) -> Result<(u32, f64), String> {
+    let parsed = text.split_once('=').and_then(|(id, bias)| Some((id.parse().ok()?, bias.parse().ok()?)));
+    parsed.ok_or_else(|| "write it as ID=BIAS, such as 11=-100".into())
 }
 
 /// Settings that `datagen run` and `evals run` share.
@@ -210,7 +298,9 @@ pub struct Asking {
 #[derive(Debug, Subcommand)]
 pub enum Distill {
     /// Fine-tune a student on the kept traces of a dataset, then score it
-    #[command(after_help = "Example:\n  retort distill run --student embedded --traces traces --out student")]
+    #[command(after_help = "Examples:\n  retort distill run --student embedded --traces traces --out student\n  \
+                      retort distill run --student embedded --teacher embedded --traces traces --out student \\\n    \
+                      --recipe distill/recipes/kl.toml")]
     Run(DistillRun),
 }
 
@@ -222,6 +312,10 @@ pub struct DistillRun {
     /// A dataset folder
     #[arg(long, value_name = "DIR")]
     pub traces: PathBuf,
+    /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`, or
+    /// `embedded`; without it, what the traces captured
+    #[arg(long)]
+    pub teacher: Option<String>,
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The recipe, a TOML file; without it, the one of the quickstart

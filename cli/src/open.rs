@@ -3,7 +3,7 @@
 use crate::architecture::Architecture;
 use crate::hub;
 use crate::progress::Progress;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use retort_datagen::problem::Problem;
 use retort_datagen::{gym, sources};
@@ -12,10 +12,14 @@ use retort_model::chat::ChatTemplate;
 use retort_model::checkpoint::{Checkpoint, ExpertMemory, expert_budget, fingerprint};
 use retort_model::decoder::Decoder;
 use retort_model::engine::Engine;
+use retort_model::files::read_json;
 use retort_model::folder::FolderFiles;
 use retort_model::hub::{HubName, Want};
+use retort_model::params::{Fresh, Source};
 use retort_model::workers::Workers;
-use std::path::Path;
+use retort_student::Trainee;
+use retort_student::lora::{self, Adapter, LoraConfig, LoraSettings};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
@@ -43,12 +47,16 @@ pub struct ModelFiles {
     pub files: FolderFiles,
     pub architecture: Architecture,
     weights: Weights,
+    /// What other programs and later runs find the model under.
+    reference: String,
+    /// A folder with an adapter for it.
+    adapter: Option<PathBuf>,
     /// The most memory that a run may take; experts that do not fit stay on disk.
     memory: Option<usize>,
 }
 
 enum Weights {
-    Folder(std::path::PathBuf),
+    Folder(PathBuf),
     Static(&'static [u8]),
 }
 
@@ -71,20 +79,27 @@ impl ModelFiles {
             _ => None,
         };
         if let Some(role) = embedded {
-            let (name, files, bytes) = match role {
-                Embedded::Teacher => {
-                    ("embedded teacher", retort_teacher::embedded::files(), retort_teacher::embedded::WEIGHTS)
-                }
-                Embedded::Student => {
-                    ("embedded student", retort_student::embedded::files(), retort_student::embedded::WEIGHTS)
-                }
+            let (name, reference, files, bytes) = match role {
+                Embedded::Teacher => (
+                    "embedded teacher",
+                    "embedded-teacher",
+                    retort_teacher::embedded::files(),
+                    retort_teacher::embedded::WEIGHTS,
+                ),
+                Embedded::Student => (
+                    "embedded student",
+                    "embedded-student",
+                    retort_student::embedded::files(),
+                    retort_student::embedded::WEIGHTS,
+                ),
             };
-            return Self::new(name.into(), files, Weights::Static(bytes));
+            return Self::new(name.into(), reference.into(), files, Weights::Static(bytes));
         }
         if let Some(name) = name.strip_prefix("hub:") {
             let name = HubName::parse(name).map_err(Error::from)?;
             let folder = hub::from_environment().folder(&name, want, &Progress::new())?;
-            return Self::new(name.to_string(), FolderFiles::open(&folder)?, Weights::Folder(folder));
+            let reference = name.to_string();
+            return Self::new(name.to_string(), reference, FolderFiles::open(&folder)?, Weights::Folder(folder));
         }
         if name.starts_with("http://") || name.starts_with("https://") {
             bail!("endpoints such as `{name}` are not supported yet; give a folder, `hub:org/name` or `embedded`");
@@ -93,13 +108,43 @@ impl ModelFiles {
         if !folder.is_dir() {
             bail!("`{name}` is not a model folder");
         }
+        if folder.join(lora::CONFIG).is_file() && !folder.join("config.json").is_file() {
+            return Self::adapted(folder, role, want);
+        }
+        let reference = folder.canonicalize().map_or(name.into(), |path| path.display().to_string());
         let shown = folder.file_name().map_or(name.into(), |last| last.to_string_lossy().into_owned());
-        Self::new(shown, FolderFiles::open(folder)?, Weights::Folder(folder.into()))
+        Self::new(shown, reference, FolderFiles::open(folder)?, Weights::Folder(folder.into()))
     }
 
-    fn new(name: String, files: FolderFiles, weights: Weights) -> Result<Self> {
+    fn new(name: String, reference: String, files: FolderFiles, weights: Weights) -> Result<Self> {
         let architecture = Architecture::parse(&files.config, &files.origin.join("config.json"))?;
-        Ok(Self { name, files, architecture, weights, memory: None })
+        Ok(Self { name, files, architecture, weights, reference, adapter: None, memory: None })
+    }
+
+    /// The base model that an adapter's folder names, with the adapter.
+    fn adapted(folder: &Path, role: Embedded, want: Want) -> Result<Self> {
+        let path = folder.join(lora::CONFIG);
+        let config: LoraConfig = read_json(&path)?;
+        let Some(base) = config.base_model_name_or_path.filter(|base| !base.is_empty()) else {
+            bail!("`{}` names no base model; `retort model merge` takes it as `--base`", path.display());
+        };
+        // PEFT writes hub names as they are.
+        let here = Path::new(&base).is_dir() || base.starts_with("embedded") || base.starts_with("hub:");
+        let base = if here { base } else { format!("hub:{base}") };
+        let model = Self::fetch(&base, role, want)
+            .with_context(|| format!("the base model of the adapter `{}` could not be opened", folder.display()))?;
+        Ok(model.with_adapter(folder))
+    }
+
+    /// The same model with the adapter in `folder`.
+    pub fn with_adapter(self, folder: &Path) -> Self {
+        let shown = folder.file_name().map_or(self.name.clone(), |last| last.to_string_lossy().into_owned());
+        Self { name: shown, adapter: Some(folder.into()), ..self }
+    }
+
+    /// The model's adapter, where it has one.
+    pub fn adapter(&self) -> Result<Option<Adapter>> {
+        self.adapter.as_deref().map(|folder| self.architecture.adapter(folder)).transpose()
     }
 
     /// The same, to be run in no more than `memory` bytes.
@@ -127,7 +172,7 @@ impl ModelFiles {
 
     /// The model ready to run.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        self.architecture.decoder(self.checkpoint_to_run()?.0)
+        self.architecture.decoder(self.checkpoint_to_run()?.0, self.adapter()?)
     }
 
     /// The most memory for caches.
@@ -151,10 +196,25 @@ impl ModelFiles {
         Ok((checkpoint.with_experts_on_disk(budget.clone()), Some(budget)))
     }
 
-    /// A student whose weights can be trained.
-    pub fn trainee(&self) -> Result<retort_student::Trainee> {
+    /// A student to be trained: all its weights; the adapter it has; or, with `lora`, a fresh adapter drawn from `seed`.
+    pub fn trainee(&self, lora: Option<&LoraSettings>, seed: u64) -> Result<Trainee> {
         let config = retort_student::Config::parse(&self.files.config, &self.files.origin.join("config.json"))?;
-        Ok(retort_student::Trainee::new(config, Box::new(self.checkpoint()?), &Device::Cpu)?)
+        let checkpoint = self.checkpoint()?;
+        let (settings, matrices): (LoraConfig, Box<dyn Source>) = match (self.adapter()?, lora) {
+            (None, None) => return Ok(Trainee::new(config, Box::new(checkpoint), &Device::Cpu)?),
+            (Some(adapter), None) => (adapter.config.clone(), Box::new(adapter)),
+            (None, Some(settings)) => {
+                let settings = LoraConfig::new(settings, &self.reference);
+                settings.check(&config, Path::new("[lora]"))?;
+                (settings, Box::new(Fresh { seed }))
+            }
+            (Some(_), Some(_)) => {
+                bail!("`{}` is an adapter and keeps its settings: leave `[lora]` out of the recipe", self.name)
+            }
+        };
+        // Nothing is trained in the base, so it may stay in the bytes of its file.
+        let base = Box::new(self.architecture.in_working_form(checkpoint));
+        Ok(Trainee::with_lora(config, settings, base, matrices, &Device::Cpu)?)
     }
 
     /// The model with its tokenizer and its own template, generating.
@@ -173,7 +233,7 @@ impl ModelFiles {
         let eos = self.files.eos(&tokenizer, &template)?;
         let (checkpoint, experts) = self.checkpoint_to_run()?;
         let fingerprint = self.fingerprint(&checkpoint)?;
-        let decoder = self.architecture.decoder(checkpoint)?;
+        let decoder = self.architecture.decoder(checkpoint, self.adapter()?)?;
         // f32 numbers for every slot and position; a context that memory has no room for is cut to what it has.
         let token_bytes = (4 * decoder.cache_spec().elements_per_token()).max(1);
         let context = decoder.context_length().min(self.cache_bytes() / token_bytes).max(1);
@@ -194,11 +254,17 @@ impl ModelFiles {
         Ok((engine, experts))
     }
 
-    /// A hash over weights, tokenizer, template and config.
+    /// A hash over weights, tokenizer, template and config, and the adapter's weights and settings where there is one.
     pub fn fingerprint(&self, checkpoint: &Checkpoint) -> Result<String> {
         let weights = checkpoint.digest()?;
         let [config, vocabulary, tokenizer, generation, template] = self.files.small_files();
-        Ok(fingerprint(&[config, vocabulary, tokenizer, generation, template, weights.as_bytes()]))
+        let adapter = match self.adapter()? {
+            Some(adapter) => Some(format!("{} {}", adapter.digest()?, serde_json::to_string(&adapter.config)?)),
+            None => None,
+        };
+        let base = [config, vocabulary, tokenizer, generation, template, weights.as_bytes()];
+        let parts: Vec<&[u8]> = base.into_iter().chain(adapter.as_deref().map(str::as_bytes)).collect();
+        Ok(fingerprint(&parts))
     }
 }
 

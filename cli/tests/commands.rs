@@ -33,7 +33,10 @@ fn every_command_has_help_with_an_example() {
         "quickstart",
         "teacher train",
         "student train",
+        "student init",
         "model inspect",
+        "model convert",
+        "model merge",
         "model logits",
         "model generate",
         "datagen run",
@@ -247,4 +250,48 @@ fn the_pipeline_runs_from_end_to_end_and_continues() {
     let stats = succeeds(&["datagen", "stats", "demo/traces", "--json"], here.path());
     let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
     assert_eq!(stats["samples"], 60);
+}
+
+/// Logits of a few tokens.
+fn logits(model: &str, here: &Path) -> Vec<f32> {
+    succeeds(&["model", "logits", model, "--tokens", "5,7,11,2,90", "--out", "logits.safetensors"], here);
+    let loaded = candle_core::safetensors::load(here.join("logits.safetensors"), &candle_core::Device::Cpu);
+    loaded.expect("logits")["logits"].flatten_all().and_then(|logits| logits.to_vec1()).expect("f32")
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn a_student_starts_from_a_teacher_and_learns_by_an_adapter() {
+    let here = tempfile::tempdir().expect("folder");
+    let here = here.path();
+    let from = ["--from", "embedded-student", "--vocabulary", "embedded", "--out", "copy"];
+    let told = succeeds(&[&["student", "init", "--preset", "3m"][..], &from].concat(), here);
+    assert!(told.contains("56 of 56 tensors"), "{told}");
+    let base = logits("embedded-student", here);
+    assert_eq!(largest_difference(&logits("copy", here), &base), 0.0, "the same shape with the same weights");
+    let unfit = ["student", "init", "--preset", "1m", "--from", "embedded-student", "--vocabulary", "embedded"];
+    assert!(fails(&[&unfit[..], &["--out", "unfit"]].concat(), here).contains("nothing could be taken"));
+
+    let traces = ["datagen", "run", "--teacher", "embedded", "--problems", "gym", "--limit", "12", "--out", "traces"];
+    succeeds(&traces, here);
+    let train = ["distill", "run", "--traces", "traces", "--no-eval", "--set", "learning_rate=1e-2"];
+    let lora = ["--set", "lora.rank=4", "--set", "lora.alpha=8"];
+    succeeds(&[&train[..], &lora, &["--student", "copy", "--out", "adapter"]].concat(), here);
+    let adapted = logits("adapter", here);
+    assert!(largest_difference(&adapted, &base) > 1e-3, "the adapter has learnt something");
+
+    succeeds(&["model", "merge", "adapter", "--out", "merged"], here);
+    assert!(largest_difference(&logits("merged", here), &adapted) < 1e-5);
+    succeeds(&["model", "merge", "adapter", "--base", "copy", "--to", "f16", "--out", "half"], here);
+    assert!(largest_difference(&logits("half", here), &adapted) < 0.1);
+
+    // An adapter is trained further as what it is.
+    succeeds(&[&train[..], &["--student", "adapter", "--out", "further"]].concat(), here);
+    assert!(here.join("further/adapter_model.safetensors").is_file());
+    let both = fails(&[&train[..], &lora, &["--student", "adapter", "--out", "both"]].concat(), here);
+    assert!(both.contains("leave `[lora]` out"), "{both}");
+    assert!(fails(&["model", "merge", "copy", "--out", "again"], here).contains("no adapter"));
 }

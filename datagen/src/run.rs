@@ -14,6 +14,7 @@ use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, ProblemSet, RunHea
 use crate::tally::Tally;
 use crate::verify;
 use queue::Queue;
+use retort_model::capture::Capture;
 use retort_model::generate::{Generate, GenerateError};
 use retort_model::observe::Observer;
 use retort_model::sampling::Sampling;
@@ -37,6 +38,8 @@ pub struct Plan {
     pub prompt_suffix: String,
     /// Which samples training may use.
     pub keep: Keep,
+    /// What to write down of the generator's distribution, if anything.
+    pub capture: Option<Capture>,
     /// Rows that share a shard of the dataset.
     pub rows_per_shard: u32,
     /// The part of the run that is done here; all of it without one. It changes no sample.
@@ -53,6 +56,7 @@ impl Default for Plan {
             seed: 0,
             prompt_suffix: String::new(),
             keep: Keep::Right,
+            capture: None,
             rows_per_shard: DEFAULT_ROWS_PER_SHARD,
             slice: None,
             grace: Duration::from_secs(20),
@@ -72,11 +76,12 @@ impl Plan {
     fn header(&self, generator: &dyn Generate, problems: &[&Problem]) -> RunHeader {
         RunHeader {
             generator: GeneratorId { name: generator.name().into(), fingerprint: generator.fingerprint().into() },
-            sampling: self.sampling,
+            sampling: self.sampling.clone(),
             seed: self.seed,
             n: self.n,
             prompt_suffix: self.prompt_suffix.clone(),
             keep: self.keep,
+            capture: self.capture,
             verifier: verify::VERSION,
             problem_set: ProblemSet::of(problems.iter().copied()),
         }
@@ -87,7 +92,8 @@ impl Plan {
         if self.n == 0 {
             return refuse("n", self.n.to_string(), "at least 1");
         }
-        if let Some((setting, found, expected)) = self.sampling.fault() {
+        let captured = || self.capture.and_then(|capture| capture.fault());
+        if let Some((setting, found, expected)) = self.sampling.fault().or_else(captured) {
             return refuse(setting, found, expected);
         }
         Ok(())

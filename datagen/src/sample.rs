@@ -1,5 +1,6 @@
 //! One row of a trace dataset: a problem, what a model wrote for it, and what the verifier said.
 
+use retort_model::capture::Targets;
 use serde::{Deserialize, Serialize};
 
 /// What became of a sample. Every outcome keeps its own name: none is folded into "wrong".
@@ -73,4 +74,10 @@ pub struct Sample {
     pub seed: u64,
     pub prompt_token_ids: Vec<u32>,
     pub token_ids: Vec<u32>,
+    /// Places in `token_ids` of tokens that were forced, not drawn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forced: Vec<u32>,
+    /// What was captured of the model's distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<Targets>,
 }

@@ -21,6 +21,6 @@ impl Chat<'_> {
         let loss_from = tokens.len();
         tokens.extend(self.tokenizer.encode(&join_thinking(reasoning, response, opens_thinking(&prompt)))?);
         tokens.push(self.eos);
-        Ok(Example { tokens, loss_from })
+        Ok(Example::new(tokens, loss_from))
     }
 }

@@ -5,17 +5,44 @@
 use crate::Error;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
+use retort_kernels::losses::SparseRows;
 use retort_model::batch::Batch;
+use std::sync::Arc;
 
 /// One sequence to learn.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Example {
     pub tokens: Vec<u32>,
     /// Tokens from here on are predicted; those before are given (completion-only loss).
     pub loss_from: usize,
+    /// What the teacher said of the predicted tokens when it wrote them, where that was captured.
+    pub captured: Option<Arc<Captured>>,
+    /// The same text in the tokens of a teacher with another tokenizer.
+    pub translation: Option<Arc<Translation>>,
+}
+
+/// A teacher's log-probabilities at temperature 1; row i is of the token at `loss_from + i`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Captured {
+    pub rows: SparseRows,
+    /// How often each entry was drawn, where the rows are draws and not the likeliest outcomes.
+    pub counts: Option<Vec<u32>>,
+}
+
+/// A sequence in another tokenizer, and where the two stand at the same place of the text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Translation {
+    pub tokens: Vec<u32>,
+    /// Rows (ours, theirs) that both predict what follows the same text, in rising order.
+    pub rows: Vec<(usize, usize)>,
 }
 
 impl Example {
+    /// Tokens alone.
+    pub fn new(tokens: Vec<u32>, loss_from: usize) -> Self {
+        Self { tokens, loss_from, captured: None, translation: None }
+    }
+
     /// How many tokens are predicted.
     pub fn targets(&self) -> usize {
         self.tokens.len().saturating_sub(self.loss_from.max(1))
@@ -90,6 +117,19 @@ impl Stream for Epochs {
             example.tokens.iter().for_each(|token| {
                 hasher.update(&token.to_le_bytes());
             });
+            // Absent ones add nothing, so that plain examples keep their hash.
+            if let Some(Captured { rows, counts }) = example.captured.as_deref() {
+                rows.offsets.iter().for_each(|offset| {
+                    hasher.update(&(*offset as u64).to_le_bytes());
+                });
+                let numbers = rows.ids.iter().copied().chain(rows.log_probs.iter().map(|x| x.to_bits()));
+                numbers.chain(counts.iter().flatten().copied()).for_each(|number| {
+                    hasher.update(&number.to_le_bytes());
+                });
+            }
+            for token in example.translation.iter().flat_map(|translation| &translation.tokens) {
+                hasher.update(&token.to_le_bytes());
+            }
         }
         hasher.finalize().to_hex()[..16].to_string()
     }
@@ -145,7 +185,7 @@ mod tests {
     use super::*;
 
     fn example(tokens: &[u32], loss_from: usize) -> Example {
-        Example { tokens: tokens.to_vec(), loss_from }
+        Example::new(tokens.to_vec(), loss_from)
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("the {what} of step {step} is not finite: {value}")]
     NotFinite { what: &'static str, step: u64, value: f64 },
+    #[error("the loss of step {step} is {loss:.4}, {:.1} times the mean of the steps before it ({mean:.4})", loss / mean)]
+    Diverged { step: u64, loss: f64, mean: f64 },
     #[error("step {step} has no token to learn from")]
     EmptyStep { step: u64 },
     #[error("`{field}` = {value} is out of range: {allowed}")]
@@ -18,6 +20,16 @@ pub enum Error {
     Damaged { path: PathBuf, reason: String },
     #[error("no trace in `{path}` can be trained on: {reason}")]
     NoTraces { path: PathBuf, reason: String },
+    #[error(
+        "`{path}` was written in other tokens than the student's: {rows} of {of} kept rows are another text in them"
+    )]
+    OtherTokens { path: PathBuf, rows: usize, of: usize },
+    #[error("the loss `{loss}` {reason}")]
+    Objective { loss: &'static str, reason: String },
+    #[error(transparent)]
+    Generate(#[from] retort_model::generate::GenerateError),
+    #[error(transparent)]
+    Score(#[from] retort_model::score::ScoreError),
     #[error("`{path}` could not be {action}")]
     Io {
         action: &'static str,
@@ -35,7 +47,7 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotFinite { .. } => Some(
+            Self::NotFinite { .. } | Self::Diverged { .. } => Some(
                 "the weights of the last checkpoint are intact; lower `learning_rate` or look at the data of this step"
                     .into(),
             ),
@@ -43,7 +55,14 @@ impl Error {
             Self::Damaged { .. } => {
                 Some("delete that checkpoint's folder; the run continues from the one before it, or anew".into())
             }
+            Self::OtherTokens { .. } => {
+                Some("`--set retokenise=true` learns from the text, in the student's own tokens".into())
+            }
             Self::NoTraces { .. } => Some("see `retort datagen stats` for what was dropped and why".into()),
+            Self::Objective { .. } => Some(
+                "targets come from `--teacher`, or from traces whose run captured them; `cross_entropy` needs neither"
+                    .into(),
+            ),
             Self::Model(error) => error.hint(),
             _ => None,
         }

@@ -4,7 +4,7 @@
 
 use crate::Error;
 use crate::data::{Example, micro_batches};
-use crate::objective::loss;
+use crate::objective::{Objective, Step};
 use candle_core::Tensor;
 use retort_model::decoder::Trainable;
 use retort_model::workers::Workers;
@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) struct Pass {
     /// In the order of the model's parameters.
     pub gradients: Vec<Tensor>,
-    /// Mean next-token loss over the step's targets.
+    /// The objective: the mean of its terms over the step's targets.
     pub loss: f64,
     pub terms: Vec<(&'static str, f64)>,
     pub tokens: u64,
@@ -42,6 +42,7 @@ impl Pass {
 /// Loss and gradients of step `step` over the examples `all`, `budget` tokens at a time.
 pub(crate) fn pass(
     model: &dyn Trainable,
+    objective: &Objective,
     workers: &Workers,
     all: &[Example],
     budget: usize,
@@ -51,6 +52,7 @@ pub(crate) fn pass(
     if targets == 0 {
         return Err(Error::EmptyStep { step });
     }
+    let shape = Step { step, targets, sequences: all.len() };
     let batches = micro_batches(all, budget);
     let next = AtomicUsize::new(0);
     let sum = Mutex::new(OrderedSum::default());
@@ -58,7 +60,7 @@ pub(crate) fn pass(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(examples) = batches.get(index) else { return Ok(()) };
-            let part = micro_batch(model, examples, targets, all.len())?;
+            let part = micro_batch(model, objective, examples, shape)?;
             sum.lock().unwrap_or_else(PoisonError::into_inner).add(index, part)?;
         }
     };
@@ -86,13 +88,8 @@ impl OrderedSum {
     }
 }
 
-fn micro_batch(
-    model: &dyn Trainable,
-    examples: &[Example],
-    step_targets: usize,
-    step_sequences: usize,
-) -> Result<Pass, Error> {
-    let loss = loss(model, examples, step_targets, step_sequences)?;
+fn micro_batch(model: &dyn Trainable, objective: &Objective, examples: &[Example], step: Step) -> Result<Pass, Error> {
+    let loss = objective.loss(model, examples, step)?;
     let mut found = loss.total.backward()?;
     let gradients = model.parameters().iter().map(|(_, var)| match found.take(var) {
         Some(gradient) => Ok(gradient),
@@ -101,7 +98,7 @@ fn micro_batch(
     });
     Ok(Pass {
         gradients: gradients.collect::<Result<_, _>>()?,
-        loss: loss.next_token,
+        loss: loss.value,
         terms: loss.terms,
         tokens: examples.iter().map(|example| example.tokens.len() as u64).sum(),
     })

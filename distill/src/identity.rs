@@ -3,6 +3,7 @@
 
 use crate::Error;
 use crate::data::Stream;
+use crate::objective::Objective;
 use crate::trainer::TrainSettings;
 use retort_model::decoder::Trainable;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,12 @@ pub(crate) struct Identity(BTreeMap<String, Value>);
 
 impl Identity {
     /// The identity of a run that starts with `model` as it is now.
-    pub(crate) fn new(model: &dyn Trainable, stream: &dyn Stream, settings: &TrainSettings) -> Result<Self, Error> {
+    pub(crate) fn new(
+        model: &dyn Trainable,
+        stream: &dyn Stream,
+        objective: &Objective,
+        settings: &TrainSettings,
+    ) -> Result<Self, Error> {
         let mut hasher = blake3::Hasher::new();
         for (name, var) in model.parameters().iter().cloned().chain(model.buffers()) {
             hasher.update(name.as_bytes());
@@ -26,6 +32,7 @@ impl Identity {
         let mut all = BTreeMap::new();
         flatten("model", model.settings(), &mut all);
         flatten("train", serde_json::to_value(settings).unwrap_or_default(), &mut all);
+        flatten("objective", objective.identity(), &mut all);
         all.insert("data".into(), stream.fingerprint().into());
         all.insert("first weights".into(), hasher.finalize().to_hex()[..16].into());
         Ok(Self(all))

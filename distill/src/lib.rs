@@ -1,19 +1,25 @@
 //! Training: anything that implements `Trainable`, on examples from the gym or from verified traces.
 //!
-//! Read top to bottom: `data` (what is learnt from), `objective` (loss), `schedule` and `optimiser` (how weights move),
+//! Read top to bottom: `data` (what is learnt from), `objective` (what is minimised), `schedule` and `optimiser` (how weights move),
 //! `trainer` (the loop), `state` (checkpoints of a run).
 
+mod average;
 pub mod chat;
 pub mod data;
 mod error;
 mod gradients;
 mod identity;
-mod objective;
+mod metrics;
+pub mod objective;
+pub mod on_policy;
 mod optimiser;
 pub mod pretrain;
 pub mod schedule;
 pub mod sft;
 mod state;
+mod tensorboard;
 pub mod trainer;
+pub mod translation;
+mod validation;
 
 pub use error::Error;

@@ -1,11 +1,12 @@
 //! AdamW over all parameters of a model, with clipping by the global norm.
 
+use crate::Error;
 use candle_core::{Result, Tensor, Var};
 use retort_kernels::{AdamW, adamw_step, sum_of_squares};
 use serde::{Deserialize, Serialize};
 
 /// Settings that stay the same during a run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimiserSettings {
     pub beta1: f64,
@@ -15,24 +16,61 @@ pub struct OptimiserSettings {
     pub weight_decay: f64,
     /// Gradients are scaled down to this global norm.
     pub max_grad_norm: f64,
+    /// Parameters with settings of their own; of several that fit, the first counts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Group>,
+}
+
+/// Settings of the parameters whose name contains `pattern`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    pub pattern: String,
+    /// Factor of the learning rate.
+    #[serde(default = "one")]
+    pub learning_rate: f64,
+    /// In place of the decay of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 impl Default for OptimiserSettings {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0 }
+        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0, groups: vec![] }
     }
 }
 
 /// First and second moments of every parameter.
 pub(crate) struct Optimiser {
     pub moments: Vec<(Vec<f32>, Vec<f32>)>,
+    /// Factor of the learning rate, and weight decay, of each.
+    rates: Vec<(f64, f64)>,
     settings: OptimiserSettings,
 }
 
 impl Optimiser {
-    pub(crate) fn new(parameters: &[(String, Var)], settings: OptimiserSettings) -> Self {
+    /// Refuses a group that no parameter belongs to.
+    pub(crate) fn new(parameters: &[(String, Var)], settings: &OptimiserSettings) -> std::result::Result<Self, Error> {
+        if let Some(group) = settings.groups.iter().find(|group| !parameters.iter().any(|(name, _)| group.holds(name)))
+        {
+            let allowed = "a part of the name of some parameter";
+            return Err(Error::Setting { field: "optimiser.groups.pattern", value: group.pattern.clone(), allowed });
+        }
         let zeros = |var: &Var| vec![0f32; var.elem_count()];
-        Self { moments: parameters.iter().map(|(_, var)| (zeros(var), zeros(var))).collect(), settings }
+        let rates = parameters.iter().map(|(name, var)| {
+            let decay = if var.rank() >= 2 { settings.weight_decay } else { 0.0 };
+            let group = settings.groups.iter().find(|group| group.holds(name));
+            group.map_or((1.0, decay), |group| (group.learning_rate, group.weight_decay.unwrap_or(decay)))
+        });
+        Ok(Self {
+            moments: parameters.iter().map(|(_, var)| (zeros(var), zeros(var))).collect(),
+            rates: rates.collect(),
+            settings: settings.clone(),
+        })
     }
 
     /// Moves `parameters` by `gradients` (in the same order), `step` counted from 1.
@@ -44,21 +82,28 @@ impl Optimiser {
         learning_rate: f64,
         step: u64,
     ) -> Result<()> {
-        let s = self.settings;
+        let s = &self.settings;
         let gradient_scale = if norm > s.max_grad_norm { s.max_grad_norm / norm } else { 1.0 };
-        for (((_, var), gradient), (m, v)) in parameters.iter().zip(gradients).zip(&mut self.moments) {
+        let moments = self.moments.iter_mut().zip(&self.rates);
+        for (((_, var), gradient), ((m, v), &(factor, weight_decay))) in parameters.iter().zip(gradients).zip(moments) {
             let settings = AdamW {
-                learning_rate,
+                learning_rate: learning_rate * factor,
                 beta1: s.beta1,
                 beta2: s.beta2,
                 eps: s.eps,
-                weight_decay: if var.rank() >= 2 { s.weight_decay } else { 0.0 },
+                weight_decay,
                 step,
                 gradient_scale,
             };
             adamw_step(var, gradient, m, v, settings)?;
         }
         Ok(())
+    }
+}
+
+impl Group {
+    fn holds(&self, name: &str) -> bool {
+        name.contains(&self.pattern)
     }
 }
 
@@ -95,11 +140,12 @@ mod tests {
         let recorded: Recorded =
             serde_json::from_str(include_str!("../tests/fixtures/adamw.json")).expect("a recorded run");
         let RecordedSettings { lr, betas: [beta1, beta2], eps, weight_decay } = recorded.settings;
-        let settings = OptimiserSettings { beta1, beta2, eps, weight_decay, max_grad_norm: f64::INFINITY };
+        let groups = vec![];
+        let settings = OptimiserSettings { beta1, beta2, eps, weight_decay, max_grad_norm: f64::INFINITY, groups };
         // A matrix: vectors would not decay.
         let var = Var::from_vec(recorded.start, (2, 3), &Device::Cpu)?;
         let parameters = [("w".to_string(), var.clone())];
-        let mut optimiser = Optimiser::new(&parameters, settings);
+        let mut optimiser = Optimiser::new(&parameters, &settings).expect("no groups");
         for (step, (gradient, expected)) in (1..).zip(recorded.gradients.into_iter().zip(&recorded.after_step_f64)) {
             let gradient = Tensor::from_vec(gradient, (2, 3), &Device::Cpu)?;
             optimiser.step(&parameters, &[gradient], 1.0, lr, step)?;
@@ -107,6 +153,30 @@ mod tests {
                 assert!((f64::from(*found) - expected).abs() < 2e-6, "step {step}: {found} against {expected}");
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn groups_have_their_own_rate_and_decay() -> Result<()> {
+        let var =
+            |name: &str| Ok::<_, candle_core::Error>((name.to_string(), Var::new(&[[1f32, -2.0]], &Device::Cpu)?));
+        let parameters = [var("embed.weight")?, var("layer.weight")?, var("frozen.weight")?];
+        let group =
+            |pattern: &str, learning_rate, weight_decay| Group { pattern: pattern.into(), learning_rate, weight_decay };
+        let groups = vec![group("embed", 0.5, Some(0.0)), group("frozen", 0.0, None)];
+        let settings = OptimiserSettings { weight_decay: 0.1, groups, ..OptimiserSettings::default() };
+        let mut optimiser = Optimiser::new(&parameters, &settings).expect("all groups have parameters");
+        let gradients: Vec<Tensor> =
+            (0..3).map(|_| Tensor::new(&[[0.3f32, -0.3]], &Device::Cpu)).collect::<Result<_>>()?;
+        optimiser.step(&parameters, &gradients, 0.0, 0.1, 1)?;
+        // The first step of Adam moves by the rate, towards the gradient's sign; decay takes rate * decay of the weight.
+        for ((_, var), expected) in parameters.iter().zip([[0.95, -1.95], [0.89, -1.88], [1.0, -2.0]]) {
+            for (found, expected) in var.flatten_all()?.to_vec1::<f32>()?.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} against {expected}");
+            }
+        }
+        let unknown = OptimiserSettings { groups: vec![group("head", 1.0, None)], ..settings };
+        assert!(Optimiser::new(&parameters, &unknown).is_err());
         Ok(())
     }
 }

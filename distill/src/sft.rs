@@ -2,10 +2,16 @@
 
 use crate::Error;
 use crate::chat::Chat;
-use crate::data::Example;
+use crate::data::{Captured, Example};
+use crate::translation::Translator;
 use retort_datagen::sample::Sample;
+use retort_kernels::losses::SparseRows;
+use retort_model::capture::Targets;
+use retort_model::chat::{THINK, Thought, opens_thinking, split_thinking};
+use retort_model::generate::Message;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::sync::Arc;
 
 /// What a student learns from a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,51 +29,120 @@ pub struct Audit {
     pub rows: usize,
     /// Rows that the dataset itself marks as dropped.
     pub not_kept: usize,
-    /// Kept rows that are longer than the student's context.
+    /// Kept rows that are longer than the student's context, and their tokens. None is cut to fit.
     pub too_long: usize,
+    pub too_long_tokens: usize,
+    /// Kept rows whose token ids are another text in the student's vocabulary.
+    pub other_tokens: usize,
+    /// Kept rows that were written after another prompt than the student's template renders.
+    pub other_prompt: usize,
     pub examples: usize,
     /// Tokens that carry loss.
     pub target_tokens: usize,
     pub tokens: usize,
+    /// Tokens of the longest example.
+    pub longest: usize,
 }
 
-/// Training examples from the kept rows of a dataset, the same rows in the same order for every target.
-///
-/// Text is tokenised with the student's own tokenizer and template. `context` is the student's context length.
-pub fn examples(
-    samples: &[Sample],
-    target: Target,
-    chat: &Chat,
-    context: usize,
-    dataset: &Path,
-) -> Result<(Vec<Example>, Audit), Error> {
-    let mut audit = Audit { rows: samples.len(), ..Audit::default() };
-    let mut examples = Vec::new();
-    for sample in samples {
-        if !sample.kept {
-            audit.not_kept += 1;
-            continue;
+/// How rows become examples.
+pub struct Reading<'a> {
+    pub target: Target,
+    /// The student's own tokenizer and template.
+    pub chat: Chat<'a>,
+    /// Brings examples into the tokens of a teacher that has others.
+    pub translator: Option<&'a Translator<'a>>,
+    /// Whether traces that were written in other tokens than the student's may be learnt from as text.
+    pub retokenise: bool,
+    /// Whether the targets that were captured with the traces are learnt from: then tokens are those that were written.
+    pub captured: bool,
+    /// The longest example that the student, and a teacher with the same tokens, can read.
+    pub context: usize,
+}
+
+/// Of so many rows one may fail to decode to its text before the tokens count as another vocabulary's.
+const ONE_IN: usize = 100;
+
+impl Reading<'_> {
+    /// Training examples from the kept rows of `dataset`, the same rows in the same order for every target.
+    pub fn examples(&self, samples: &[Sample], dataset: &Path) -> Result<(Vec<Example>, Audit), Error> {
+        let mut audit = Audit { rows: samples.len(), ..Audit::default() };
+        let mut examples = Vec::new();
+        for sample in samples {
+            if !sample.kept {
+                audit.not_kept += 1;
+                continue;
+            }
+            let mut trace = self.chat.example(&sample.problem, &sample.reasoning, &sample.response)?;
+            if let Some(targets) = sample.targets.as_ref().filter(|_| self.captured) {
+                let opener = self.missing_opener(sample)?;
+                trace.tokens.truncate(trace.loss_from);
+                trace.tokens.extend(opener.iter().chain(&sample.token_ids));
+                trace.captured = Some(Arc::new(captured(targets, opener.len())));
+            }
+            audit.other_tokens += usize::from(!self.reads_as_written(sample)?);
+            let prompt = &sample.prompt_token_ids;
+            audit.other_prompt += usize::from(!prompt.is_empty() && prompt[..] != trace.tokens[..trace.loss_from]);
+            if trace.tokens.len() > self.context {
+                audit.too_long += 1;
+                audit.too_long_tokens += trace.tokens.len();
+                continue;
+            }
+            let example = match self.target {
+                Target::Trace => trace,
+                Target::Answer => self.chat.example(&sample.problem, "", &sample.response)?,
+            };
+            audit.tokens += example.tokens.len();
+            audit.target_tokens += example.targets();
+            audit.longest = audit.longest.max(example.tokens.len());
+            examples.push(match self.translator {
+                Some(translator) => translator.translate(&sample.problem, example)?,
+                None => example,
+            });
         }
-        let trace = chat.example(&sample.problem, &sample.reasoning, &sample.response)?;
-        if trace.tokens.len() > context {
-            audit.too_long += 1;
-            continue;
+        audit.examples = examples.len();
+        let kept = audit.rows - audit.not_kept;
+        if !self.retokenise && audit.other_tokens * ONE_IN > kept {
+            return Err(Error::OtherTokens { path: dataset.into(), rows: audit.other_tokens, of: kept });
         }
-        let example = match target {
-            Target::Trace => trace,
-            Target::Answer => chat.example(&sample.problem, "", &sample.response)?,
-        };
-        audit.tokens += example.tokens.len();
-        audit.target_tokens += example.targets();
-        examples.push(example);
+        if examples.is_empty() {
+            let reason =
+                format!("{} rows, {} not kept, {} longer than the context", audit.rows, audit.not_kept, audit.too_long);
+            return Err(Error::NoTraces { path: dataset.into(), reason });
+        }
+        Ok((examples, audit))
     }
-    audit.examples = examples.len();
-    if examples.is_empty() {
-        let reason =
-            format!("{} rows, {} not kept, {} longer than the context", audit.rows, audit.not_kept, audit.too_long);
-        return Err(Error::NoTraces { path: dataset.into(), reason });
+
+    /// The tokens that open a thinking block which the teacher's prompt opened and the student's does not.
+    fn missing_opener(&self, sample: &Sample) -> Result<Vec<u32>, Error> {
+        let opens = opens_thinking(&self.chat.template.prompt(&[Message::user(sample.problem.as_str())])?);
+        let text = self.chat.tokenizer.decode(&sample.token_ids)?;
+        if opens || sample.reasoning.is_empty() || text.trim_start().starts_with(THINK.0) {
+            return Ok(vec![]);
+        }
+        Ok(self.chat.tokenizer.encode(&format!("{}\n", THINK.0))?)
     }
-    Ok((examples, audit))
+
+    /// Whether the tokens that the teacher wrote are the row's text in the student's vocabulary too.
+    fn reads_as_written(&self, sample: &Sample) -> Result<bool, Error> {
+        let ended = usize::from(sample.finish_reason == "stop" && !sample.token_ids.is_empty());
+        let written = &sample.token_ids[..sample.token_ids.len() - ended];
+        let text = self.chat.tokenizer.decode(written)?;
+        let same = |thought: Thought| thought.reasoning == sample.reasoning && thought.response == sample.response;
+        // The tokens of a stop string are no part of the text.
+        let untold = sample.token_ids.is_empty() || sample.finish_reason == "stop_string";
+        Ok(untold || same(split_thinking(&text, false)) || same(split_thinking(&text, true)))
+    }
+}
+
+/// A trace's captured targets, row by row, behind `before` tokens of which nothing was captured.
+fn captured(targets: &Targets, before: usize) -> Captured {
+    let ends = targets.widths.iter().scan(0, |end, &width| {
+        *end += width as usize;
+        Some(*end)
+    });
+    let offsets = std::iter::repeat_n(0, before + 1).chain(ends).collect();
+    let rows = SparseRows { offsets, ids: targets.ids.clone(), log_probs: targets.logprobs.clone() };
+    Captured { rows, counts: (!targets.counts.is_empty()).then(|| targets.counts.clone()) }
 }
 
 /// Splits off a share of the problems for validation; all samples of a problem go to the same side.

@@ -2,8 +2,10 @@
 //!
 //! `checkpoints/step-00000100/` holds `state.safetensors` and, written last, `state.json` with the step, the run's
 //! fingerprint and the blake3 of the weights file. A folder without `state.json` was never finished and is ignored.
+//! `best/` holds the weights of the best look at the validation examples.
 
 use crate::Error;
+use crate::average::Average;
 use crate::identity::Identity;
 use crate::optimiser::Optimiser;
 use candle_core::{Device, Tensor};
@@ -35,6 +37,7 @@ pub(crate) fn save(
     out: &Path,
     model: &dyn Trainable,
     optimiser: &Optimiser,
+    average: Option<&Average>,
     step: u64,
     run: &Identity,
 ) -> Result<(), Error> {
@@ -48,6 +51,9 @@ pub(crate) fn save(
             tensors.push((format!("{kind}.{name}"), Tensor::from_slice(moment, var.shape(), &Device::Cpu)?));
         }
     }
+    for ((name, var), mean) in model.parameters().iter().zip(average.iter().flat_map(|average| &average.weights)) {
+        tensors.push((format!("average.{name}"), Tensor::from_slice(mean, var.shape(), &Device::Cpu)?));
+    }
     tensors.extend(model.buffers().into_iter().map(|(name, var)| (name, var.as_tensor().clone())));
     let weights = folder.join(WEIGHTS);
     write_tensors(&weights, &tensors, |_| Stored::F32)?;
@@ -59,6 +65,15 @@ pub(crate) fn save(
         std::fs::remove_dir_all(&old).map_err(io("tidied"))?;
     }
     Ok(())
+}
+
+/// Puts the published weights of the best look at the validation examples into `best/`, with a note of the look.
+pub(crate) fn save_best(out: &Path, model: &dyn Trainable, step: u64, loss: f64) -> Result<(), Error> {
+    let folder = out.join("best");
+    std::fs::create_dir_all(&folder).map_err(|source| Error::Io { action: "created", path: folder.clone(), source })?;
+    write_tensors(&folder.join(WEIGHTS), &model.state()?, |_| Stored::F32)?;
+    let note = serde_json::json!({ "step": step, "validation_loss": loss });
+    Ok(write_bytes(&folder.join("best.json"), note.to_string().as_bytes())?)
 }
 
 fn hash(path: &Path) -> Result<String, Error> {
@@ -85,6 +100,7 @@ pub(crate) fn resume(
     out: &Path,
     model: &dyn Trainable,
     optimiser: &mut Optimiser,
+    average: Option<&mut Average>,
     run: &Identity,
 ) -> Result<Option<u64>, Error> {
     let Some(folder) = finished(out)?.pop() else { return Ok(None) };
@@ -108,6 +124,10 @@ pub(crate) fn resume(
         var.set(&tensor(name)?)?;
         *m = tensor(&format!("m.{name}"))?.flatten_all()?.to_vec1()?;
         *v = tensor(&format!("v.{name}"))?.flatten_all()?.to_vec1()?;
+    }
+    let means = average.into_iter().flat_map(|average| &mut average.weights);
+    for ((name, _), mean) in model.parameters().iter().zip(means) {
+        *mean = tensor(&format!("average.{name}"))?.flatten_all()?.to_vec1()?;
     }
     for (name, var) in model.buffers() {
         var.set(&tensor(&name)?)?;

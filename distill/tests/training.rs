@@ -3,13 +3,17 @@
 
 use candle_core::{Device, Result as TensorResult};
 use retort_distill::Error;
-use retort_distill::data::{Epochs, Example};
+use retort_distill::data::{Epochs, Example, Stream};
+use retort_distill::objective::Objective;
+use retort_distill::on_policy::{OnPolicy, OnPolicySettings};
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
 use retort_kernels::{Value, add, lift, linear};
 use retort_model::decoder::Trainable;
+use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, Jobs};
 use retort_model::observe::{Observer, Silent};
 use retort_model::params::Fresh;
+use retort_model::sampling::Sampling;
 use std::cell::Cell;
 use std::path::Path;
 
@@ -30,7 +34,7 @@ fn teacher() -> retort_teacher::train::Trainee {
 
 /// Sequences that count upwards from different starts.
 fn counting() -> Vec<Example> {
-    (0..24u32).map(|start| Example { tokens: (0..10).map(|i| (start + i) % 24).collect(), loss_from: 2 }).collect()
+    (0..24u32).map(|start| Example::new((0..10).map(|i| (start + i) % 24).collect(), 2)).collect()
 }
 
 fn settings(steps: u64, micro_batch_tokens: usize, checkpoint_every: u64) -> TrainSettings {
@@ -41,6 +45,8 @@ fn settings(steps: u64, micro_batch_tokens: usize, checkpoint_every: u64) -> Tra
         optimiser: OptimiserSettings::default(),
         checkpoint_every,
         report_every: 1,
+        average: None,
+        divergence: 10.0,
     }
 }
 
@@ -51,7 +57,7 @@ fn run(
     out: &Path,
     observer: &dyn Observer,
 ) -> Result<Outcome, Error> {
-    train(model, &Epochs::new(counting(), 8, 1), settings, validation, out, observer)
+    train(model, &Epochs::new(counting(), 8, 1), &Objective::cross_entropy(), settings, validation, out, observer)
 }
 
 fn weights(model: &dyn Trainable) -> Vec<(String, Vec<f32>)> {
@@ -88,7 +94,8 @@ fn micro_batches_change_rounding_only() -> Result<(), Error> {
             .map(|budget| {
                 let out = tempfile::tempdir().expect("temporary folder");
                 let stream = Epochs::new(examples.clone(), 8, 1);
-                train(model().as_ref(), &stream, &settings(12, budget, 0), None, out.path(), &Silent)?;
+                let plain = Objective::cross_entropy();
+                train(model().as_ref(), &stream, &plain, &settings(12, budget, 0), None, out.path(), &Silent)?;
                 let metrics = std::fs::read_to_string(out.path().join("metrics.jsonl")).expect("metrics");
                 Ok(metrics.lines().last().expect("a line").to_string())
             })
@@ -132,6 +139,17 @@ fn retort_student_tiny() -> retort_student::Trainee {
     retort_student::Trainee::new(config, Box::new(Fresh { seed: 6 }), &Device::Cpu).expect("builds")
 }
 
+#[test]
+fn layers_computed_again_change_no_bit() -> Result<(), Error> {
+    let trained = |model: retort_student::Trainee| -> Result<_, Error> {
+        let out = tempfile::tempdir().expect("folder");
+        run(&model, &settings(5, 25, 0), None, out.path(), &Silent)?;
+        Ok(weights(&model))
+    };
+    assert_eq!(trained(retort_student_tiny())?, trained(retort_student_tiny().recomputing())?);
+    Ok(())
+}
+
 /// Asks to stop after a number of steps.
 struct StopAfter {
     left: Cell<u32>,
@@ -148,14 +166,113 @@ impl Observer for StopAfter {
 #[test]
 fn a_resumed_run_ends_with_the_same_bits() -> Result<(), Error> {
     let (whole, parts) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
-    let uninterrupted = teacher();
-    run(&uninterrupted, &settings(20, 1000, 5), None, whole.path(), &Silent)?;
+    for average in [None, Some(0.9)] {
+        let (whole, parts) = (whole.path().join(format!("{average:?}")), parts.path().join(format!("{average:?}")));
+        let settings = TrainSettings { average, ..settings(20, 1000, 5) };
+        let uninterrupted = teacher();
+        run(&uninterrupted, &settings, None, &whole, &Silent)?;
 
-    let stopped = run(&teacher(), &settings(20, 1000, 5), None, parts.path(), &StopAfter { left: Cell::new(7) })?;
-    assert!(stopped.interrupted && stopped.steps == 7);
-    let resumed = teacher();
-    run(&resumed, &settings(20, 1000, 5), None, parts.path(), &Silent)?;
-    assert_eq!(weights(&uninterrupted), weights(&resumed));
+        let stopped = run(&teacher(), &settings, None, &parts, &StopAfter { left: Cell::new(7) })?;
+        assert!(stopped.interrupted && stopped.steps == 7);
+        let resumed = teacher();
+        run(&resumed, &settings, None, &parts, &Silent)?;
+        assert_eq!(weights(&uninterrupted), weights(&resumed));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_ends_with_the_mean_of_its_weights() -> Result<(), Error> {
+    let end = |average: Option<f64>, steps: u64| -> Result<Vec<(String, Vec<f32>)>, Error> {
+        let out = tempfile::tempdir().expect("folder");
+        let mut settings = TrainSettings { average, ..settings(steps, 1000, 0) };
+        settings.schedule = Schedule { warmup_steps: 0, decay: Decay::Constant, ..settings.schedule };
+        let model = retort_student_tiny();
+        run(&model, &settings, None, out.path(), &Silent)?;
+        Ok(weights(&model))
+    };
+    // After one and two steps, from the formula: d = (1 + t) / (10 + t).
+    let (zero, one, two) = (weights(&retort_student_tiny()), end(None, 1)?, end(None, 2)?);
+    let averaged = end(Some(0.9), 2)?;
+    for (((start, one), two), found) in zero.iter().zip(&one).zip(&two).zip(&averaged) {
+        for (at, found) in found.1.iter().enumerate() {
+            let first = 2.0 / 11.0 * start.1[at] + 9.0 / 11.0 * one.1[at];
+            let expected = 3.0 / 12.0 * first + 9.0 / 12.0 * two.1[at];
+            assert!((found - expected).abs() < 1e-5, "{}: {found} against {expected}", start.0);
+        }
+    }
+    Ok(())
+}
+
+/// Counts upwards for so many steps, and then turns round.
+struct Turning(u64);
+
+impl Stream for Turning {
+    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
+        let mut examples = counting();
+        if step >= self.0 {
+            examples.iter_mut().for_each(|example| example.tokens.reverse());
+        }
+        Ok(examples)
+    }
+
+    fn fingerprint(&self) -> String {
+        format!("turning at {}", self.0)
+    }
+}
+
+#[test]
+fn a_loss_that_jumps_stops_the_run_before_its_step() -> Result<(), Error> {
+    let out = tempfile::tempdir().expect("folder");
+    let settings = TrainSettings { divergence: 3.0, ..settings(100, 1000, 0) };
+    let plain = Objective::cross_entropy();
+    let stopped = train(&retort_student_tiny(), &Turning(80), &plain, &settings, None, out.path(), &Silent);
+    assert!(matches!(stopped, Err(Error::Diverged { step: 80, .. })), "{stopped:?}");
+    Ok(())
+}
+
+/// Answers every question with the same tokens, and counts what it is asked.
+struct Parrot;
+
+impl Generate for Parrot {
+    fn name(&self) -> &str {
+        "parrot"
+    }
+    fn fingerprint(&self) -> &str {
+        "parrot"
+    }
+    fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
+        while let Some(request) = jobs.next() {
+            let (question, noise) = (request.messages[0].content.len() as u32, request.noise.uniform(0));
+            let completion = Completion {
+                reasoning: String::new(),
+                response: String::new(),
+                unterminated: false,
+                finish_reason: FinishReason::Stop,
+                prompt_token_ids: vec![question, 1],
+                token_ids: vec![2, (noise * 24.0) as u32],
+                forced: vec![],
+                targets: None,
+                prompt_tokens: 2,
+                completion_tokens: 2,
+            };
+            jobs.done(request.id, completion).map_err(GenerateError::Job)?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_share_of_the_examples_is_the_student_s_own() -> Result<(), Error> {
+    let settings = OnPolicySettings { share: 0.75, sampling: Sampling::default() };
+    let questions = ["a", "bb", "ccc"].map(String::from).to_vec();
+    let stream = OnPolicy::new(settings, &Parrot, questions, counting(), 8, 3, None)?;
+    let step = stream.examples(5)?;
+    let (own, given): (Vec<_>, Vec<_>) = step.iter().partition(|example| example.tokens.len() == 4);
+    assert_eq!((own.len(), given.len()), (6, 2));
+    assert!(own.iter().all(|example| example.loss_from == 2 && (1..=3).contains(&example.tokens[0])));
+    assert!(given.iter().all(|example| counting().contains(example)));
+    assert!(stream.examples(5)? == step && stream.examples(6)? != step, "a step is a function of its number");
     Ok(())
 }
 
@@ -183,7 +300,7 @@ fn early_stopping_ends_with_the_best_weights() -> Result<(), Error> {
     let out = tempfile::tempdir().expect("folder");
     let held_out = counting();
     // A rate far too high: the loss falls, then blows up, so the best look is not the last one.
-    let mut wild = settings(60, 1000, 0);
+    let mut wild = TrainSettings { divergence: f64::INFINITY, ..settings(60, 1000, 0) };
     wild.schedule = Schedule { learning_rate: 0.3, warmup_steps: 50, decay: Decay::Constant, final_share: 1.0 };
     let look = Validation { examples: &held_out, every: 1, patience: Some(60) };
     let model = retort_student_tiny();

@@ -63,8 +63,8 @@ impl Benchmark {
         self.samples_per_problem
     }
 
-    pub fn sampling(&self) -> Sampling {
-        self.sampling
+    pub fn sampling(&self) -> &Sampling {
+        &self.sampling
     }
 
     /// blake3 over the problems in order, their labels, and the settings, in hexadecimal.
@@ -80,6 +80,10 @@ impl Benchmark {
             .update(&self.sampling.temperature.to_le_bytes())
             .update(&self.sampling.top_p.to_le_bytes())
             .update(&(self.sampling.max_tokens as u64).to_le_bytes());
+        let set = further_settings(&self.sampling);
+        if !set.is_empty() {
+            hasher.update(set.as_bytes());
+        }
         hasher.finalize().to_hex().to_string()
     }
 
@@ -88,10 +92,18 @@ impl Benchmark {
             name: self.name.clone(),
             problems: self.problems.len(),
             samples_per_problem: self.samples_per_problem,
-            sampling: self.sampling,
+            sampling: self.sampling.clone(),
             fingerprint: self.fingerprint(),
         }
     }
+}
+
+/// The settings that a record names only where they were set, as a record names them; empty for none.
+fn further_settings(sampling: &Sampling) -> String {
+    let mut set = serde_json::to_value(sampling).unwrap_or_default();
+    let Some(named) = set.as_object_mut() else { return String::new() };
+    named.retain(|name, _| !["temperature", "top_p", "max_tokens"].contains(&name.as_str()));
+    if named.is_empty() { String::new() } else { set.to_string() }
 }
 
 #[cfg(test)]
@@ -109,18 +121,20 @@ mod tests {
     #[test]
     fn the_fingerprint_covers_every_part_of_the_content_and_not_the_name() {
         let sampling = Sampling::default();
-        let original = benchmark(&["2 + 2", "1 + 3"], 4, sampling).unwrap();
-        let renamed = Benchmark::new("other", original.problems.clone(), 4, sampling).unwrap();
+        let original = benchmark(&["2 + 2", "1 + 3"], 4, sampling.clone()).unwrap();
+        let renamed = Benchmark::new("other", original.problems.clone(), 4, sampling.clone()).unwrap();
         assert_eq!(original.fingerprint(), renamed.fingerprint());
         let mut relabelled = original.clone();
         relabelled.problems[0].difficulty = "2".into();
         let others = [
-            benchmark(&["2 + 2"], 4, sampling).unwrap(),
-            benchmark(&["1 + 3", "2 + 2"], 4, sampling).unwrap(),
-            benchmark(&["2 + 2", "1 + 3"], 5, sampling).unwrap(),
-            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { temperature: 0.7, ..sampling }).unwrap(),
-            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { top_p: 0.9, ..sampling }).unwrap(),
-            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { max_tokens: 9, ..sampling }).unwrap(),
+            benchmark(&["2 + 2"], 4, sampling.clone()).unwrap(),
+            benchmark(&["1 + 3", "2 + 2"], 4, sampling.clone()).unwrap(),
+            benchmark(&["2 + 2", "1 + 3"], 5, sampling.clone()).unwrap(),
+            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { temperature: 0.7, ..sampling.clone() }).unwrap(),
+            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { top_p: 0.9, ..sampling.clone() }).unwrap(),
+            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { max_tokens: 9, ..sampling.clone() }).unwrap(),
+            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { top_k: Some(9), ..sampling.clone() }).unwrap(),
+            benchmark(&["2 + 2", "1 + 3"], 4, Sampling { top_k: Some(8), ..sampling.clone() }).unwrap(),
             relabelled,
         ];
         assert!(others.iter().all(|other| other.fingerprint() != original.fingerprint()));
@@ -129,13 +143,13 @@ mod tests {
     #[test]
     fn what_cannot_be_run_is_refused() {
         let sampling = Sampling::default();
-        assert!(matches!(benchmark(&[], 1, sampling), Err(Error::EmptyBenchmark { .. })));
-        assert!(matches!(benchmark(&["a", "b", "a"], 1, sampling), Err(Error::DuplicateProblem { .. })));
+        assert!(matches!(benchmark(&[], 1, sampling.clone()), Err(Error::EmptyBenchmark { .. })));
+        assert!(matches!(benchmark(&["a", "b", "a"], 1, sampling.clone()), Err(Error::DuplicateProblem { .. })));
         for (n, sampling, setting) in [
-            (0, sampling, "n"),
-            (1, Sampling { temperature: f64::NAN, ..sampling }, "temperature"),
-            (1, Sampling { top_p: 0.0, ..sampling }, "top_p"),
-            (1, Sampling { max_tokens: 0, ..sampling }, "max_tokens"),
+            (0, sampling.clone(), "n"),
+            (1, Sampling { temperature: f64::NAN, ..sampling.clone() }, "temperature"),
+            (1, Sampling { top_p: 0.0, ..sampling.clone() }, "top_p"),
+            (1, Sampling { max_tokens: 0, ..sampling.clone() }, "max_tokens"),
         ] {
             let refused = benchmark(&["a"], n, sampling).unwrap_err();
             assert!(refused.to_string().contains(setting), "{refused}");

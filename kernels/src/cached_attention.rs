@@ -7,7 +7,7 @@
 use crate::matmul::{Mat, MatMut, Threads, matmul};
 use crate::softmax::softmax_row;
 use crate::{cpu, simd};
-use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -106,6 +106,40 @@ pub fn write_cache(cache: &Tensor, new: &Tensor, places: &[(usize, usize)]) -> R
     }
 }
 
+/// Copies the first `len` entries of slot `from` of `cache` [slots, capacity, ..] to slot `to`, in place.
+pub fn copy_cache(cache: &Tensor, from: usize, to: usize, len: usize) -> Result<()> {
+    let (slots, capacity) = (cache.dim(0)?, cache.dim(1)?);
+    if from >= slots || to >= slots || len > capacity {
+        bail!("copy_cache: {len} entries from slot {from} to {to} of cache {:?}", cache.shape());
+    }
+    if cpu::fast(&[cache]) {
+        let slot = cache.elem_count() / slots;
+        cache.inplace_op1(&CopyCache { from: from * slot, to: to * slot, count: len * (slot / capacity) })
+    } else {
+        cache.get(to)?.slice_set(&cache.get(from)?.narrow(0, 0, len)?.copy()?, 0, 0)
+    }
+}
+
+/// Where numbers are copied from and to, counted from the first.
+struct CopyCache {
+    from: usize,
+    to: usize,
+    count: usize,
+}
+
+impl InplaceOp1 for CopyCache {
+    fn name(&self) -> &'static str {
+        "copy_cache"
+    }
+
+    fn cpu_fwd(&self, cache: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let Some((start, end)) = layout.contiguous_offsets() else { bail!("copy_cache: the cache is not contiguous") };
+        let CpuStorage::F32(cache) = cache else { bail!("copy_cache: the cache is not f32") };
+        cache[start..end].copy_within(self.from..self.from + self.count, self.to);
+        Ok(())
+    }
+}
+
 struct WriteCache {
     places: Arc<[(usize, usize)]>,
     capacity: usize,
@@ -154,6 +188,17 @@ mod tests {
         assert_eq!((&flat[10..12], &flat[0..2]), (&rows[0..2], &rows[2..4]));
         assert!(flat[2..10].iter().all(|&x| x == 0.0));
         assert!(write_cache(&cache, &rows_of(1), &[(2, 0)]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_slot_is_copied_as_far_as_asked() -> Result<()> {
+        let cache = random(&[3, 4, 1, 2], 7);
+        let before: Vec<f32> = cache.flatten_all()?.to_vec1()?;
+        copy_cache(&cache, 2, 0, 3)?;
+        let after: Vec<f32> = cache.flatten_all()?.to_vec1()?;
+        assert_eq!((&after[..6], &after[6..]), (&before[16..22], &before[6..]));
+        assert!(copy_cache(&cache, 3, 0, 1).is_err() && copy_cache(&cache, 0, 1, 5).is_err());
         Ok(())
     }
 

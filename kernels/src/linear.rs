@@ -27,12 +27,21 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
     };
     let mut dims = x_t.dims().to_vec();
     dims[x_t.rank() - 1] = o;
-    let (x_t, w_t) = (x_t.clone(), w_t.clone());
-    Value::record(cpu::shaped(y, dims)?, [x, w_oi], move |dy, [wants_dx, wants_dw]| {
-        let (dy, x_data, w_data) = (cpu::data(dy)?, cpu::data(&x_t)?, cpu::data(&w_t)?);
+    // Each side is kept for the other's gradient only: a frozen weight keeps no activations.
+    let kept_x = w_oi.is_tracked().then(|| x_t.clone());
+    let kept_w = x.is_tracked().then(|| w_t.clone());
+    let shape = x_t.shape().clone();
+    Value::record(cpu::shaped(y, dims)?, [x, w_oi], move |dy, _| {
+        let dy = cpu::data(dy)?;
         let dy = Mat::new(&dy, n, o);
-        let dx = wants_dx.then(|| cpu::tensor(product(dy, Mat::new(&w_data, o, i), Threads::All), &x_t));
-        let dw = wants_dw.then(|| cpu::tensor(product(dy.t(), Mat::new(&x_data, n, i), Threads::All), &w_t));
+        let dx = kept_w.as_ref().map(|w_t| {
+            let dx = product(dy, Mat::new(&cpu::data(w_t)?, o, i), Threads::All);
+            cpu::shaped(dx, shape.clone())
+        });
+        let dw = kept_x.as_ref().map(|x_t| {
+            let dw = product(dy.t(), Mat::new(&cpu::data(x_t)?, n, i), Threads::All);
+            cpu::shaped(dw, (o, i))
+        });
         Ok([dx.transpose()?, dw.transpose()?])
     })
 }

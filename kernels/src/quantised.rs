@@ -61,6 +61,20 @@ impl Bits {
         o.div_ceil(TILE).checked_mul(i.div_ceil(BLOCK))?.checked_mul(self.block_bytes())
     }
 
+    /// The shape [tiles, blocks, bytes] under which a matrix [o, i] is stored as bytes; `None` for one that does not fill
+    /// its tiles and blocks, whose size the bytes would not tell.
+    pub fn stored_shape(self, (o, i): (usize, usize)) -> Option<[usize; 3]> {
+        let whole = o.is_multiple_of(TILE) && i.is_multiple_of(BLOCK) && o > 0 && i > 0;
+        whole.then(|| [o / TILE, i / BLOCK, self.block_bytes()])
+    }
+
+    /// The bits and (o, i) of what is stored under such a shape.
+    pub fn from_stored_shape(shape: &[usize]) -> Option<(Self, (usize, usize))> {
+        let &[tiles, blocks, bytes] = shape else { return None };
+        let bits = [Self::Four, Self::Eight].into_iter().find(|bits| bits.block_bytes() == bytes)?;
+        Some((bits, (tiles.checked_mul(TILE)?, blocks.checked_mul(BLOCK)?)))
+    }
+
     /// Where in a block's codes an element lies, and the shift of its bits there.
     fn place(self, row: usize, col: usize) -> (usize, u32) {
         let (group, within) = (col / GROUP, col % GROUP);
@@ -209,6 +223,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_stored_shape_tells_the_matrix() {
+        for bits in [Bits::Four, Bits::Eight] {
+            let shape = bits.stored_shape((48, 96)).expect("whole tiles and blocks");
+            assert_eq!(Some(shape.iter().product()), bits.bytes((48, 96)));
+            assert_eq!(Bits::from_stored_shape(&shape), Some((bits, (48, 96))));
+            assert_eq!((bits.stored_shape((47, 96)), bits.stored_shape((48, 95))), (None, None));
+        }
+        assert_eq!(Bits::from_stored_shape(&[1, 1, 289]), None);
+        assert_eq!(Bits::from_stored_shape(&[usize::MAX, 1, 288]), None);
     }
 
     #[test]

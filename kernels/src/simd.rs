@@ -39,6 +39,33 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { p * scale }
 }
 
+/// ln(x) for normal numbers above 0, to about 2 ulp, branch-free like [`exp`] (Cephes `logf`: x = 2^n m, m around 1).
+#[inline(always)]
+pub(crate) fn ln(x: f32) -> f32 {
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let bits = x.to_bits();
+    // x = 2^e f with f in [0.5, 1); below sqrt(1/2) twice f and one less.
+    let f = f32::from_bits((bits & 0x007F_FFFF) | 0x3F00_0000);
+    // The exponent as a float without a cast: its bits under those of 2^23.
+    let e = f32::from_bits(bits.wrapping_shr(23) | 0x4B00_0000) - 8_388_608.0 - 126.0;
+    let small = f < std::f32::consts::FRAC_1_SQRT_2;
+    let e = if small { e - 1.0 } else { e };
+    let m = if small { f + f - 1.0 } else { f - 1.0 };
+    let z = m * m;
+    let p = 7.037_683_6e-2;
+    let p = p * m - 1.151_461e-1;
+    let p = p * m + 1.167_699_87e-1;
+    let p = p * m - 1.242_014_1e-1;
+    let p = p * m + 1.424_932_3e-1;
+    let p = p * m - 1.666_805_8e-1;
+    let p = p * m + 2.000_071_5e-1;
+    let p = p * m - 2.499_999_4e-1;
+    let p = p * m + 3.333_333e-1;
+    let y = p * m * z + e * LN2_LOW - 0.5 * z;
+    m + y + e * LN2_HIGH
+}
+
 /// Sum in sixteen lanes, in an order that does not depend on the instruction set.
 #[inline(always)]
 pub(crate) fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
@@ -108,6 +135,18 @@ mod tests {
             assert!(error < 4e-7, "exp({x}): relative error {error}");
         }
         assert_eq!(super::exp(-1000.0), 0.0);
+    }
+
+    #[test]
+    fn ln_is_close_to_the_exact_one() {
+        for step in -8700..8800 {
+            let x = (step as f32 / 100.0).exp().max(f32::MIN_POSITIVE);
+            for x in [x, 1.0 + step as f32 * 1e-5] {
+                let exact = f64::from(x).ln();
+                let error = (f64::from(super::ln(x)) - exact).abs();
+                assert!(error <= 3e-7 * exact.abs().max(1e-3), "ln({x}): {} against {exact}", super::ln(x));
+            }
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl StoredMatrix {
     }
 
     /// The numbers of a matrix, row after row, rounded to bf16 or f16.
-    pub(crate) fn rounded(numbers: &[f32], dims: (usize, usize), format: Format) -> Result<Self> {
+    pub fn rounded(numbers: &[f32], dims: (usize, usize), format: Format) -> Result<Self> {
         let bytes: Vec<u8> = match format {
             Format::F16 => numbers.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect(),
             _ => numbers.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),

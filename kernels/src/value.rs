@@ -32,7 +32,13 @@ enum Kind {
 }
 
 /// From the gradient of an operation's output to those of its inputs.
-type Backward = Box<dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync>;
+type Backward = Box<dyn Fn(&Tensor) -> Result<Passed> + Send + Sync>;
+
+/// What an operation passes on: to its inputs, and to parameters inside it.
+struct Passed {
+    inputs: Vec<Option<Tensor>>,
+    parameters: Gradients,
+}
 
 impl Value {
     /// A leaf: a parameter if `tensor` is a candle variable, a constant otherwise.
@@ -94,7 +100,9 @@ impl Value {
         let wanted = inputs.map(Value::is_tracked);
         let kind = Kind::Operation {
             inputs: inputs.map(|input| input.origin.clone()).into(),
-            backward: Box::new(move |gradient| Ok(backward(gradient, wanted)?.into())),
+            backward: Box::new(move |gradient| {
+                Ok(Passed { inputs: backward(gradient, wanted)?.into(), parameters: Gradients::default() })
+            }),
         };
         Ok(Self { tensor, origin: Some(Arc::new(Origin { depth: deepest + 1, kind })) })
     }
@@ -119,13 +127,13 @@ impl Value {
             let Some(parts) = pending.remove(&Arc::as_ptr(&node)) else { continue };
             let gradient = sum(parts)?;
             match &node.kind {
-                Kind::Parameter(id) => {
-                    // One variable may stand behind several leaves.
-                    let before = gradients.0.remove(id);
-                    gradients.0.insert(*id, sum(before.into_iter().chain([gradient]).collect())?);
-                }
+                Kind::Parameter(id) => gradients.add(*id, gradient)?,
                 Kind::Operation { inputs, backward } => {
-                    for (input, gradient) in inputs.iter().zip(backward(&gradient)?) {
+                    let passed = backward(&gradient)?;
+                    for (id, gradient) in passed.parameters.0 {
+                        gradients.add(id, gradient)?;
+                    }
+                    for (input, gradient) in inputs.iter().zip(passed.inputs) {
                         if let (Some(input), Some(gradient)) = (input, gradient) {
                             pending.entry(Arc::as_ptr(input)).or_default().push(gradient);
                         }
@@ -185,10 +193,50 @@ impl Gradients {
         self.0.get(&parameter.as_tensor().id())
     }
 
+    /// Adds to what is there: one variable may stand behind several leaves.
+    fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+        let before = self.0.remove(&id);
+        self.0.insert(id, sum(before.into_iter().chain([gradient]).collect())?);
+        Ok(())
+    }
+
     /// Takes the gradient of `parameter` out.
     pub fn take(&mut self, parameter: &Var) -> Option<Tensor> {
         self.0.remove(&parameter.as_tensor().id())
     }
+}
+
+/// `f` as one operation that keeps only its inputs: on the way back it runs once more, to know again what it forgot
+/// (gradient checkpointing, arXiv 1604.06174). Same bits, a third more work, memory for one such piece instead of all.
+///
+/// `f` must give the same for the same inputs; parameters inside it get their gradients as ever.
+pub fn recompute<const N: usize>(
+    inputs: [&Value; N],
+    f: impl Fn([&Value; N]) -> Result<Value> + Send + Sync + 'static,
+) -> Result<Value> {
+    let tensors = inputs.map(|input| input.tensor.clone());
+    let plain = tensors.each_ref().map(|tensor| Value { tensor: tensor.clone(), origin: None });
+    let output = f(plain.each_ref())?;
+    if !output.is_tracked() && !inputs.iter().any(|input| input.is_tracked()) {
+        return Ok(output);
+    }
+    let depth = inputs.iter().filter_map(|input| input.origin.as_ref()).map(|origin| origin.depth).max();
+    let wanted = inputs.map(Value::is_tracked);
+    let backward = move |gradient: &Tensor| {
+        let mut leaves = Vec::with_capacity(N);
+        for (tensor, wanted) in tensors.iter().zip(wanted) {
+            // A tensor of its own, so that its gradient is not taken for another's.
+            let tensor = tensor.reshape(tensor.shape())?;
+            let kind = Kind::Parameter(tensor.id());
+            leaves.push(Value { tensor, origin: wanted.then(|| Arc::new(Origin { depth: 0, kind })) });
+        }
+        let mut found = f(std::array::from_fn(|at| &leaves[at]))?.backward_from(gradient.clone())?;
+        let inputs = leaves.iter().map(|leaf| found.0.remove(&leaf.tensor.id())).collect();
+        Ok(Passed { inputs, parameters: found })
+    };
+    let inputs = inputs.map(|input| input.origin.clone()).into();
+    let kind = Kind::Operation { inputs, backward: Box::new(backward) };
+    Ok(Value { tensor: output.tensor, origin: Some(Arc::new(Origin { depth: depth.unwrap_or(0) + 1, kind })) })
 }
 
 /// Any expression of candle's differentiable operations as one operation: candle's own backward pass runs inside it.
@@ -248,6 +296,31 @@ mod tests {
         let squared = lift([&Value::new(&x)?], |[x]| x.sqr())?;
         let gradients = linear(&squared, &squared)?.backward()?; // x^4
         assert_eq!(gradients.get(&x).expect("a gradient").to_vec2::<f32>()?, [[108.0]]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_computed_again_has_the_same_gradients() -> Result<()> {
+        let (x, w) = (Var::new(&[[2f32, 3.0]], &Device::Cpu)?, Var::new(&[[5f32, 7.0], [1.0, -2.0]], &Device::Cpu)?);
+        let run = |again: bool| -> Result<Gradients> {
+            let (value, inside) = (Value::new(&x)?, w.as_tensor().clone());
+            let layer = move |[x]: [&Value; 1]| add(x, &linear(x, &Value::new(&inside)?)?);
+            let mut y = value.clone();
+            for _ in 0..3 {
+                y = if again { recompute([&y], layer.clone())? } else { layer([&y])? };
+            }
+            // The parameter of the pieces also stands outside them.
+            let y = linear(&y, &Value::new(&w)?)?;
+            linear(&y, &value)?.backward()
+        };
+        let (plain, again) = (run(false)?, run(true)?);
+        for var in [&x, &w] {
+            let gradients = [&plain, &again].map(|found| found.get(var).expect("a gradient").to_vec2::<f32>());
+            let [plain, again] = gradients;
+            assert_eq!(plain?, again?);
+        }
+        let constant = Value::constant(x.as_tensor())?;
+        assert!(!recompute([&constant], |[x]| add(x, x))?.is_tracked());
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The weights of a projection: numbers that can be trained, or matrices in the form they are stored in.
 
+use crate::matmul::{Mat, Threads, product};
 use crate::quantised::{self, Bits, Piece, Rows};
 use crate::row_products::row_products;
 use crate::stored::Format;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub enum Weight {
     /// [o, i], or [e, o, i] with one matrix for each expert.
     Plain(Value),
-    /// Matrices of equal width, one below the other; never trained.
+    /// Matrices of equal width, one below the other; never trained themselves.
     Stored(Arc<[StoredMatrix]>),
 }
 
@@ -22,6 +23,7 @@ impl Weight {
     pub fn linear(&self, x: &Value) -> Result<Value> {
         match self {
             Self::Plain(w_oi) => linear(x, w_oi),
+            Self::Stored(parts) if x.is_tracked() => through_stored(x, parts),
             Self::Stored(parts) => {
                 let (n, _) = cpu::rows(x.tensor())?;
                 let mut dims = x.dims().to_vec();
@@ -80,6 +82,20 @@ impl Weight {
         Ok(Self::Stored(matrices.collect::<Result<Vec<_>>>()?.into()))
     }
 
+    /// Both matrices as one, `below` under this one, where both are in the same stored form: one product then reads x once
+    /// and hands out its work once.
+    pub fn above(&self, below: &Self) -> Option<Self> {
+        let (Self::Stored(above), Self::Stored(below)) = (self, below) else { return None };
+        let parts: Vec<StoredMatrix> = above.iter().chain(below.iter()).cloned().collect();
+        let alike = |a: &Format, b: &Format| match (a, b) {
+            (Format::Quantised(a), Format::Quantised(b)) => a == b,
+            (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+        };
+        let first = parts.first()?;
+        let fits = parts.iter().all(|part| alike(part.format(), first.format()) && part.dims().1 == first.dims().1);
+        fits.then(|| Self::Stored(parts.into()))
+    }
+
     /// Rows of the matrix, [k, i].
     pub fn gather_rows(&self, rows: &[u32]) -> Result<Value> {
         let matrix = match self {
@@ -115,6 +131,14 @@ impl Weight {
         }
     }
 
+    /// Columns of the matrix, i.
+    pub fn columns(&self) -> usize {
+        match self {
+            Self::Plain(value) => value.dims().last().copied().unwrap_or(0),
+            Self::Stored(parts) => parts.first().map_or(0, |part| part.dims().1),
+        }
+    }
+
     /// Whether a gradient can reach these numbers.
     pub fn is_tracked(&self) -> bool {
         matches!(self, Self::Plain(value) if value.is_tracked())
@@ -126,6 +150,19 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
         [one] => Ok(one),
         _ => bail!("one stored matrix is needed here, not {}", parts.len()),
     }
+}
+
+/// x W^T where a gradient flows back to x: dx = dy W, with W in f32 for that moment alone.
+fn through_stored(x: &Value, parts: &Arc<[StoredMatrix]>) -> Result<Value> {
+    let (o, i) = single(parts)?.dims();
+    let (n, dims) = (cpu::rows(x.tensor())?.0, x.dims().to_vec());
+    let parts = parts.clone();
+    let y = Weight::Stored(parts.clone()).linear(&Value::constant(x.tensor())?)?;
+    Value::record(y.into_tensor(), [x], move |dy, _| {
+        let (dy, w) = (cpu::data(dy)?, single(&parts)?.to_vec());
+        let dx = product(Mat::new(&dy, n, o), Mat::new(&w, o, i), Threads::All);
+        Ok([Some(cpu::shaped(dx, dims.clone())?)])
+    })
 }
 
 /// `parts` in `count` equal shares.
@@ -200,7 +237,7 @@ mod tests {
     #[test]
     fn stored_matrices_multiply_like_their_numbers() -> Result<()> {
         let (parts, numbers): (Vec<_>, Vec<_>) = (0..6).map(|part| bf16(5, 40, part)).unzip();
-        let weight = Weight::Stored(parts.into());
+        let weight = Weight::Stored(parts[..2].into()).above(&Weight::Stored(parts[2..].into())).expect("all bf16");
         let x = constant(&[9, 40], 50);
         let below = Value::constant(&Tensor::cat(&numbers, 0)?)?;
         close("linear", weight.linear(&x)?.tensor(), linear(&x, &below)?.tensor(), 1e-5)?;
@@ -246,9 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn gradients_flow_through_a_stored_matrix_as_through_its_numbers() -> Result<()> {
+        let x = candle_core::Var::from_tensor(constant(&[4, 6], 1).tensor())?;
+        let (stored, numbers) = bf16(3, 6, 2);
+        let gradient = |weight: Weight| {
+            let y = weight.linear(&Value::new(&x)?)?;
+            linear(&y.reshape((1, 12))?, &constant(&[1, 12], 7))?.backward()
+        };
+        let plain = gradient(Weight::Plain(Value::constant(&numbers)?))?;
+        let found = gradient(Weight::Stored([stored].into()))?;
+        close("dx", found.get(&x).expect("a gradient"), plain.get(&x).expect("a gradient"), 1e-6)
+    }
+
+    #[test]
     fn a_gradient_that_would_be_lost_is_refused() -> Result<()> {
         let x = candle_core::Var::from_tensor(constant(&[2, 6], 1).tensor())?;
-        assert!(Weight::Stored([bf16(3, 6, 2).0].into()).linear(&Value::new(&x)?).is_err());
+        let several = Weight::Stored([bf16(3, 6, 2).0, bf16(3, 6, 3).0].into());
+        assert!(several.linear(&Value::new(&x)?).is_err());
+        assert!(several.grouped_linear(&Value::new(&x)?, &[0, 1, 2].into()).is_err());
         Ok(())
     }
 }

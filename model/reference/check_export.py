@@ -1,7 +1,7 @@
-"""Compares the logits of an exported model folder with those that `transformers` computes from the same folder.
+"""Compares the logits of an exported folder, a model's or an adapter's, with those of `transformers` and PEFT from it.
 
     retort model logits DIR --tokens 1,2,3 --out DIR/logits.safetensors
-    python check_export.py DIR --tokens 1,2,3 [--logits FILE] [--tolerance 1e-3]
+    python check_export.py DIR --tokens 1,2,3 [--logits FILE] [--tolerance 1e-3] [--base MODEL]
 
 The logits file holds `logits` f32 [t, v].
 Exits with 1 when the largest difference exceeds the tolerance.
@@ -21,6 +21,7 @@ def main():
     parser.add_argument("folder", type=Path, help="exported model folder")
     parser.add_argument("--tokens", required=True, help="the token ids that the logits belong to")
     parser.add_argument("--logits", type=Path, help="default: FOLDER/logits.safetensors")
+    parser.add_argument("--base", help="the folder is an adapter (needs peft) for the model in this one")
     parser.add_argument("--tolerance", type=float, default=1e-3, help="largest accepted absolute difference")
     arguments = parser.parse_args()
     ours = load_file(arguments.logits or arguments.folder / "logits.safetensors")
@@ -29,11 +30,15 @@ def main():
 
     # Computing in f32 whatever the weights are stored in keeps rounding of activations out of the comparison.
     model, info = AutoModelForCausalLM.from_pretrained(
-        arguments.folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+        arguments.base or arguments.folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info[kind]:
             print(f"{kind}: {sorted(info[kind])}")
+    if arguments.base:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, arguments.folder)
     with torch.no_grad():
         theirs = model.eval()(tokens[None], use_cache=False).logits[0]
     if logits.shape != theirs.shape:

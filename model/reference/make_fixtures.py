@@ -32,6 +32,7 @@ from transformers.models.deepseek_v2 import modeling_deepseek_v2 as deepseek_v2
 from transformers.models.deepseek_v3 import modeling_deepseek_v3 as deepseek
 from transformers.models.llama import modeling_llama as llama
 from transformers.models.qwen2 import modeling_qwen2 as qwen2
+from transformers.models.qwen3 import modeling_qwen3 as qwen3
 
 from measure import (
     GREEDY_IDS,
@@ -42,7 +43,7 @@ from measure import (
     recorded_routing,
     routing_report,
 )
-from tiny_checkpoints import DEEPSEEK_V2, DEEPSEEK_V3, LLAMA, QWEN2, random_tensors
+from tiny_checkpoints import DEEPSEEK_V2, DEEPSEEK_V3, LLAMA, LLAMA3, QWEN2, QWEN3, SMOLLM2, random_tensors
 
 PROMPT_IDS = 8
 V2_YARN = {
@@ -60,10 +61,10 @@ def save_tensors(path, tensors):
     safetensors.torch.save_file({k: v.contiguous() for k, v in tensors.items()}, path, metadata={"format": "pt"})
 
 
-def make_model_fixture(folder, config, modeling, seed, length, router_bias=(-0.5, 0.5)):
+def make_model_fixture(folder, config, modeling, seed, length, **router):
     """Writes one model folder and returns the loaded model, its tensors, expected values and measurements."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = random_tensors(config, seed, router_bias)
+    tensors = random_tensors(config, seed, **router)
     save_tensors(folder / "model.safetensors", tensors)
     write_json(folder / "config.json", config)
     check_save_pretrained(folder, tensors)
@@ -116,7 +117,7 @@ def finish(folder, expected, facts):
 
 def make_v3(folder, seed):
     """Low-rank queries, one of two expert groups; every biased score is negative, so masking with 0 picks wrongly."""
-    model, _, expected, facts = make_model_fixture(folder, DEEPSEEK_V3, deepseek, seed, 32, (-1.8, -1.05))
+    model, _, expected, facts = make_model_fixture(folder, DEEPSEEK_V3, deepseek, seed, 32, router_bias=(-1.8, -1.05))
     assert facts["routing"]["largest_biased_score"] < 0 and facts["routing"]["changed_by_mask_zero"] > 0
     finish(folder, expected, facts)
 
@@ -253,12 +254,18 @@ def make_v2_lite(folder, seed):
 
 
 def make_moonlight(folder, seed):
-    """No query LoRA, no groups, no YaRN, another rope base; an eps outside the latent norms so large that it shows."""
+    """No query LoRA, no groups, no YaRN, another rope base; an eps outside the latent norms so large that it shows.
+
+    Biases of 8 to 16 choose experts whose scores are far below what f32 or bf16 can tell from nothing beside them.
+    """
     config = DEEPSEEK_V3 | {
-        "n_group": 1, "n_shared_experts": 2, "num_nextn_predict_layers": 0, "q_lora_rank": None, "rms_norm_eps": 0.03,
-        "rope_theta": 50000.0, "routed_scaling_factor": 2.446, "topk_group": 1,
+        "n_group": 1, "n_shared_experts": 2, "num_experts_per_tok": 2, "num_nextn_predict_layers": 0,
+        "q_lora_rank": None, "rms_norm_eps": 0.03, "rope_theta": 50000.0, "routed_scaling_factor": 2.446,
+        "topk_group": 1,
     }  # fmt: skip
-    _, _, expected, facts = make_model_fixture(folder, config, deepseek, seed, 32)
+    router = {"router_bias": (8.0, 16.0), "router_gain": 12.0}
+    _, _, expected, facts = make_model_fixture(folder, config, deepseek, seed, 32, **router)
+    assert facts["routing"]["changed_by_bf16_bias"] > 0 and facts["routing"]["smallest_chosen_scores"] < 1e-5, facts
     finish(folder, expected, facts)
 
 
@@ -283,6 +290,24 @@ def make_qwen2(folder, seed):
 def make_llama(folder, seed):
     """Grouped-query attention whose head width is not hidden_size / heads, untied head."""
     _, _, expected, facts = make_model_fixture(folder, LLAMA, llama, seed, 32)
+    finish(folder, expected, facts)
+
+
+def make_qwen3(folder, seed):
+    """Norms over query and key heads, a head width that is not hidden_size / heads."""
+    _, _, expected, facts = make_model_fixture(folder, QWEN3, qwen3, seed, 32)
+    finish(folder, expected, facts)
+
+
+def make_llama3(folder, seed):
+    """Llama 3's rope scaling past the original length; biases in attention and feed-forward."""
+    _, _, expected, facts = make_model_fixture(folder, LLAMA3, llama, seed, 40)
+    finish(folder, expected, facts)
+
+
+def make_smollm2(folder, seed):
+    """Tied embeddings, three query heads to one key head."""
+    _, _, expected, facts = make_model_fixture(folder, SMOLLM2, llama, seed, 32)
     finish(folder, expected, facts)
 
 
@@ -327,6 +352,9 @@ def main():
         with_first_good_seed(make_k2, out / "teacher/k2")
         with_first_good_seed(make_qwen2, out / "student/qwen2")
         with_first_good_seed(make_llama, out / "student/llama")
+        with_first_good_seed(make_qwen3, out / "student/qwen3")
+        with_first_good_seed(make_llama3, out / "student/llama3")
+        with_first_good_seed(make_smollm2, out / "student/smollm2")
     make_adamw(out / "distill/adamw.json")
     write_json(out / "versions.json", versions)
 

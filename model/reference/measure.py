@@ -86,9 +86,12 @@ def choose_experts(router, scores, masked=float("-inf"), use_groups=True):
 
 
 def routing_report(calls):
-    """How far routing is from a tie, and how many decisions each of three known mistakes would change."""
-    counts = {"decisions": 0, "changed_without_bias": 0, "changed_without_groups": 0, "changed_by_mask_zero": 0}
-    expert_margins, group_margins, biased_maximum = [], [], float("-inf")
+    """How far routing is from a tie, and how many decisions each of four known mistakes would change."""
+    counts = {
+        "decisions": 0, "changed_without_bias": 0, "changed_without_groups": 0, "changed_by_mask_zero": 0,
+        "changed_by_bf16_bias": 0,
+    }  # fmt: skip
+    expert_margins, group_margins, biased_maximum, chosen_scores = [], [], float("-inf"), float("inf")
     for router, logits, chosen in calls:
         v3 = isinstance(router, DeepseekV3TopkRouter)
         chosen, plain = chosen.sort(dim=-1)[0], logits.sigmoid() if v3 else logits.softmax(dim=-1)
@@ -100,10 +103,13 @@ def routing_report(calls):
         if group_margin is not None:
             group_margins.append(group_margin)
         biased_maximum = max(biased_maximum, biased.max().item())
+        chosen_scores = min(chosen_scores, plain.gather(1, chosen).sum(-1).min().item())
+        rounded = plain + router.e_score_correction_bias.bfloat16() if v3 else plain
         wrong = {
             "changed_without_bias": choose_experts(router, plain),
             "changed_without_groups": choose_experts(router, biased, use_groups=False),
             "changed_by_mask_zero": choose_experts(router, biased, masked=0.0),
+            "changed_by_bf16_bias": choose_experts(router, rounded),
         }
         counts["decisions"] += len(chosen)
         for name, (_, other, _) in wrong.items():
@@ -112,6 +118,7 @@ def routing_report(calls):
         "smallest_expert_margin": min(expert_margins),
         "smallest_group_margin": min(group_margins, default=None),
         "largest_biased_score": biased_maximum,
+        "smallest_chosen_scores": chosen_scores,
     }
 
 

@@ -41,13 +41,35 @@ LLAMA = {
 }  # fmt: skip
 
 
-def mlp_shapes(prefix, width, ffn):
+# Qwen3: no biases, a norm over each query and key head, `head_dim` apart from width / heads.
+QWEN3 = {key: value for key, value in QWEN2.items()} | {
+    "architectures": ["Qwen3ForCausalLM"], "attention_bias": False, "head_dim": 16, "max_window_layers": 3,
+    "hidden_size": 40, "intermediate_size": 72, "model_type": "qwen3", "sliding_window": None,
+    "tie_word_embeddings": False, "vocab_size": 104,
+}  # fmt: skip
+
+# Llama 3.1 and later: frequencies kept, blended and stretched, all three within a head of 16; and every bias there is.
+LLAMA3 = LLAMA | {
+    "attention_bias": True, "mlp_bias": True, "rms_norm_eps": 1e-5, "rope_theta": 100.0,
+    "rope_scaling": {
+        "factor": 8.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 32,
+        "rope_type": "llama3",
+    },
+}  # fmt: skip
+
+# SmolLM2: three query heads to a key head, a tied head, and the keys that its publisher added.
+SMOLLM2 = {key: value for key, value in LLAMA.items() if key != "head_dim"} | {
+    "hidden_size": 48, "intermediate_size": 64, "is_llama_config": True, "num_attention_heads": 3,
+    "num_key_value_heads": 1, "pad_token_id": 2, "rope_interleaved": False, "rope_theta": 100000,
+    "tie_word_embeddings": True, "transformers.js_config": {"kv_cache_dtype": {"fp16": "float16"}},
+}  # fmt: skip
+
+
+def mlp_shapes(prefix, width, ffn, bias=False):
     """Names and shapes of one gated MLP."""
-    return {
-        f"{prefix}.gate_proj.weight": (ffn, width),
-        f"{prefix}.up_proj.weight": (ffn, width),
-        f"{prefix}.down_proj.weight": (width, ffn),
-    }
+    rows = {"gate_proj": (ffn, width), "up_proj": (ffn, width), "down_proj": (width, ffn)}
+    shapes = {f"{prefix}.{name}.weight": shape for name, shape in rows.items()}
+    return shapes | ({f"{prefix}.{name}.bias": shape[:1] for name, shape in rows.items()} if bias else {})
 
 
 def deepseek_layer_shapes(config, layer):
@@ -92,17 +114,21 @@ def deepseek_layer_shapes(config, layer):
 
 
 def dense_layer_shapes(config, layer):
-    """Names and shapes of decoder layer `layer` of a Qwen2 (with query, key and value biases) or Llama model."""
+    """Names and shapes of decoder layer `layer` of a Qwen2 (with query, key and value biases), Qwen3 or Llama model."""
     c, prefix, attention = config, f"model.layers.{layer}", f"model.layers.{layer}.self_attn"
     width, heads, groups = c["hidden_size"], c["num_attention_heads"], c["num_key_value_heads"]
     head_width = c.get("head_dim", width // heads)
     rows = {"q_proj": heads * head_width, "k_proj": groups * head_width, "v_proj": groups * head_width}
     shapes = {f"{prefix}.input_layernorm.weight": (width,), f"{prefix}.post_attention_layernorm.weight": (width,)}
     shapes |= {f"{attention}.{name}.weight": (count, width) for name, count in rows.items()}
-    if c["model_type"] == "qwen2":
+    if c["model_type"] == "qwen2" or c.get("attention_bias"):
         shapes |= {f"{attention}.{name}.bias": (count,) for name, count in rows.items()}
+    if c.get("attention_bias"):
+        shapes[f"{attention}.o_proj.bias"] = (width,)
+    if c["model_type"] == "qwen3":
+        shapes |= {f"{attention}.{name}.weight": (head_width,) for name in ("q_norm", "k_norm")}
     shapes[f"{attention}.o_proj.weight"] = (width, heads * head_width)
-    return shapes | mlp_shapes(f"{prefix}.mlp", width, c["intermediate_size"])
+    return shapes | mlp_shapes(f"{prefix}.mlp", width, c["intermediate_size"], c.get("mlp_bias"))
 
 
 def model_shapes(config):
@@ -117,14 +143,14 @@ def model_shapes(config):
     return shapes
 
 
-def random_tensors(config, seed, router_bias=(-0.5, 0.5)):
+def random_tensors(config, seed, router_bias=(-0.5, 0.5), router_gain=1.5):
     """Seeded weights: matrices scale their input's spread by a gain, norms in 0.5..1.5."""
     gains = {
         "q_proj": 1.5,
         "q_b_proj": 1.5,
         "k_proj": 1.5,
         "kv_b_proj": 1.5,
-        "gate": 1.5,
+        "gate": router_gain,
         "lm_head": 2.0,
         "down_proj": 1.5,
     }
@@ -132,7 +158,8 @@ def random_tensors(config, seed, router_bias=(-0.5, 0.5)):
     for name, shape in sorted(model_shapes(config).items()):
         module = name.split(".")[-2]
         if "norm" in module:
-            tensor = torch.rand(shape, generator=generator) + 0.5
+            # Heads that are normalised get their spread from the norm's weight.
+            tensor = (torch.rand(shape, generator=generator) + 0.5) * (1.5 if module in ("q_norm", "k_norm") else 1.0)
         elif name.endswith("e_score_correction_bias"):
             low, high = router_bias
             tensor = low + (high - low) * torch.rand(shape, generator=generator)

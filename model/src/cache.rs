@@ -3,6 +3,7 @@
 //! The model says what it keeps (keys and values, or one latent); whoever runs it owns the cache and hands out slots.
 
 use candle_core::{DType, Device, Result, Tensor};
+use retort_kernels::copy_cache;
 
 /// What a model keeps of one token in every layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +49,11 @@ impl Cache {
     /// The most tokens a slot holds.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// Copies the first `len` tokens of slot `from` to slot `to`.
+    pub(crate) fn copy(&self, from: usize, to: usize, len: usize) -> Result<()> {
+        self.layers.iter().flatten().try_for_each(|tensor| copy_cache(tensor, from, to, len))
     }
 
     pub(crate) fn tensor(&self, layer: usize, index: usize) -> &Tensor {

@@ -75,6 +75,30 @@ pub trait Trainable: Sync {
     fn state(&self) -> Result<Vec<(String, Tensor)>>;
 }
 
+impl Decoder for &dyn Decoder {
+    fn draft_cache_spec(&self) -> Option<CacheSpec> {
+        (**self).draft_cache_spec()
+    }
+    fn draft(&self, batch: &Batch, hidden_nd: &Value, following: &[u32], cache: &Cache) -> Result<Option<Value>> {
+        (**self).draft(batch, hidden_nd, following, cache)
+    }
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> Result<Value> {
+        (**self).hidden(batch, cache)
+    }
+    fn head(&self) -> &Weight {
+        (**self).head()
+    }
+    fn cache_spec(&self) -> CacheSpec {
+        (**self).cache_spec()
+    }
+    fn context_length(&self) -> usize {
+        (**self).context_length()
+    }
+    fn device(&self) -> &Device {
+        (**self).device()
+    }
+}
+
 impl Decoder for Box<dyn Decoder> {
     fn draft_cache_spec(&self) -> Option<CacheSpec> {
         self.as_ref().draft_cache_spec()

@@ -5,17 +5,21 @@
 //! key; which slot it has, who sits beside it, how many threads there are and whether a draft was tried change nothing.
 
 mod lane;
+mod sequence;
+mod shared_prompts;
 
 pub use lane::DraftCount;
 pub(crate) use lane::logits;
 
+use crate::Error;
 use crate::chat::{ChatTemplate, opens_thinking, split_thinking};
 use crate::decoder::Decoder;
 use crate::generate::{Completion, FinishReason, Generate, GenerateError, Jobs, Request};
+use crate::stop_strings::before_stop;
 use crate::tokenizer::Tokenizer;
 use crate::workers::Workers;
-use crate::{Error, sampling::Sampling};
-use lane::{Lane, Sequence};
+use lane::Lane;
+use sequence::{Rules, Sequence};
 use std::sync::{Mutex, PoisonError};
 
 /// A model with everything that turns chats into completions.
@@ -52,19 +56,20 @@ impl<D: Decoder> Engine<D> {
         Ok((prompt, opens_thinking(&text)))
     }
 
-    fn finish(&self, sequence: &Sequence) -> Option<FinishReason> {
-        let Sampling { max_tokens, .. } = sequence.request.sampling;
-        let full = sequence.prompt.len() + sequence.tokens.len() >= self.context;
-        match sequence.tokens.last() {
-            Some(last) if self.eos.contains(last) => Some(FinishReason::Stop),
-            _ if sequence.tokens.len() >= max_tokens || full => Some(FinishReason::Length),
-            _ => None,
+    fn check(&self, request: &Request) -> Result<(), GenerateError> {
+        let fault = request.sampling.fault_for(self.decoder.head().rows());
+        match fault.or_else(|| request.capture.and_then(|capture| capture.fault())) {
+            None => Ok(()),
+            Some((setting, found, expected)) => {
+                Err(GenerateError::Setting { model: self.name.clone(), setting, found, expected })
+            }
         }
     }
 
     fn complete(&self, sequence: Sequence, finish_reason: FinishReason) -> Result<(u64, Completion), Error> {
         let text_end = sequence.tokens.len() - usize::from(finish_reason == FinishReason::Stop);
-        let thought = split_thinking(&self.tokenizer.decode(&sequence.tokens[..text_end])?, sequence.prefilled);
+        let text = self.tokenizer.decode(&sequence.tokens[..text_end])?;
+        let thought = split_thinking(before_stop(&sequence.request.sampling.stop, &text), sequence.prefilled);
         let completion = Completion {
             reasoning: thought.reasoning,
             response: thought.response,
@@ -74,6 +79,8 @@ impl<D: Decoder> Engine<D> {
             completion_tokens: sequence.tokens.len(),
             prompt_token_ids: sequence.prompt,
             token_ids: sequence.tokens,
+            forced: sequence.forced,
+            targets: sequence.request.capture.map(|_| sequence.targets),
         };
         Ok((sequence.request.id, completion))
     }
@@ -83,6 +90,7 @@ impl<D: Decoder> Engine<D> {
         let mut tokens = 0;
         while tokens < PREFILL_TOKENS && !lane.free.is_empty() {
             let Some(request) = jobs.next() else { break };
+            self.check(&request)?;
             let (prompt, prefilled) = self.encode(&request)?;
             if prompt.len() >= self.context {
                 let sequence = Sequence::new(request, prompt, prefilled, usize::MAX);
@@ -101,7 +109,7 @@ impl<D: Decoder> Engine<D> {
     fn settle(&self, jobs: &mut dyn Jobs, lane: &mut Lane) -> Result<(), GenerateError> {
         let mut running = Vec::with_capacity(lane.active.len());
         for sequence in lane.active.drain(..) {
-            match self.finish(&sequence) {
+            match sequence.finish {
                 Some(reason) => {
                     lane.free.push(sequence.slot);
                     let (id, completion) = self.complete(sequence, reason)?;
@@ -129,6 +137,7 @@ impl<D: Decoder> Generate for Engine<D> {
 
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
         let decoder: &dyn Decoder = &self.decoder;
+        let rules = Rules { tokenizer: &self.tokenizer, eos: &self.eos, context: self.context };
         let count = self.workers.count().min(self.slots.max(1));
         let lane = |_| Lane::new(decoder, self.slots.div_ceil(count), self.context, self.draft);
         let mut lanes: Vec<Lane> = (0..count).map(lane).collect::<Result<_, _>>()?;
@@ -137,8 +146,7 @@ impl<D: Decoder> Generate for Engine<D> {
             if lanes.iter().all(Lane::is_idle) {
                 break;
             }
-            let stepped =
-                self.workers.map(&mut lanes, |lane| lane.step(decoder, |sequence| self.finish(sequence).is_some()));
+            let stepped = self.workers.map(&mut lanes, |lane| lane.step(decoder, &rules));
             stepped.into_iter().collect::<Result<(), _>>()?;
             lanes.iter_mut().try_for_each(|lane| self.settle(jobs, lane))?;
         }

@@ -3,6 +3,7 @@
 //! A caller owns the queue of work ([`Jobs`]); the generator pulls requests when it has room and hands each completion
 //! back as it ends, in any order. A local model's completion depends on its request alone.
 
+use crate::capture::{Capture, Targets};
 use crate::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// Seeds this request's randomness; equal keys and prompts give equal completions.
     pub noise: NoiseKey,
+    /// What to write down of the model's distribution, if anything.
+    pub capture: Option<Capture>,
 }
 
 /// Why a completion ended.
@@ -45,8 +48,14 @@ pub struct Request {
 pub enum FinishReason {
     /// The model ended its turn.
     Stop,
+    /// It wrote a stop string.
+    StopString,
     /// It ran into `max_tokens` or the model's context length.
     Length,
+    /// It was still thinking where its thinking budget ended.
+    Budget,
+    /// It repeated itself as often as it may.
+    Loop,
     /// The prompt alone fills the model's context; nothing was generated.
     PromptTooLong,
 }
@@ -55,7 +64,10 @@ impl FinishReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",
+            Self::StopString => "stop_string",
             Self::Length => "length",
+            Self::Budget => "budget",
+            Self::Loop => "loop",
             Self::PromptTooLong => "prompt_too_long",
         }
     }
@@ -73,8 +85,13 @@ pub struct Completion {
     pub finish_reason: FinishReason,
     /// Token ids of the rendered prompt; empty where the generator does not know them.
     pub prompt_token_ids: Vec<u32>,
-    /// Token ids of the completion, the end token included when the model wrote one.
+    /// Token ids of the completion, the end token included when the model wrote one, and those of a stop string, which
+    /// the texts above leave out.
     pub token_ids: Vec<u32>,
+    /// Places in `token_ids` of tokens that were forced, not drawn: nothing to learn from.
+    pub forced: Vec<u32>,
+    /// What was captured, where that was asked for.
+    pub targets: Option<Targets>,
     pub prompt_tokens: usize,
     pub completion_tokens: usize,
 }
@@ -115,6 +132,8 @@ pub trait Generate {
 pub enum GenerateError {
     #[error("the chat template of `{model}` turns the messages into no tokens at all")]
     EmptyPrompt { model: String },
+    #[error("`{setting}` is {found}; `{model}` takes {expected}")]
+    Setting { model: String, setting: &'static str, found: String, expected: &'static str },
     #[error("the model failed")]
     Model(#[from] crate::Error),
     #[error("the result could not be stored")]

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod cache;
+pub mod capture;
 pub mod chat;
 pub mod checkpoint;
 pub mod config_keys;
@@ -17,8 +18,10 @@ pub mod inventory;
 pub mod layers;
 pub mod observe;
 pub mod params;
+pub mod repetition;
 pub mod sampling;
 pub mod score;
+pub mod stop_strings;
 pub mod text_stream;
 pub mod tokenizer;
 pub mod workers;

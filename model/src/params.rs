@@ -3,11 +3,11 @@
 //! A model is built from [`Params`], which hands out weights by their published names. Fixed weights may stay in the
 //! bytes of their file; weights to be trained are f32 variables.
 
-mod quantised;
+mod packed;
 mod random;
 
-pub use quantised::Quantised;
-pub use random::{Kept, Random};
+pub use packed::{Kept, Packed};
+pub use random::Random;
 
 use crate::Error;
 use candle_core::{Device, Shape, Tensor, Var};
@@ -66,6 +66,8 @@ impl Source for Fresh {
 pub struct Params {
     origin: Arc<Origin>,
     prefix: String,
+    /// Whether weights are constants even where the model is to be trained.
+    fixed: bool,
 }
 
 struct Origin {
@@ -78,12 +80,31 @@ struct Origin {
 impl Params {
     fn new(source: Box<dyn Source>, device: &Device, trained: bool) -> Self {
         let origin = Origin { source, device: device.clone(), variables: trained.then(Mutex::default) };
-        Self { origin: Arc::new(origin), prefix: String::new() }
+        Self { origin: Arc::new(origin), prefix: String::new(), fixed: false }
     }
 
     /// The weights below `name`.
     pub fn pp(&self, name: impl Display) -> Self {
-        Self { origin: self.origin.clone(), prefix: self.path(&name) }
+        Self { origin: self.origin.clone(), prefix: self.path(&name), fixed: self.fixed }
+    }
+
+    /// The same weights as constants, whether or not the model is to be trained.
+    pub fn fixed(&self) -> Self {
+        Self { fixed: true, ..self.clone() }
+    }
+
+    /// The same weights, variables again where the model is to be trained.
+    pub fn free(&self) -> Self {
+        Self { fixed: false, ..self.clone() }
+    }
+
+    /// The name that stands before those of the weights.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    fn variables(&self) -> Option<&Mutex<BTreeMap<String, Var>>> {
+        self.origin.variables.as_ref().filter(|_| !self.fixed)
     }
 
     fn path(&self, name: &dyn Display) -> String {
@@ -97,8 +118,8 @@ impl Params {
     /// A tensor in f32; a variable where the model is to be trained.
     pub fn tensor(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor, Error> {
         let (name, shape) = (self.path(&name), shape.into());
-        let Origin { source, device, variables } = &*self.origin;
-        let Some(variables) = variables else { return source.tensor(&name, &shape, init, device) };
+        let Origin { source, device, .. } = &*self.origin;
+        let Some(variables) = self.variables() else { return source.tensor(&name, &shape, init, device) };
         let mut variables = variables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(var) = variables.get(&name) {
             return Ok(var.as_tensor().clone());
@@ -117,7 +138,7 @@ impl Params {
     /// What rows are multiplied with, [o, i] or [e, o, i]; in stored form where the source keeps it so.
     pub fn weight(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Weight, Error> {
         let shape = shape.into();
-        if self.origin.variables.is_none()
+        if self.variables().is_none()
             && let Some(parts) = self.origin.source.stored(&self.path(&name), &shape)?
         {
             return Ok(Weight::Stored(parts.into()));

@@ -1,106 +1,164 @@
-//! Drawing the next token: temperature and nucleus, with counter-based randomness.
+//! Drawing the next token: how a recipe says it, and the steps in their fixed order.
+//!
+//! The steps, in the order in which they are taken (that of vLLM):
+//!
+//! 1. `logit_bias` is added to the logits of the tokens it names.
+//! 2. `repetition_penalty` r: the logit of every token that the prompt or the completion already holds is divided by r
+//!    where it is positive and multiplied by r where it is negative (CTRL, arXiv 1909.05858, section 4.1).
+//! 3. `temperature`: logits are divided by it; at 0 the largest is taken and no step follows.
+//! 4. `min_p`: tokens less likely than `min_p` times the likeliest one fall away (arXiv 2407.01082).
+//! 5. `top_k`: all but the k likeliest fall away.
+//! 6. `top_p`: of what is left, renormalised, the smallest set of likeliest tokens stays whose probabilities sum to at
+//!    least this (nucleus, arXiv 1904.09751).
+//! 7. One uniform number picks a token of what is left. Ties go to the lower id throughout.
 //!
 //! The noise for a token is a function of (run seed, problem, sample, position) alone, so what is drawn does not
-//! depend on batch size, order, thread count or resume. Order of the steps: temperature, then top-p.
+//! depend on batch size, order, thread count or resume.
 
+mod draw;
+mod noise;
 mod select;
 
+pub use draw::{Sampler, greedy};
+pub use noise::NoiseKey;
 pub use select::top_k;
 
-use rand_chacha::ChaCha8Rng;
-use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// How a completion is drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// How a completion is drawn and where it ends.
+///
+/// A setting that is left alone is not written down, so that a record made before it existed reads as one made since.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
     /// 0 is greedy.
     pub temperature: f64,
-    /// Keeps the smallest set of tokens whose probabilities sum to at least this.
+    /// Keeps the smallest set of tokens whose probabilities sum to at least this; 1 keeps all.
     pub top_p: f64,
+    /// Tokens of a completion at most.
     pub max_tokens: usize,
+    /// Keeps this many of the likeliest tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_k: Option<usize>,
+    /// Keeps tokens at least this likely, relative to the likeliest; 0 keeps all.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub min_p: f64,
+    /// Above 1 makes tokens less likely that are there already, in the prompt or the completion; 1 does nothing.
+    #[serde(skip_serializing_if = "is_one")]
+    pub repetition_penalty: f64,
+    /// A completion ends before the first of these texts, which is not part of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stop: Vec<String>,
+    /// A completion that is still thinking after this many tokens is not left to think on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thinking_budget: Option<usize>,
+    /// What happens to it then.
+    #[serde(skip_serializing_if = "AtBudget::is_default")]
+    pub at_budget: AtBudget,
+    /// Ends a completion that has written the same 8 to 1024 tokens this many times, back to back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loop_repeats: Option<usize>,
+    /// Added to the logits of tokens by their id: -100 bans, 100 all but forces.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "biases")]
+    pub logit_bias: BTreeMap<u32, f64>,
+}
+
+/// What happens to a completion whose thinking has used up its budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtBudget {
+    /// `</think>` is written for it and it goes on with its answer; which tokens were written so is recorded.
+    #[default]
+    Close,
+    /// It ends there, unfinished.
+    End,
+}
+
+impl AtBudget {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
+/// TOML's keys are texts, and so are JSON's.
+fn biases<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<u32, f64>, D::Error> {
+    let named = BTreeMap::<String, f64>::deserialize(deserializer)?;
+    let id = |name: String| {
+        name.parse().map_err(|_| serde::de::Error::custom(format!("`{name}` in `logit_bias` is no token id")))
+    };
+    named.into_iter().map(|(name, bias)| Ok((id(name)?, bias))).collect()
 }
 
 impl Default for Sampling {
     /// What the DeepSeek-R1 model card recommends.
     fn default() -> Self {
-        Self { temperature: 0.6, top_p: 0.95, max_tokens: 512 }
-    }
-}
-
-/// Seeds the randomness of one sample.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoiseKey([u8; 32]);
-
-impl NoiseKey {
-    /// The key of sample `sample` of the problem called `problem` in a run with seed `seed`.
-    pub fn new(seed: u64, problem: &str, sample: u32) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("retort sampling noise v1");
-        hasher.update(&seed.to_le_bytes()).update(&sample.to_le_bytes()).update(problem.as_bytes());
-        Self(*hasher.finalize().as_bytes())
-    }
-
-    /// A uniform draw from [0, 1) for the token at `position` of the completion.
-    pub fn uniform(&self, position: u64) -> f64 {
-        let mut rng = ChaCha8Rng::from_seed(self.0);
-        rng.set_stream(position);
-        (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+        Self {
+            temperature: 0.6,
+            top_p: 0.95,
+            max_tokens: 512,
+            top_k: None,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            stop: vec![],
+            thinking_budget: None,
+            at_budget: AtBudget::Close,
+            loop_repeats: None,
+            logit_bias: BTreeMap::new(),
+        }
     }
 }
 
 impl Sampling {
     /// The first setting that is out of range: its name, what was found, what is expected.
     pub fn fault(&self) -> Option<(&'static str, String, &'static str)> {
-        let Self { temperature, top_p, max_tokens } = *self;
-        if !(temperature.is_finite() && temperature >= 0.0) {
-            return Some(("temperature", temperature.to_string(), "0 or more"));
-        }
-        if !(top_p > 0.0 && top_p <= 1.0) {
-            return Some(("top_p", top_p.to_string(), "above 0 and at most 1"));
-        }
-        (max_tokens == 0).then(|| ("max_tokens", max_tokens.to_string(), "at least 1"))
+        let Self { temperature, top_p, max_tokens, min_p, repetition_penalty, .. } = *self;
+        let number = |name, value: f64, fits: bool, expected| (!fits).then(|| (name, value.to_string(), expected));
+        let count = |name, value: Option<usize>, least: usize, expected| {
+            let value = value.filter(|&value| value < least)?;
+            Some((name, value.to_string(), expected))
+        };
+        number("temperature", temperature, temperature.is_finite() && temperature >= 0.0, "0 or more")
+            .or_else(|| number("top_p", top_p, top_p > 0.0 && top_p <= 1.0, "above 0 and at most 1"))
+            .or_else(|| count("max_tokens", Some(max_tokens), 1, "at least 1"))
+            .or_else(|| count("top_k", self.top_k, 1, "at least 1"))
+            .or_else(|| number("min_p", min_p, (0.0..=1.0).contains(&min_p), "from 0 to 1"))
+            .or_else(|| {
+                let fits = repetition_penalty.is_finite() && repetition_penalty > 0.0;
+                number("repetition_penalty", repetition_penalty, fits, "above 0; 1 does nothing")
+            })
+            .or_else(|| {
+                let empty = self.stop.iter().any(String::is_empty);
+                empty.then(|| ("stop", "an empty text".into(), "texts of at least one character"))
+            })
+            .or_else(|| {
+                let unused = self.at_budget != AtBudget::Close && self.thinking_budget.is_none();
+                unused.then(|| ("at_budget", "set".into(), "a `thinking_budget` beside it"))
+            })
+            .or_else(|| count("thinking_budget", self.thinking_budget, 1, "at least 1"))
+            .or_else(|| count("loop_repeats", self.loop_repeats, 2, "at least 2"))
+            .or_else(|| {
+                let mut beyond = self.logit_bias.iter().filter(|(_, bias)| !(-100.0..=100.0).contains(*bias));
+                let (id, bias) = beyond.next()?;
+                Some(("logit_bias", format!("{bias} for token {id}"), "from -100 to 100"))
+            })
     }
 
-    /// Draws a token id from `logits_v` with the uniform number `u`. Ties go to the lower id.
-    pub fn draw(&self, logits_v: &[f32], u: f64) -> u32 {
-        if self.temperature <= 0.0 {
-            return greedy(logits_v);
-        }
-        let top = logits_v.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-        let mut weighted: Vec<(f64, u32)> = logits_v
-            .iter()
-            .enumerate()
-            .map(|(id, &logit)| (((logit as f64 - top) / self.temperature).exp(), id as u32))
-            .collect();
-        let total: f64 = weighted.iter().map(|&(weight, _)| weight).sum();
-        weighted.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        let mut kept = 0;
-        let mut mass = 0.0;
-        while kept < weighted.len() && (kept == 0 || mass < self.top_p * total) {
-            mass += weighted[kept].0;
-            kept += 1;
-        }
-        let mut left = u * mass;
-        for &(weight, id) in &weighted[..kept] {
-            left -= weight;
-            if left < 0.0 {
-                return id;
-            }
-        }
-        weighted[kept - 1].1
+    /// The same, and what does not fit a model with `vocabulary` tokens.
+    pub fn fault_for(&self, vocabulary: usize) -> Option<(&'static str, String, &'static str)> {
+        let unknown = || self.logit_bias.keys().find(|&&id| id as usize >= vocabulary);
+        self.fault().or_else(|| {
+            unknown().map(|id| ("logit_bias", format!("for token {id}"), "ids of the model's own vocabulary"))
+        })
     }
-}
-
-/// The id of the largest logit; ties go to the lower id.
-pub fn greedy(logits_v: &[f32]) -> u32 {
-    let mut best = 0;
-    for (id, logit) in logits_v.iter().enumerate() {
-        if *logit > logits_v[best] {
-            best = id;
-        }
-    }
-    best as u32
 }
 
 #[cfg(test)]
@@ -108,37 +166,49 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frequencies_follow_the_tempered_nucleus() {
-        // softmax([2, 1, 0, -9] / 0.5): the last two fall outside top-p 0.95.
-        let logits = [2.0f32, 1.0, 0.0, -9.0];
-        let sampling = Sampling { temperature: 0.5, top_p: 0.95, max_tokens: 1 };
-        let mut counts = [0u32; 4];
-        for sample in 0..4000 {
-            let noise = NoiseKey::new(7, "p", sample);
-            counts[sampling.draw(&logits, noise.uniform(3)) as usize] += 1;
+    fn settings_out_of_range_are_refused_by_name() {
+        let with = |change: fn(&mut Sampling)| {
+            let mut sampling = Sampling::default();
+            change(&mut sampling);
+            sampling.fault().map(|(name, ..)| name)
+        };
+        assert_eq!(with(|_| {}), None);
+        assert_eq!(with(|s| s.temperature = -0.1), Some("temperature"));
+        assert_eq!(with(|s| s.temperature = f64::INFINITY), Some("temperature"));
+        assert_eq!(with(|s| s.top_p = f64::NAN), Some("top_p"));
+        assert_eq!(with(|s| s.max_tokens = 0), Some("max_tokens"));
+        assert_eq!(with(|s| s.top_k = Some(0)), Some("top_k"));
+        assert_eq!(with(|s| s.min_p = 1.1), Some("min_p"));
+        assert_eq!(with(|s| s.repetition_penalty = 0.0), Some("repetition_penalty"));
+        assert_eq!(with(|s| s.stop = vec!["a".into(), String::new()]), Some("stop"));
+        assert_eq!(with(|s| s.at_budget = AtBudget::End), Some("at_budget"));
+        assert_eq!(with(|s| s.loop_repeats = Some(1)), Some("loop_repeats"));
+        assert_eq!(with(|s| s.logit_bias = [(3, -101.0)].into()), Some("logit_bias"));
+        let biased = Sampling { logit_bias: [(50, 1.0)].into(), ..Sampling::default() };
+        assert_eq!((biased.fault(), biased.fault_for(51)), (None, None));
+        assert!(biased.fault_for(50).is_some());
+    }
+
+    #[test]
+    fn a_record_names_what_was_set_and_reads_back() {
+        let json = |sampling: &Sampling| serde_json::to_string(sampling).expect("numbers and texts");
+        let plain = Sampling::default();
+        assert_eq!(json(&plain), r#"{"temperature":0.6,"top_p":0.95,"max_tokens":512}"#);
+        let full = Sampling {
+            top_k: Some(20),
+            min_p: 0.05,
+            repetition_penalty: 1.1,
+            stop: vec!["\n\n".into()],
+            thinking_budget: Some(100),
+            at_budget: AtBudget::End,
+            loop_repeats: Some(4),
+            logit_bias: [(7, -100.0), (11, 2.5)].into(),
+            ..plain.clone()
+        };
+        for sampling in [plain, full] {
+            assert_eq!(serde_json::from_str::<Sampling>(&json(&sampling)).expect("reads"), sampling);
         }
-        let expected = 1.0 / (1.0 + (-2.0f64).exp());
-        let share = f64::from(counts[0]) / 4000.0;
-        assert!((share - expected).abs() < 4.0 * (expected * (1.0 - expected) / 4000.0).sqrt(), "{counts:?}");
-        assert_eq!(counts[2] + counts[3], 0);
-    }
-
-    #[test]
-    fn noise_depends_on_every_part_of_its_key() {
-        let base = NoiseKey::new(1, "a", 0).uniform(0);
-        let others = [
-            NoiseKey::new(2, "a", 0).uniform(0),
-            NoiseKey::new(1, "b", 0).uniform(0),
-            NoiseKey::new(1, "a", 1).uniform(0),
-            NoiseKey::new(1, "a", 0).uniform(1),
-        ];
-        assert!(others.iter().all(|&other| other != base));
-        assert_eq!(base, NoiseKey::new(1, "a", 0).uniform(0));
-    }
-
-    #[test]
-    fn zero_temperature_is_greedy() {
-        let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
-        assert_eq!(sampling.draw(&[0.0, 3.0, 3.0], 0.99), 1);
+        assert!(serde_json::from_str::<Sampling>(r#"{"logit_bias":{"a":1}}"#).is_err());
+        assert!(serde_json::from_str::<Sampling>(r#"{"min-p":0.1}"#).is_err());
     }
 }

@@ -1,28 +1,25 @@
 //! Text of tokens as they come: what a person reads while a model is still writing.
 
 use crate::Error;
+use crate::stop_strings::StopStrings;
 use crate::tokenizer::Tokenizer;
 
 /// Turns a growing row of tokens into pieces of text, none of which ends inside a character.
 ///
 /// A token's text depends on its neighbours (the first word of some vocabularies loses its space), so the tokens
 /// behind the last piece are decoded again with every new one, and only the difference is told.
-pub struct TextStream<'a> {
-    tokenizer: &'a Tokenizer,
+#[derive(Debug, Clone, Default)]
+pub struct TextCursor {
     /// Where the last piece begins.
     begin: usize,
     /// Where it ends.
     told: usize,
 }
 
-impl<'a> TextStream<'a> {
-    pub fn new(tokenizer: &'a Tokenizer) -> Self {
-        Self { tokenizer, begin: 0, told: 0 }
-    }
-
+impl TextCursor {
     /// What `tokens`, all tokens so far, add to the text; empty while their last character is incomplete.
-    pub fn advance(&mut self, tokens: &[u32]) -> Result<String, Error> {
-        let piece = self.rest(tokens)?;
+    pub fn advance(&mut self, tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String, Error> {
+        let piece = self.rest(tokenizer, tokens)?;
         if piece.ends_with(char::REPLACEMENT_CHARACTER) {
             return Ok(String::new());
         }
@@ -31,10 +28,42 @@ impl<'a> TextStream<'a> {
     }
 
     /// What is left to tell when no token follows; bytes that make no character become U+FFFD.
-    pub fn rest(&self, tokens: &[u32]) -> Result<String, Error> {
-        let known = self.tokenizer.decode(tokens.get(self.begin..self.told).unwrap_or_default())?;
-        let all = self.tokenizer.decode(tokens.get(self.begin..).unwrap_or_default())?;
+    pub fn rest(&self, tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String, Error> {
+        let known = tokenizer.decode(tokens.get(self.begin..self.told).unwrap_or_default())?;
+        let all = tokenizer.decode(tokens.get(self.begin..).unwrap_or_default())?;
         Ok(all.get(known.len()..).unwrap_or_default().into())
+    }
+}
+
+/// A [`TextCursor`] for readers: with its tokenizer, and holding back what may become a stop string.
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    stops: &'a [String],
+    cursor: TextCursor,
+    watch: StopStrings,
+}
+
+impl<'a> TextStream<'a> {
+    pub fn new(tokenizer: &'a Tokenizer) -> Self {
+        Self::stopping(tokenizer, &[])
+    }
+
+    /// A stream that tells nothing of the first of `stops` nor of what follows it.
+    pub fn stopping(tokenizer: &'a Tokenizer, stops: &'a [String]) -> Self {
+        Self { tokenizer, stops, cursor: TextCursor::default(), watch: StopStrings::default() }
+    }
+
+    /// What `tokens`, all tokens so far, add to the text that may be told.
+    pub fn advance(&mut self, tokens: &[u32]) -> Result<String, Error> {
+        let piece = self.cursor.advance(self.tokenizer, tokens)?;
+        Ok(self.watch.advance(self.stops, &piece))
+    }
+
+    /// What is left to tell when no token follows `tokens`.
+    pub fn rest(&self, tokens: &[u32]) -> Result<String, Error> {
+        let piece = self.cursor.rest(self.tokenizer, tokens)?;
+        let mut watch = self.watch.clone();
+        Ok(watch.advance(self.stops, &piece) + watch.held())
     }
 }
 
@@ -68,6 +97,26 @@ mod tests {
         assert_eq!(stream.advance(&tokens[..1])?, "a");
         assert_eq!(stream.advance(&tokens[..2])?, "");
         assert_eq!(stream.rest(&tokens[..2])?, "\u{FFFD}");
+        Ok(())
+    }
+
+    #[test]
+    fn stop_strings_are_held_back_across_tokens() -> Result<(), Error> {
+        // Every character is a token or several.
+        let tokenizer = Tokenizer::train(&["plain".to_string()], 256, &[])?;
+        let stops = vec!["\n漢!".to_string()];
+        let told = |text: &str| -> Result<String, Error> {
+            let tokens = tokenizer.encode(text)?;
+            let mut stream = TextStream::stopping(&tokenizer, &stops);
+            let mut told = String::new();
+            for end in 1..=tokens.len() {
+                told += &stream.advance(&tokens[..end])?;
+                assert!(!told.contains('!'), "{told}");
+            }
+            Ok(told + &stream.rest(&tokens)?)
+        };
+        assert_eq!(told("a 🙂\n漢! and on")?, "a 🙂");
+        assert_eq!(told("a\n漢 and on\n漢")?, "a\n漢 and on\n漢");
         Ok(())
     }
 }

@@ -30,10 +30,10 @@ impl Workers {
 
     /// Calls `work` on every item, each on a worker of its own; results come in the order of the items.
     pub fn map<T: Send, R: Send>(&self, items: &mut [T], work: impl Fn(&mut T) -> R + Sync) -> Vec<R> {
-        if items.len() < 2 || self.pools.is_empty() {
-            return items.iter_mut().map(work).collect();
-        }
         let work = &work;
+        if items.len() < 2 || self.pools.is_empty() {
+            return inside(|| items.iter_mut().map(work).collect());
+        }
         std::thread::scope(|scope| {
             let pools = self.pools.iter().cycle();
             let threads: Vec<_> = items
@@ -47,6 +47,12 @@ impl Workers {
                 .collect()
         })
     }
+}
+
+/// Runs `work` on one of the threads that all operations share. From any other thread each operation would hand its work
+/// over and sleep until it is done, which for one token takes longer than the work itself.
+pub fn inside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
 }
 
 #[cfg(test)]

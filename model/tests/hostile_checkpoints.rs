@@ -94,7 +94,7 @@ fn splice(bytes: &mut Vec<u8>, range: std::ops::Range<usize>, new: &[u8]) {
 /// Everything that can be asked of a checkpoint.
 fn read_all(checkpoint: &Checkpoint) -> Result<(), Error> {
     let names: Vec<String> = checkpoint.names().map(str::to_string).collect();
-    let parts = |name: &String| Some(Part::one(name.clone(), checkpoint.shape(name)?));
+    let parts = |name: &String| Some(Part::one(name.clone(), &checkpoint.shape(name)?));
     let checked = checkpoint.check(names.iter().filter_map(parts), |_| true);
     for name in &names {
         checkpoint.read(name, &Device::Cpu).map(drop)?;

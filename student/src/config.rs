@@ -1,9 +1,13 @@
-//! `config.json` of dense decoders: Llama and Qwen2, in the published spelling.
+//! `config.json` of dense decoders: Llama (and SmolLM2), Qwen2 and Qwen3, as published or as transformers 5 writes it.
+//!
+//! The struct keeps the file's own spelling; its methods say what the settings mean. See `check.rs` for what is refused,
+//! `parts.rs` for the tensors that follow from it.
 
+mod check;
 mod parts;
 
 use retort_model::Error;
-use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes};
+use retort_model::layers::rope::{Llama3, Rope};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,17 +25,17 @@ pub struct Config {
     pub num_attention_heads: usize,
     #[serde(default)]
     pub num_key_value_heads: Option<usize>,
-    /// Width of a head; `hidden_size / num_attention_heads` where it is not given.
+    /// Width of a head; where it is not given, 128 in Qwen3 and `hidden_size / num_attention_heads` elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_dim: Option<usize>,
     pub max_position_embeddings: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_theta: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_scaling: Option<serde_json::Value>,
+    pub rope_scaling: Option<RopeScaling>,
     /// transformers 5: base and scaling in one place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rope_parameters: Option<RopeParameters>,
+    pub rope_parameters: Option<RopeScaling>,
     #[serde(default = "rms_norm_eps")]
     pub rms_norm_eps: f64,
     #[serde(default)]
@@ -51,12 +55,41 @@ pub struct Config {
     pub rest: BTreeMap<String, serde_json::Value>,
 }
 
-/// `rope_parameters` as transformers 5 writes it.
+/// `rope_scaling` as published or `rope_parameters` as in transformers 5, which has `rope_theta` inside.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RopeParameters {
-    pub rope_type: String,
-    pub rope_theta: f64,
+pub struct RopeScaling {
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rope_theta: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_freq_factor: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high_freq_factor: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_max_position_embeddings: Option<usize>,
+}
+
+impl RopeScaling {
+    /// `llama3`, or `default` for no scaling.
+    fn kind(&self) -> &str {
+        self.rope_type.as_deref().or(self.kind.as_deref()).unwrap_or("default")
+    }
+
+    /// The numbers of Llama 3's scaling, where all are there.
+    fn llama3(&self) -> Option<Llama3> {
+        Some(Llama3 {
+            factor: self.factor?,
+            low_freq_factor: self.low_freq_factor?,
+            high_freq_factor: self.high_freq_factor?,
+            original_max_position_embeddings: self.original_max_position_embeddings?,
+        })
+    }
 }
 
 fn rms_norm_eps() -> f64 {
@@ -84,7 +117,22 @@ impl Config {
 
     /// Base of the rotary frequencies.
     pub fn theta(&self) -> f64 {
-        self.rope_parameters.as_ref().map(|rope| rope.rope_theta).or(self.rope_theta).unwrap_or(1e4)
+        let inside = self.rope_parameters.as_ref().and_then(|rope| rope.rope_theta);
+        inside.or(self.rope_theta).unwrap_or(1e4)
+    }
+
+    /// Llama 3's scaling of them, where the file asks for it.
+    pub fn llama3(&self) -> Option<Llama3> {
+        let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())?;
+        if scaling.kind() == "llama3" { scaling.llama3() } else { None }
+    }
+
+    /// The rotary tables of a head.
+    pub fn rope(&self) -> Rope {
+        match self.llama3() {
+            Some(scaling) => Rope::llama3(self.head_dim(), self.theta(), scaling),
+            None => Rope::new(self.head_dim(), self.theta(), None),
+        }
     }
 
     pub fn kv_heads(&self) -> usize {
@@ -92,74 +140,21 @@ impl Config {
     }
 
     pub fn head_dim(&self) -> usize {
-        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+        let by_width = self.hidden_size / self.num_attention_heads.max(1);
+        self.head_dim.unwrap_or(if self.is_qwen3() { 128 } else { by_width })
     }
 
-    /// Qwen2 has biases on q, k and v, whatever `attention_bias` says.
+    fn is_qwen3(&self) -> bool {
+        self.model_type == "qwen3"
+    }
+
+    /// Qwen2 has biases on q, k and v, whatever the file says; Llama and Qwen3 where it asks for them.
     pub fn qkv_bias(&self) -> bool {
-        self.model_type == "qwen2"
+        self.model_type == "qwen2" || self.attention_bias
     }
 
-    /// Every setting that this runtime does not follow or that contradicts another is refused by name.
-    pub fn check(&self, path: &Path) -> Result<(), Error> {
-        let refuse =
-            |field: &str, value: String| Err(Error::Unsupported { field: field.into(), value, path: path.into() });
-        if !matches!(self.model_type.as_str(), "llama" | "qwen2") {
-            return refuse("model_type", self.model_type.clone());
-        }
-        if self.hidden_act != "silu" {
-            return refuse("hidden_act", self.hidden_act.clone());
-        }
-        if let Some(scaling) = &self.rope_scaling {
-            return refuse("rope_scaling", scaling.to_string());
-        }
-        if let Some(rope) = self.rope_parameters.as_ref().filter(|rope| rope.rope_type != "default") {
-            return refuse("rope_parameters.rope_type", rope.rope_type.clone());
-        }
-        let switches = [
-            ("attention_bias", self.attention_bias),
-            ("mlp_bias", self.mlp_bias),
-            ("use_sliding_window", self.use_sliding_window),
-        ];
-        if let Some((field, _)) = switches.into_iter().find(|&(_, on)| on) {
-            return refuse(field, "true".into());
-        }
-        let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.kv_heads()),
-            ("head_dim", self.head_dim()),
-            ("max_position_embeddings", self.max_position_embeddings),
-        ];
-        check_sizes(&sizes).or_else(|(field, value)| refuse(field, value))?;
-        if self.num_hidden_layers > MOST_LAYERS {
-            return refuse("num_hidden_layers", self.num_hidden_layers.to_string());
-        }
-        if !(self.rms_norm_eps.is_finite() && self.rms_norm_eps >= 0.0) {
-            return refuse("rms_norm_eps", self.rms_norm_eps.to_string());
-        }
-        if !(self.theta().is_finite() && self.theta() > 0.0) {
-            return refuse("rope_theta", self.theta().to_string());
-        }
-        let full = vec!["full_attention"; self.num_hidden_layers];
-        // The window's settings mean nothing while `use_sliding_window` is off.
-        let fixed = [
-            ("layer_types", Some(full.into())),
-            ("max_window_layers", None),
-            ("sliding_window", None),
-            // How weights are stored; a reader goes by the tensors, and a format that it lacks is refused there.
-            ("quantization_config", None),
-        ];
-        check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
-        if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
-            return refuse("num_key_value_heads", format!("{} of {}", self.kv_heads(), self.num_attention_heads));
-        }
-        if !self.head_dim().is_multiple_of(2) {
-            return refuse("head_dim", self.head_dim().to_string());
-        }
-        Ok(())
+    /// Whether each query and key head has a norm before it is rotated.
+    pub fn qk_norm(&self) -> bool {
+        self.is_qwen3()
     }
 }

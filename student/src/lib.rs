@@ -1,8 +1,11 @@
-//! Students: dense decoders, run and trained.
+//! Students: dense decoders, run and trained, in full or by low-rank updates.
 
 pub mod config;
 pub mod embedded;
+pub mod initial;
+pub mod lora;
 mod model;
+pub mod presets;
 mod train;
 
 pub use config::Config;

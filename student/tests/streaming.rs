@@ -59,6 +59,7 @@ fn every_step_is_told_until_the_completion_is_done() {
         messages: vec![Message::user("2+3?")],
         sampling: Sampling { max_tokens, ..Sampling::default() },
         noise: NoiseKey::new(id, "2+3?", 0),
+        capture: None,
     };
     let mut listener = Listener { waiting: vec![request(0, 5), request(1, 9)], ..Listener::default() };
     engine.generate(&mut listener).expect("generated");

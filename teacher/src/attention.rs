@@ -30,9 +30,21 @@ enum Query {
     LowRank { a: Linear, norm: RmsNorm, b: Linear },
 }
 
+impl Query {
+    /// What the layer's input goes through.
+    fn first(&self) -> &Linear {
+        match self {
+            Self::Full(q_proj) => q_proj,
+            Self::LowRank { a, .. } => a,
+        }
+    }
+}
+
 pub(crate) struct Attention {
     query: Query,
     kv_a_proj_with_mqa: Linear,
+    /// The query's first projection and `kv_a_proj_with_mqa` in one, where that can be.
+    both: Option<Linear>,
     kv_a_layernorm: RmsNorm,
     /// [h (nope + cv), r]: for each head the rows of W_UK, then those of W_UV.
     kv_b_proj: Weight,
@@ -80,9 +92,11 @@ impl Attention {
                 b: Linear::new(rank, h * (nope + p), stdev, params.pp("q_b_proj"))?,
             },
         };
+        let kv_a_proj_with_mqa = Linear::new(d, r + p, stdev, params.pp("kv_a_proj_with_mqa"))?;
         Ok(Self {
+            both: query.first().beside(&kv_a_proj_with_mqa),
             query,
-            kv_a_proj_with_mqa: Linear::new(d, r + p, stdev, params.pp("kv_a_proj_with_mqa"))?,
+            kv_a_proj_with_mqa,
             kv_a_layernorm: RmsNorm::new(r, config.latent_eps(), params.pp("kv_a_layernorm"))?,
             absorbed: (!kv_b_proj.is_tracked()).then(|| Absorbed::new(&kv_b_proj, h, nope)).transpose()?,
             kv_b_proj,
@@ -102,13 +116,19 @@ impl Attention {
         let n = x_nd.dims()[0];
         let rotate = |x: &Value| kernels::rope(x, &context.cos, &context.sin, self.layout);
 
+        let (q, kv) = match &self.both {
+            None => (self.query.first().forward(x_nd)?, self.kv_a_proj_with_mqa.forward(x_nd)?),
+            Some(both) => {
+                let (both, width) = (both.forward(x_nd)?, self.query.first().width());
+                (kernels::columns(&both, 0..width)?, kernels::columns(&both, width..width + self.r + self.p)?)
+            }
+        };
         let q = match &self.query {
-            Query::Full(q_proj) => q_proj.forward(x_nd)?,
-            Query::LowRank { a, norm, b } => b.forward(&norm.forward(&a.forward(x_nd)?)?)?,
+            Query::Full(_) => q,
+            Query::LowRank { norm, b, .. } => b.forward(&norm.forward(&q)?)?,
         };
         let q_nhc = rotate(&q.reshape((n, self.h, self.nope + self.p))?)?;
 
-        let kv = self.kv_a_proj_with_mqa.forward(x_nd)?;
         let latent_nr = self.kv_a_layernorm.forward(&kernels::columns(&kv, 0..self.r)?)?;
         let k_pe = rotate(&kernels::columns(&kv, self.r..self.r + self.p)?.reshape((n, 1, self.p))?)?;
 

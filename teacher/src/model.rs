@@ -181,11 +181,7 @@ impl DeepSeek {
     }
 
     /// Hidden states as [`Decoder::hidden`] gives them, and how many experts of each expert layer this batch reached.
-    pub fn hidden_and_experts(
-        &self,
-        batch: &Batch,
-        cache: Option<&Cache>,
-    ) -> candle_core::Result<(Value, Vec<usize>)> {
+    pub fn hidden_and_experts(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<(Value, Vec<usize>)> {
         let pass = self.pass(batch, cache)?;
         let reached = |routing: &Routing| routing.offsets.windows(2).filter(|span| span[0] < span[1]).count();
         Ok((pass.hidden_nd, pass.routings.iter().map(|(_, routing)| reached(routing)).collect()))

@@ -1,7 +1,11 @@
 //! Generation with the embedded teacher: a completion is a function of its request, whatever runs beside it and however.
 
 use candle_core::Device;
+use retort_kernels::{Value, Weight};
+use retort_model::batch::Batch;
+use retort_model::cache::{Cache, CacheSpec};
 use retort_model::checkpoint::Checkpoint;
+use retort_model::decoder::Decoder;
 use retort_model::engine::{DraftCount, Engine};
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
 use retort_model::params::frozen;
@@ -11,6 +15,7 @@ use retort_teacher::weights::Published;
 use retort_teacher::{Config, DeepSeek, embedded};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn engine(slots: usize, draft: bool) -> Engine<DeepSeek> {
     let files = embedded::files();
@@ -55,8 +60,9 @@ impl Jobs for Sums {
         Some(Request {
             id,
             noise: NoiseKey::new(3, &prompt, 0),
+            capture: None,
             messages: vec![Message::user(prompt)],
-            sampling: Sampling { temperature, top_p: 0.95, max_tokens: 12 + id as usize % 9 },
+            sampling: Sampling { temperature, max_tokens: 12 + id as usize % 9, ..Sampling::default() },
         })
     }
 
@@ -82,6 +88,90 @@ fn tokens_do_not_depend_on_batch_order_or_threads() {
             let found = tokens(slots, 100, reversed, threads);
             assert_eq!(found, alone, "{slots} slots, {threads} threads");
         }
+    }
+}
+
+/// The embedded teacher, counting the rows that it computes.
+struct Counting(DeepSeek, AtomicUsize);
+
+impl Decoder for Counting {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<Value> {
+        self.1.fetch_add(batch.len(), Ordering::Relaxed);
+        self.0.hidden(batch, cache)
+    }
+    fn head(&self) -> &Weight {
+        self.0.head()
+    }
+    fn cache_spec(&self) -> CacheSpec {
+        self.0.cache_spec()
+    }
+    fn context_length(&self) -> usize {
+        self.0.context_length()
+    }
+    fn device(&self) -> &Device {
+        self.0.device()
+    }
+}
+
+/// Four samples of each of six problems.
+struct Samples {
+    left: Vec<u64>,
+    done: BTreeMap<u64, Completion>,
+}
+
+impl Jobs for Samples {
+    fn next(&mut self) -> Option<Request> {
+        let id = self.left.pop()?;
+        let prompt = format!("Find {}+{}.", 1200 + 31 * (id / 4), 5600 + id / 4);
+        Some(Request {
+            id,
+            noise: NoiseKey::new(3, &prompt, (id % 4) as u32),
+            capture: None,
+            messages: vec![Message::user(prompt)],
+            sampling: Sampling { temperature: 1.0, max_tokens: 4 + id as usize % 5, ..Sampling::default() },
+        })
+    }
+
+    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
+        self.done.insert(id, completion);
+        Ok(())
+    }
+}
+
+#[test]
+fn samples_of_a_problem_share_its_prompt() {
+    let run = |slots, order: Vec<u64>| {
+        let Engine { decoder, tokenizer, template, name, fingerprint, eos, .. } = engine(slots, false);
+        let engine = Engine {
+            decoder: Counting(decoder, AtomicUsize::new(0)),
+            tokenizer,
+            template,
+            name,
+            fingerprint,
+            eos,
+            slots,
+            context: 1024,
+            // Too many parameters for workers: all sequences are in one lane.
+            workers: Workers::for_model(usize::MAX).expect("none"),
+            draft: false,
+            draft_count: Default::default(),
+        };
+        let mut jobs = Samples { left: order, done: BTreeMap::new() };
+        engine.generate(&mut jobs).expect("generation");
+        (jobs.done, engine.decoder.1.into_inner())
+    };
+    let decoded = |done: &BTreeMap<u64, Completion>| done.values().map(|c| c.completion_tokens - 1).sum::<usize>();
+    let prompts = |done: &BTreeMap<u64, Completion>, each: usize| -> usize {
+        done.values().step_by(each).map(|completion| completion.prompt_tokens).sum()
+    };
+    // Sorted by sample, no two neighbours have a prompt in common.
+    let (apart, rows) = run(1, (0..24).rev().map(|at| at % 6 * 4 + at / 6).collect());
+    assert_eq!((apart.len(), rows), (24, decoded(&apart) + prompts(&apart, 1)));
+    for slots in [1, 3, 24] {
+        let (shared, rows) = run(slots, (0..24).rev().collect());
+        let tokens = |done: &BTreeMap<u64, Completion>| done.values().map(|c| c.token_ids.clone()).collect::<Vec<_>>();
+        assert_eq!(tokens(&shared), tokens(&apart), "{slots} slots");
+        assert_eq!(rows, decoded(&shared) + prompts(&shared, 4), "{slots} slots: each prompt is computed once");
     }
 }
 

@@ -49,6 +49,28 @@ fn sizes_follow_from_the_config_alone() {
     assert!(rounds_to((totals.total + totals.ahead + shared as u64) as f64 / 1e9, 684.5), "{totals:?}");
 }
 
+/// What V3's `inference/model.py` computes for each published shape: the pairs between which YaRN's ramp runs, and the
+/// softmax scale (V3: 192^-1/2 times 1.3688879 squared).
+#[test]
+fn softmax_scales_and_correction_ranges_are_the_published_ones() {
+    for (name, range, scale) in [
+        ("v2-lite", Some((10, 23)), 0.114_721_4),
+        ("v3", Some((10, 23)), 0.135_233_8),
+        ("k2", Some((19, 20)), 0.130_860_8),
+        ("moonlight", None, 0.072_168_8),
+    ] {
+        let config = published(name);
+        let found = config.yarn().map(|yarn| yarn.correction_range(config.qk_rope_head_dim, config.theta()));
+        assert_eq!(found, range, "{name}");
+        assert!((config.softmax_scale() - scale).abs() < 5e-8, "{name}: {}", config.softmax_scale());
+    }
+    // Kimi-K2.5 stretches by 64 instead of 32.
+    let mut k2 = published("k2");
+    let scaling = k2.rope_scaling.as_mut().and_then(|scaling| scaling.yarn.as_mut()).expect("YaRN");
+    scaling.factor = 64.0;
+    assert!((k2.softmax_scale() - 0.144_679_7).abs() < 1e-7, "{}", k2.softmax_scale());
+}
+
 /// A copy of a fixture's checkpoint folder, to be damaged.
 fn copy(name: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("folder");

@@ -1,29 +1,27 @@
 //! `retort distill run`: traces to a fine-tuned student, scored at the end.
 
+mod finetune;
+
+pub use finetune::{Inputs, finetune};
+
 use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
 use super::evals;
 use crate::args::{Distill, DistillRun};
 use crate::open::{self, Embedded, ModelFiles};
 use crate::output::say;
-use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context, Result, bail};
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::Plan;
-use retort_datagen::sample::Sample;
 use retort_datagen::store::TraceReader;
-use retort_distill::chat::Chat;
-use retort_distill::data::Epochs;
-use retort_distill::schedule::{Decay, Schedule};
-use retort_distill::sft::{self, Audit, Target};
-use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
-use retort_model::chat::ChatTemplate;
-use retort_model::checkpoint::Stored;
-use retort_model::decoder::{Decoder, Trainable};
-use retort_model::observe::Observer;
-use retort_model::tokenizer::Tokenizer;
+use retort_distill::objective::ObjectiveSettings;
+use retort_distill::on_policy::OnPolicySettings;
+use retort_distill::schedule::Decay;
+use retort_distill::sft::Target;
+use retort_distill::trainer::OptimiserSettings;
+use retort_student::lora::LoraSettings;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,6 +35,9 @@ pub const DEFAULT: &str = include_str!("../../../distill/recipes/sft.toml");
 pub struct DistillRecipe {
     pub seed: u64,
     pub target: Target,
+    /// Whether traces written in other tokens than the student's may be learnt from as text.
+    #[serde(default)]
+    pub retokenise: bool,
     pub epochs: f64,
     /// Traces per optimiser step.
     pub per_step: usize,
@@ -51,9 +52,31 @@ pub struct DistillRecipe {
     #[serde(default)]
     pub patience: Option<u32>,
     pub checkpoint_every: u64,
+    /// Whether layers are computed again on the way back, in less memory and more time; the result is the same.
+    #[serde(default)]
+    pub recompute: bool,
+    /// Decay of a running mean of the weights, with which the run ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average: Option<f64>,
+    /// A loss so many times the mean of the last 50 steps stops the run; `inf` lets everything pass.
+    #[serde(default = "ten_times")]
+    pub divergence: f64,
     #[serde(default)]
     pub optimiser: OptimiserSettings,
+    /// Trains low-rank updates beside the student's weights, and writes them as an adapter.
+    #[serde(default)]
+    pub lora: Option<LoraSettings>,
+    /// What is minimised; cross-entropy with the traces' tokens where nothing is said.
+    #[serde(default)]
+    pub objective: ObjectiveSettings,
+    /// Lets the student write examples of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_policy: Option<OnPolicySettings>,
     pub benchmark: Benchmark,
+}
+
+fn ten_times() -> f64 {
+    10.0
 }
 
 impl DistillRecipe {
@@ -82,6 +105,13 @@ impl DistillRecipe {
         if let Some((field, _)) = counts.into_iter().find(|&(_, count)| count == 0) {
             bail!("`{field}` is 0; it takes at least 1");
         }
+        self.objective.check()?;
+        if let Some(on_policy) = &self.on_policy {
+            on_policy.check()?;
+            if self.target == Target::Answer {
+                bail!("`on_policy` lets the student write whole completions, which `target = \"answer\"` is not for");
+            }
+        }
         Ok(())
     }
 }
@@ -93,6 +123,9 @@ struct Resolved<'a> {
     student: String,
     /// Name of the dataset's run.
     traces: String,
+    /// Fingerprint of the model that is asked while training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    teacher: Option<String>,
     #[serde(flatten)]
     recipe: &'a DistillRecipe,
 }
@@ -117,9 +150,6 @@ impl Benchmark {
     }
 }
 
-/// Looks at the validation examples this many times in a run.
-const LOOKS: u64 = 10;
-
 pub fn run(command: Distill) -> Result<ExitCode> {
     let Distill::Run(args) = command;
     let recipe: DistillRecipe = match &args.recipe {
@@ -133,118 +163,28 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         }
     }
     let student = ModelFiles::open(&args.student, Embedded::Student)?;
+    let teacher = args.teacher.as_deref().map(|name| ModelFiles::open(name, Embedded::Teacher)).transpose()?;
     let reader = TraceReader::open(&args.traces)?;
     let samples = reader.read_all()?;
+    let inputs =
+        Inputs { recipe: &recipe, student: &student, teacher: teacher.as_ref(), samples, traces: &args.traces };
     if args.dry_run {
-        return dry_run(&args, &recipe, &student, samples);
+        return finetune::dry_run(inputs);
     }
     // What the end needs is opened before the long work begins.
     let problems = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
-    let start = student.fingerprint(&student.checkpoint()?)?;
-    recipe::claim(&args.out, &Resolved { student: start, traces: reader.manifest().run_id.clone(), recipe: &recipe })?;
-    let Some(outcome) = finetune(&recipe, &student, samples, &args.traces, &args.out)? else {
+    let fingerprint = |files: &ModelFiles| files.fingerprint(&files.checkpoint()?);
+    let resolved = Resolved {
+        student: fingerprint(&student)?,
+        traces: reader.manifest().run_id.clone(),
+        teacher: teacher.as_ref().map(fingerprint).transpose()?,
+        recipe: &recipe,
+    };
+    let Some(outcome) = finetune(inputs, &args.out, || recipe::claim(&args.out, &resolved))? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
     say!("student written to `{}` after {} steps", args.out.display(), outcome.steps);
     if args.no_eval { Ok(ExitCode::SUCCESS) } else { score(&args, &recipe.benchmark, &problems) }
-}
-
-/// What turns traces into a student's tokens.
-struct TextSide {
-    tokenizer: Tokenizer,
-    template: ChatTemplate,
-    eos: u32,
-}
-
-impl TextSide {
-    fn open(student: &ModelFiles) -> Result<Self> {
-        let tokenizer = student.files.tokenizer()?;
-        let template = student.files.template()?;
-        let own = template.eos().and_then(|token| tokenizer.id(token));
-        let eos = own.context("the student's `tokenizer_config.json` names no `eos_token` of its vocabulary")?;
-        Ok(Self { tokenizer, template, eos })
-    }
-
-    fn chat(&self) -> Chat<'_> {
-        Chat { tokenizer: &self.tokenizer, template: &self.template, eos: self.eos }
-    }
-}
-
-/// Trains on the kept traces and writes the model folder; `None` when interrupted.
-pub fn finetune(
-    recipe: &DistillRecipe,
-    student: &ModelFiles,
-    samples: Vec<Sample>,
-    traces: &Path,
-    out: &Path,
-) -> Result<Option<Outcome>> {
-    let observer = Progress::new();
-    let text = TextSide::open(student)?;
-    let chat = text.chat();
-    let model = student.trainee()?;
-    let (training, validation) = sft::split(samples, recipe.validation_share);
-    let context = model.decoder().context_length();
-    let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, traces)?;
-    observer.remark(&describe(&audit));
-    let held_out = if validation.iter().any(|sample| sample.kept) {
-        sft::examples(&validation, recipe.target, &chat, context, traces).map_or(Vec::new(), |(examples, _)| examples)
-    } else {
-        Vec::new()
-    };
-    let stream = Epochs::new(examples, recipe.per_step, recipe.seed);
-    let settings = settings(recipe, stream.steps(recipe.epochs).max(1));
-    let looks = Validation { examples: &held_out, every: (settings.steps / LOOKS).max(1), patience: recipe.patience };
-    let looks = (!held_out.is_empty()).then_some(looks);
-    let outcome = train(&model, &stream, &settings, looks, out, &observer)?;
-    if outcome.interrupted {
-        observer.remark(match settings.checkpoint_every {
-            0 => "interrupted; nothing of this training was saved, since `checkpoint_every` is 0",
-            _ => "interrupted; run the same command again to continue",
-        });
-        return Ok(None);
-    }
-    student.files.write(out, &model.state()?, |_| Stored::F32)?;
-    Ok(Some(outcome))
-}
-
-fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
-    TrainSettings {
-        steps,
-        micro_batch_tokens: recipe.micro_batch_tokens,
-        schedule: Schedule {
-            learning_rate: recipe.learning_rate,
-            warmup_steps: (steps as f64 * recipe.warmup_share) as u64,
-            decay: recipe.decay,
-            final_share: 0.0,
-        },
-        optimiser: recipe.optimiser,
-        checkpoint_every: recipe.checkpoint_every,
-        report_every: 10,
-    }
-}
-
-fn describe(audit: &Audit) -> String {
-    format!(
-        "{} rows: {} to learn from ({} tokens, {} of them predicted), {} not kept, {} longer than the context",
-        audit.rows, audit.examples, audit.tokens, audit.target_tokens, audit.not_kept, audit.too_long
-    )
-}
-
-fn dry_run(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles, samples: Vec<Sample>) -> Result<ExitCode> {
-    let text = TextSide::open(student)?;
-    let chat = text.chat();
-    let (training, _) = sft::split(samples, recipe.validation_share);
-    let context = student.decoder()?.context_length();
-    let (examples, audit) = sft::examples(&training, recipe.target, &chat, context, &args.traces)?;
-    say!("{}", describe(&audit));
-    let steps = Epochs::new(examples.clone(), recipe.per_step, recipe.seed).steps(recipe.epochs);
-    say!("{steps} steps of {} traces", recipe.per_step);
-    if let Some(example) = examples.first() {
-        let (given, predicted) = example.tokens.split_at(example.loss_from);
-        let given = console::style(text.tokenizer.decode(given)?).dim();
-        say!("\n{given}{}", console::style(text.tokenizer.decode(predicted)?).green());
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn score(args: &DistillRun, benchmark: &Benchmark, problems: &[Problem]) -> Result<ExitCode> {

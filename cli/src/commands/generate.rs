@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use retort_model::chat::{ChatTemplate, THINK, opens_thinking};
 use retort_model::engine::DraftCount;
 use retort_model::generate::{Completion, FinishReason, Generate, JobError, Jobs, Message, Request};
-use retort_model::sampling::{NoiseKey, Sampling};
+use retort_model::sampling::{AtBudget, NoiseKey, Sampling};
 use retort_model::text_stream::TextStream;
 use retort_model::tokenizer::Tokenizer;
 use std::process::ExitCode;
@@ -18,7 +18,19 @@ use std::time::Instant;
 
 pub fn run(args: &Arguments) -> Result<ExitCode> {
     let temperature = if args.greedy { 0.0 } else { args.temperature };
-    let sampling = Sampling { temperature, top_p: args.top_p, max_tokens: args.max_tokens };
+    let sampling = Sampling {
+        temperature,
+        top_p: args.top_p,
+        max_tokens: args.max_tokens,
+        top_k: args.top_k,
+        min_p: args.min_p,
+        repetition_penalty: args.repetition_penalty,
+        stop: args.stop.clone(),
+        thinking_budget: args.thinking_budget,
+        at_budget: if args.end_at_budget { AtBudget::End } else { AtBudget::Close },
+        loop_repeats: args.loop_repeats,
+        logit_bias: args.logit_bias.iter().copied().collect(),
+    };
     if let Some((setting, found, expected)) = sampling.fault() {
         bail!("`{setting}` is {found}; it takes {expected}");
     }
@@ -34,7 +46,7 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
         args,
         &model,
         template,
-        Request { id: 0, messages, sampling, noise: NoiseKey::new(args.seed, &args.prompt, 0) },
+        Request { id: 0, messages, sampling, noise: NoiseKey::new(args.seed, &args.prompt, 0), capture: None },
         opens_thinking(&prompt),
     )
 }
@@ -59,7 +71,8 @@ fn complete(
     engine.draft = !args.no_draft;
     // The prompt holds the tag that opens the thinking; what is read should hold it too.
     let opener = if thinking && !args.raw { format!("{}\n", THINK.0) } else { String::new() };
-    let stream = TextStream::new(&engine.tokenizer);
+    let stop = request.sampling.stop.clone();
+    let stream = TextStream::stopping(&engine.tokenizer, &stop);
     let mut printing = Printing { request: Some(request), stream, opener, completion: None };
     let begin = Instant::now();
     engine.generate(&mut printing)?;
@@ -73,7 +86,11 @@ fn complete(
     let rate = completion.completion_tokens as f64 / seconds.max(1e-9);
     let DraftCount { drafted, accepted } = *engine.draft_count.lock().unwrap_or_else(PoisonError::into_inner);
     let drafts = if drafted == 0 { String::new() } else { format!(", {accepted} of {drafted} drafts kept") };
-    eprintln!("{} tokens in {seconds:.2} s, {rate:.1} tokens/s{drafts}", completion.completion_tokens);
+    let ended = match completion.finish_reason {
+        FinishReason::Stop => String::new(),
+        other => format!(", ended by {}", other.as_str().replace('_', " ")),
+    };
+    eprintln!("{} tokens in {seconds:.2} s, {rate:.1} tokens/s{drafts}{ended}", completion.completion_tokens);
     if let (Some(experts), Some(peak)) = (experts, memory::peak_resident()) {
         let read = memory::mib(experts.bytes_read() as usize);
         eprintln!("{read} of experts read, at most {} of memory in use", memory::mib(peak));

@@ -10,9 +10,11 @@ mod inspect;
 mod model;
 mod pretrain;
 mod quickstart;
+mod student;
 
 pub use bench::{Quant, Shape};
 pub use convert::To;
+pub use student::preset;
 
 use crate::args::{Arguments, Command, Student, Teacher};
 use crate::{progress, recipe};
@@ -30,6 +32,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Quickstart(args) => quickstart::run(&args),
         Command::Teacher(Teacher::Train(args)) => pretrain::teacher(&args),
         Command::Student(Student::Train(args)) => pretrain::student(&args),
+        Command::Student(Student::Init(args)) => student::init(&args),
         Command::Model(command) => model::run(command),
         Command::Datagen(command) => datagen::run(command),
         Command::Distill(command) => distill::run(command),

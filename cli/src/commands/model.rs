@@ -13,6 +13,7 @@ pub fn run(command: Model) -> Result<ExitCode> {
     match command {
         Model::Inspect { model, json } => inspect::run(&model, json),
         Model::Convert { model, to, out } => convert::run(&model, to, &out),
+        Model::Merge { adapter, base, to, out } => convert::merge(&adapter, base.as_deref(), to, &out),
         Model::Logits { model, tokens, out } => logits(&model, &tokens, &out),
         Model::Generate(args) => generate::run(&args),
     }

@@ -7,6 +7,7 @@ use crate::recipe;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use retort_datagen::gym::{Selection, exercises};
+use retort_distill::objective::Objective;
 use retort_distill::pretrain::{GymMixture, GymStream, Solutions};
 use retort_distill::trainer::{TrainSettings, train};
 use retort_model::checkpoint::Stored;
@@ -83,7 +84,7 @@ fn run<C: Serialize, E: Serialize>(
     let template = files.template()?;
     let eos = tokenizer.id(house::SPECIAL_TOKENS[1]).context("the vocabulary has no end-of-turn token")?;
     let stream = GymStream::new(recipe.gym.clone(), recipe.seed, &tokenizer, &template, eos)?;
-    let outcome = train(model, &stream, &recipe.train, None, &args.out, &observer)?;
+    let outcome = train(model, &stream, &Objective::cross_entropy(), &recipe.train, None, &args.out, &observer)?;
     if outcome.interrupted {
         observer.remark("interrupted; run the same command again to continue");
         return Ok(ExitCode::from(INTERRUPTED));

@@ -1,7 +1,7 @@
 //! `retort quickstart`: the pipeline, read from top to bottom.
 
 use super::datagen::AskingRecipe;
-use super::distill::{self, DistillRecipe};
+use super::distill::{self, DistillRecipe, Inputs};
 use super::{INTERRUPTED, evals};
 use crate::args::Quickstart;
 use crate::open::{self, Embedded, ModelFiles};
@@ -10,6 +10,7 @@ use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context as _, Result, bail};
 use retort_datagen::gym::Split;
+use retort_datagen::sample::Sample;
 use retort_datagen::store::TraceReader;
 use retort_distill::sft::Target;
 use retort_evals::benchmark::Benchmark;
@@ -127,8 +128,9 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let samples = TraceReader::open(&traces)?.read_all()?;
     let student = out("student");
     if !finished(&student) {
-        let trained =
-            watch.time("student", || distill::finetune(&student_recipe, &base, samples.clone(), &traces, &student))?;
+        let trained = watch.time("student", || {
+            distill::finetune(inputs(&student_recipe, &base, &samples, &traces), &student, || Ok(()))
+        })?;
         if trained.is_none() {
             return interrupted();
         }
@@ -147,8 +149,9 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
                 checkpoint_every: 0,
                 ..student_recipe.clone()
             };
-            let trained =
-                watch.time("control", || distill::finetune(&control, &base, samples.clone(), &traces, &folder))?;
+            let trained = watch.time("control", || {
+                distill::finetune(inputs(&control, &base, &samples, &traces), &folder, || Ok(()))
+            })?;
             let Some(outcome) = trained else { return interrupted() };
             write_bytes(&look, serde_json::to_string(&outcome)?.as_bytes())?;
         }
@@ -188,6 +191,11 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     report.write(&args.out)?;
     say!("{}\nreport: {}", table::render(&report), out("report.html").display());
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run on text alone.
+fn inputs<'a>(recipe: &'a DistillRecipe, student: &'a ModelFiles, samples: &[Sample], traces: &'a Path) -> Inputs<'a> {
+    Inputs { recipe, student, teacher: None, samples: samples.to_vec(), traces }
 }
 
 /// The command that gives the same report.

@@ -103,6 +103,8 @@ impl<'a> Queue<'a> {
             response: completion.response,
             prompt_token_ids: completion.prompt_token_ids,
             token_ids: completion.token_ids,
+            forced: completion.forced,
+            targets: completion.targets,
         }
     }
 }
@@ -131,7 +133,8 @@ impl Jobs for Queue<'_> {
                 return Some(Request {
                     id,
                     messages: vec![Message::user(self.plan.prompt(problem))],
-                    sampling: self.plan.sampling,
+                    sampling: self.plan.sampling.clone(),
+                    capture: self.plan.capture,
                     noise: NoiseKey::new(self.plan.seed, &problem.uuid, sample),
                 });
             }

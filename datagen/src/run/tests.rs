@@ -35,6 +35,8 @@ impl Adder {
             finish_reason: FinishReason::Stop,
             prompt_token_ids: vec![1, 2],
             token_ids: vec![answer as u32; 5],
+            forced: vec![],
+            targets: None,
             prompt_tokens: 2,
             completion_tokens: 5,
         }
@@ -263,9 +265,10 @@ fn progress_repetitions_and_settings_are_spoken_about() {
 
     let refused = [
         Plan { n: 0, ..plan.clone() },
-        Plan { sampling: Sampling { temperature: f64::NAN, ..plan.sampling }, ..plan.clone() },
-        Plan { sampling: Sampling { top_p: 0.0, ..plan.sampling }, ..plan.clone() },
-        Plan { sampling: Sampling { max_tokens: 0, ..plan.sampling }, ..plan.clone() },
+        Plan { sampling: Sampling { temperature: f64::NAN, ..plan.sampling.clone() }, ..plan.clone() },
+        Plan { sampling: Sampling { top_p: 0.0, ..plan.sampling.clone() }, ..plan.clone() },
+        Plan { sampling: Sampling { max_tokens: 0, ..plan.sampling.clone() }, ..plan.clone() },
+        Plan { capture: Some(Capture::TopK(0)), ..plan.clone() },
         Plan { rows_per_shard: 0, ..plan.clone() },
     ];
     for plan in refused {

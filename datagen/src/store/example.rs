@@ -16,11 +16,12 @@ pub(crate) fn problems() -> Vec<Problem> {
 pub(crate) fn header() -> RunHeader {
     RunHeader {
         generator: GeneratorId { name: "rule".into(), fingerprint: "f00d".into() },
-        sampling: Sampling { temperature: 0.6, top_p: 0.95, max_tokens: 64 },
+        sampling: Sampling { max_tokens: 64, ..Sampling::default() },
         seed: 7,
         n: 2,
         prompt_suffix: String::new(),
         keep: Keep::Right,
+        capture: None,
         verifier: 1,
         problem_set: ProblemSet::of(&problems()),
     }
@@ -59,6 +60,8 @@ pub(crate) fn sample(header: &RunHeader, problem: &Problem, number: u32) -> Samp
         seed: u64::MAX - 1,
         prompt_token_ids: vec![1, u32::MAX],
         token_ids: if right { (0..20).collect() } else { vec![] },
+        forced: vec![],
+        targets: None,
     }
 }
 

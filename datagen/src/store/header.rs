@@ -3,6 +3,7 @@
 use super::folder::Folder;
 use crate::Error;
 use crate::problem::Problem;
+use retort_model::capture::Capture;
 use retort_model::sampling::Sampling;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,9 @@ pub struct RunHeader {
     /// Appended to every problem on a line of its own; empty for none.
     pub prompt_suffix: String,
     pub keep: Keep,
+    /// What is captured of the generator's distribution; not there where nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// The version of the verifiers' rules.
     pub verifier: u32,
     pub problem_set: ProblemSet,
@@ -99,9 +103,10 @@ impl RunHeader {
 
 fn compare_values(name: &str, there: &serde_json::Value, here: &serde_json::Value, parts: &mut Vec<String>) {
     if let (Some(there), Some(here)) = (there.as_object(), here.as_object()) {
-        for (key, there) in there {
+        let null = &serde_json::Value::Null;
+        for key in there.keys().chain(here.keys().filter(|key| !there.contains_key(*key))) {
             let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-            compare_values(&path, there, here.get(key).unwrap_or(&serde_json::Value::Null), parts);
+            compare_values(&path, there.get(key).unwrap_or(null), here.get(key).unwrap_or(null), parts);
         }
     } else if there != here {
         parts.push(format!("`{name}` is `{}` there and `{}` here", plain(there), plain(here)));

@@ -64,7 +64,7 @@ fn slices(readers: &[TraceReader]) -> Result<(&RunHeader, Vec<&TraceReader>), Er
     let mut slices: BTreeMap<u32, &TraceReader> = BTreeMap::new();
     for reader in readers {
         let Origin::Run { header, slice } = &reader.manifest().origin else {
-            return refuse(reader, "it was made from other datasets; `datagen mix` puts such together".into());
+            return refuse(reader, "it was made from other datasets".into());
         };
         let Slice { index, of } = slice.unwrap_or(Slice { index: 0, of: 1 });
         let (first, expected) = *run.get_or_insert((header, of));

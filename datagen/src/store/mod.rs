@@ -32,7 +32,6 @@ pub(crate) mod example;
 #[cfg(test)]
 mod tests;
 
-
 pub use derive::DerivedWriter;
 pub use header::{GeneratorId, Keep, ProblemSet, RunHeader};
 pub use manifest::{Derived, FORMAT_VERSION, Manifest, Origin, Parent, ShardEntry, Slice};

@@ -149,5 +149,7 @@ pub(super) fn encode_shard<'a>(
         Origin::Derived(derived) => ("retort.derived", serde_json::to_string(derived)),
     };
     let origin = origin.map_err(|source| failed(source.into()))?;
-    shard::encode(&rows.collect::<Vec<_>>(), (key, &origin)).map_err(|source| failed(source.into()))
+    let encoded = shard::Optional::of(&manifest.origin)
+        .and_then(|optional| shard::encode(&rows.collect::<Vec<_>>(), (key, &origin), optional));
+    encoded.map_err(|source| failed(source.into()))
 }

@@ -1,5 +1,9 @@
 //! Samples as Arrow: the schema, and shards as bytes of an Arrow IPC file (zstd).
 
+mod captured;
+
+pub(super) use captured::Optional;
+
 use crate::sample::{Sample, Verdict};
 use arrow::array::{
     Array, ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, StructArray, UInt32Array, UInt64Array,
@@ -41,11 +45,11 @@ fn item(data_type: DataType) -> Arc<Field> {
     Arc::new(Field::new("item", data_type, false))
 }
 
-fn schema() -> Schema {
+fn schema(optional: Optional) -> Schema {
     let text = |name: &str| Field::new(name, DataType::Utf8, false);
     let count = |name: &str| Field::new(name, DataType::UInt32, false);
     let ids = |name: &str| Field::new(name, DataType::List(item(DataType::UInt32)), false);
-    Schema::new(vec![
+    let mut fields = vec![
         text("run_id"),
         text("uuid"),
         count("sample"),
@@ -68,16 +72,19 @@ fn schema() -> Schema {
         Field::new("seed", DataType::UInt64, false),
         ids("prompt_token_ids"),
         ids("token_ids"),
-    ])
+    ];
+    fields.extend(optional.fields());
+    Schema::new(fields)
 }
 
 /// The file that holds `rows`; `origin` says how they came about (a name and JSON) and is written into the schema's
 /// metadata. Equal input gives equal bytes.
-pub(super) fn encode(rows: &[&Sample], origin: (&str, &str)) -> Result<Vec<u8>, ArrowError> {
+pub(super) fn encode(rows: &[&Sample], origin: (&str, &str), optional: Optional) -> Result<Vec<u8>, ArrowError> {
+    let conventions = CONVENTIONS.into_iter().chain(optional.conventions());
     let mut metadata: HashMap<String, String> =
-        CONVENTIONS.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        conventions.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     metadata.insert(origin.0.into(), origin.1.into());
-    let schema = Arc::new(schema().with_metadata(metadata));
+    let schema = Arc::new(schema(optional).with_metadata(metadata));
     let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
     let mut writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)?;
     let mut rest = rows;
@@ -88,7 +95,7 @@ pub(super) fn encode(rows: &[&Sample], origin: (&str, &str)) -> Result<Vec<u8>, 
             bytes <= BATCH_BYTES
         });
         let (batch, later) = rest.split_at(fitting.count().max(1));
-        writer.write(&RecordBatch::try_new(schema.clone(), columns(batch)?)?)?;
+        writer.write(&RecordBatch::try_new(schema.clone(), columns(batch, optional)?)?)?;
         rest = later;
     }
     writer.into_inner()
@@ -98,11 +105,17 @@ pub(super) fn encode(rows: &[&Sample], origin: (&str, &str)) -> Result<Vec<u8>, 
 fn size(row: &Sample) -> usize {
     let chat: usize = row.messages.iter().map(|(role, content)| role.len() + content.len()).sum();
     let ids = row.prompt_token_ids.len() + row.token_ids.len();
-    chat + row.problem.len() + row.answer.len() + row.reasoning.len() + row.response.len() + 4 * ids + 1024
+    chat + row.problem.len()
+        + row.answer.len()
+        + row.reasoning.len()
+        + row.response.len()
+        + 4 * ids
+        + captured::size(row)
+        + 1024
 }
 
 /// The columns in the order of [`schema`].
-fn columns(rows: &[&Sample]) -> Result<Vec<ArrayRef>, ArrowError> {
+fn columns(rows: &[&Sample], optional: Optional) -> Result<Vec<ArrayRef>, ArrowError> {
     let text = |get: fn(&Sample) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| get(row))))
     };
@@ -114,7 +127,7 @@ fn columns(rows: &[&Sample]) -> Result<Vec<ArrayRef>, ArrowError> {
         let offsets = OffsetBuffer::from_lengths(rows.iter().map(|row| get(row).len()));
         Ok(Arc::new(ListArray::try_new(item(DataType::UInt32), offsets, Arc::new(values), None)?))
     };
-    Ok(vec![
+    let mut columns = vec![
         text(|row| &row.run_id),
         text(|row| &row.uuid),
         count(|row| row.sample),
@@ -137,7 +150,9 @@ fn columns(rows: &[&Sample]) -> Result<Vec<ArrayRef>, ArrowError> {
         Arc::new(UInt64Array::from_iter_values(rows.iter().map(|row| row.seed))),
         ids(|row| &row.prompt_token_ids)?,
         ids(|row| &row.token_ids)?,
-    ])
+    ];
+    columns.extend(optional.columns(rows)?);
+    Ok(columns)
 }
 
 fn messages(rows: &[&Sample]) -> Result<ArrayRef, ArrowError> {
@@ -152,7 +167,7 @@ fn messages(rows: &[&Sample]) -> Result<ArrayRef, ArrowError> {
 /// The rows of a shard whose bytes were verified.
 pub(super) fn decode(bytes: Vec<u8>) -> Result<Vec<Sample>, ArrowError> {
     let reader = FileReader::try_new(Cursor::new(bytes), None)?;
-    if reader.schema().fields() != schema().fields() {
+    if !Optional::all().any(|optional| reader.schema().fields() == schema(optional).fields()) {
         let found: Vec<_> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
         return Err(ArrowError::SchemaError(format!("its columns ({}) are not those of traces", found.join(", "))));
     }
@@ -175,6 +190,7 @@ struct Columns<'a> {
 impl Columns<'_> {
     fn row(&self, at: usize) -> Result<Sample, ArrowError> {
         let verdict = self.text("verdict", at)?;
+        let (targets, forced) = captured::read(self.batch, at)?;
         Ok(Sample {
             run_id: self.text("run_id", at)?,
             uuid: self.text("uuid", at)?,
@@ -199,6 +215,8 @@ impl Columns<'_> {
             seed: self.column::<UInt64Array>("seed")?.value(at),
             prompt_token_ids: self.ids("prompt_token_ids", at)?,
             token_ids: self.ids("token_ids", at)?,
+            forced,
+            targets,
         })
     }
 

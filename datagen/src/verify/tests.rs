@@ -180,8 +180,10 @@ fn how_a_completion_ended_comes_before_its_answer() {
         prompt_tokens: 1,
         completion_tokens: token_ids.len(),
         token_ids,
+        forced: vec![],
+        targets: None,
     };
-    use FinishReason::{Length, Stop};
+    use FinishReason::{Budget, Length, Loop, Stop, StopString};
     let cases = [
         (completion(Stop, false, "\\boxed{2 + 1}", vec![]), Verdict::Right),
         (completion(Stop, false, "\\boxed{3}", vec![]), Verdict::Wrong),
@@ -192,6 +194,10 @@ fn how_a_completion_ended_comes_before_its_answer() {
         (completion(Length, false, "\\boxed{2 + 1}", vec![1, 2, 3]), Verdict::Truncated),
         (completion(Length, true, "", vec![5; 64]), Verdict::Loop),
         (completion(Stop, false, "\\boxed{2 + 1}", vec![5; 64]), Verdict::Right),
+        (completion(StopString, false, "\\boxed{2 + 1}", vec![1]), Verdict::Right),
+        (completion(StopString, true, "", vec![1]), Verdict::Unterminated),
+        (completion(Budget, true, "", vec![1]), Verdict::Unterminated),
+        (completion(Loop, false, "\\boxed{2 + 1}", vec![5; 64]), Verdict::Loop),
     ];
     for (completion, expected) in cases {
         let judgement = classify(&problem("countdown"), &completion);

@@ -138,6 +138,8 @@ fn sample(
         seed,
         prompt_token_ids: vec![0, 128, 7, 99, 12, 4],
         token_ids: Vec::new(),
+        forced: Vec::new(),
+        targets: None,
     }
 }
 

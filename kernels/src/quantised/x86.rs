@@ -4,11 +4,10 @@
 //! `vpmaddubsw` adds two products of an unsigned and a signed byte in 16 bits, which 4-bit codes cannot overrun: eight
 //! such sums are at most 8 * 2 * 15 * 127 = 30,480. Codes of 8 bits are multiplied as two halves of 4.
 
-#![expect(clippy::needless_range_loop, reason = "closures would lose the instruction set")]
-
 use super::product::CodesRow;
 use super::{Bits, GROUP, GROUPS, TILE};
 use std::arch::x86_64::*;
+use std::hint::black_box;
 use std::sync::LazyLock;
 
 const SCALES: usize = Bits::SCALES;
@@ -59,18 +58,25 @@ pub(super) fn avx512_rows<const M: usize>(tile: &[u8], bits: Bits, xs: [CodesRow
 fn avx2_q4<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
     const BYTES: usize = Bits::Four.block_bytes();
     let nibble = _mm256_set1_epi8(15);
+    // Unknown to the compiler, which would unroll the loop, reorder it and run out of registers.
+    let pairs = black_box(GROUPS / 2);
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
+        fetch_ahead(block);
         let mut dots = [[_mm256_setzero_si256(); 2]; M];
-        for g in 0..GROUPS / 2 {
-            for half in 0..2 {
-                let bytes = load256(block, SCALES + g * LINE + half * 32);
-                let low = _mm256_and_si256(bytes, nibble);
-                let high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
-                for m in 0..M {
-                    let groups = &xs[m].groups[at];
-                    let low = _mm256_maddubs_epi16(low, _mm256_set1_epi32(groups[g]));
-                    let high = _mm256_maddubs_epi16(high, _mm256_set1_epi32(groups[g + GROUPS / 2]));
+        for g in 0..pairs {
+            let bytes = [load256(block, SCALES + g * LINE), load256(block, SCALES + g * LINE + 32)];
+            let low = [_mm256_and_si256(bytes[0], nibble), _mm256_and_si256(bytes[1], nibble)];
+            let high = [
+                _mm256_and_si256(_mm256_srli_epi16(bytes[0], 4), nibble),
+                _mm256_and_si256(_mm256_srli_epi16(bytes[1], 4), nibble),
+            ];
+            for m in 0..M {
+                let groups = &xs[m].groups[at];
+                let (x_low, x_high) = (_mm256_set1_epi32(groups[g]), _mm256_set1_epi32(groups[g + GROUPS / 2]));
+                for half in 0..2 {
+                    let low = _mm256_maddubs_epi16(low[half], x_low);
+                    let high = _mm256_maddubs_epi16(high[half], x_high);
                     dots[m][half] = _mm256_add_epi16(dots[m][half], _mm256_add_epi16(low, high));
                 }
             }
@@ -92,6 +98,7 @@ fn avx2_q8<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
     let nibble = _mm256_set1_epi8(15);
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
     for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
+        fetch_ahead(block);
         let scales = avx2_scales(block);
         for half in 0..2 {
             let mut lows = [_mm256_setzero_si256(); M];
@@ -160,12 +167,25 @@ fn load256(bytes: &[u8], at: usize) -> __m256i {
     }
 }
 
+/// Asks for the bytes a few blocks further on. They are read once, in order; without this the few rows of a decoding step
+/// would wait for memory.
+#[inline]
+#[target_feature(enable = "sse")]
+fn fetch_ahead(block: &[u8]) {
+    const AHEAD: usize = 2048;
+    for line in (0..block.len()).step_by(64) {
+        // No address is wrong here: a prefetch changes nothing but the caches.
+        _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().wrapping_add(AHEAD + line).cast());
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 fn avx512_q4<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
     const BYTES: usize = Bits::Four.block_bytes();
     let nibble = _mm512_set1_epi8(15);
     let mut sums = [_mm512_setzero_ps(); M];
     for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
+        fetch_ahead(block);
         let mut dots = [_mm512_setzero_si512(); M];
         for g in 0..GROUPS / 2 {
             let bytes = load512(block, SCALES + g * LINE);
@@ -187,6 +207,7 @@ fn avx512_q8<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M]
     const BYTES: usize = Bits::Eight.block_bytes();
     let mut sums = [_mm512_setzero_ps(); M];
     for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
+        fetch_ahead(block);
         let mut dots = [_mm512_setzero_si512(); M];
         for g in 0..GROUPS {
             let bytes = load512(block, SCALES + g * LINE);

@@ -4,6 +4,7 @@
 //! end]}, ..., "__metadata__": {...}}`; the tensors' bytes, which the offsets must cover without gap or overlap. The
 //! format's own library checks as much, but does not say which tensor is at fault and keeps the last of two equal names.
 
+use retort_kernels::Bits;
 use safetensors::tensor::Dtype;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
@@ -25,6 +26,30 @@ pub(super) struct Entry {
     pub shape: Vec<usize>,
     /// Where its bytes begin and end, counted from the end of the header.
     pub data_offsets: (usize, usize),
+}
+
+impl Entry {
+    /// The bits and sizes of a matrix in quantised blocks, which safetensors knows as bytes.
+    pub(super) fn quantised(&self) -> Option<(Bits, (usize, usize))> {
+        if self.dtype == Dtype::U8 { Bits::from_stored_shape(&self.shape) } else { None }
+    }
+
+    /// The shape that the model sees.
+    pub(super) fn model_shape(&self) -> Vec<usize> {
+        match self.quantised() {
+            Some((_, (o, i))) => vec![o, i],
+            None => self.shape.clone(),
+        }
+    }
+
+    /// What a person calls the type.
+    pub(super) fn type_name(&self) -> String {
+        match self.quantised() {
+            Some((Bits::Four, _)) => "Q4".into(),
+            Some((Bits::Eight, _)) => "Q8".into(),
+            None => format!("{:?}", self.dtype),
+        }
+    }
 }
 
 /// A header that describes its file exactly.

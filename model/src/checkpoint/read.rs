@@ -84,6 +84,11 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Opens one safetensors file, whatever its name.
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        Self::from_shards(path.into(), vec![map_shard(path)?])
+    }
+
     /// A checkpoint that is in memory as one file, such as the program's own; `label` names it in errors.
     pub fn embedded(bytes: impl Into<Cow<'static, [u8]>>, label: &str) -> Result<Self, Error> {
         Self::from_shards(label.into(), vec![parse(label.into(), Bytes::Held(bytes.into()))?])
@@ -109,8 +114,8 @@ impl Checkpoint {
         for part in parts {
             for name in part.names() {
                 let (shard, entry) = self.find(&name)?;
-                if entry.shape != part.shape {
-                    let (path, expected, found) = (shard.path.clone(), part.shape.clone(), entry.shape.clone());
+                if entry.model_shape() != part.shape {
+                    let (path, expected, found) = (shard.path.clone(), part.shape.clone(), entry.model_shape());
                     return Err(Error::TensorShape { name, path, expected, found });
                 }
                 if entry.dtype == Dtype::F8_E4M3 {
@@ -164,7 +169,7 @@ impl Checkpoint {
     pub fn stored_expert(&self, name: &str, shape: &Shape) -> Result<Option<StoredMatrix>, Error> {
         let Some(experts) = &self.on_disk else { return Ok(self.stored(name, shape)?.and_then(|mut m| m.pop())) };
         let entry = self.find(name)?.1;
-        self.check_shape(name, shape, &entry.shape)?;
+        self.check_shape(name, shape, &entry.model_shape())?;
         let pages = Pages { file: self.names[name], experts: experts.clone() };
         // To look for numbers that are not finite would read the whole model; the engine sees them in the logits.
         Ok(self.stored_matrix(name)?.map(|matrix| matrix.with_pager(Arc::new(pages))))
@@ -187,20 +192,25 @@ impl Checkpoint {
     }
 
     /// The tensors of the model and their shapes, in order; scales belong to their FP8 weights.
-    pub fn weights(&self) -> impl Iterator<Item = (&str, &[usize])> {
+    pub fn weights(&self) -> impl Iterator<Item = (&str, Vec<usize>)> {
         let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
         let weights = entries.filter(|(name, _)| !name.ends_with(SCALES));
-        weights.map(|(name, entry)| (name.as_str(), entry.shape.as_slice()))
+        weights.map(|(name, entry)| (name.as_str(), entry.model_shape()))
+    }
+
+    /// Whether any matrix is in quantised blocks, which have products of their own.
+    pub fn is_quantised(&self) -> bool {
+        self.shards.iter().flat_map(|shard| shard.header.entries.values()).any(|entry| entry.quantised().is_some())
     }
 
     /// The shape of a tensor, if it is there.
-    pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.find(name).ok().map(|(_, entry)| entry.shape.as_slice())
+    pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        self.find(name).ok().map(|(_, entry)| entry.model_shape())
     }
 
-    /// The type a tensor is stored in, as safetensors writes it.
+    /// The type a tensor is stored in: as safetensors writes it, or `Q8` or `Q4` for quantised blocks.
     pub fn dtype(&self, name: &str) -> Option<String> {
-        self.find(name).ok().map(|(_, entry)| format!("{:?}", entry.dtype))
+        self.find(name).ok().map(|(_, entry)| entry.type_name())
     }
 
     /// How many numbers are stored in each type; scales of FP8 weights are no numbers of the model.
@@ -208,7 +218,7 @@ impl Checkpoint {
         let mut dtypes = BTreeMap::new();
         let entries = self.shards.iter().flat_map(|shard| &shard.header.entries);
         for (_, entry) in entries.filter(|(name, _)| !name.ends_with(SCALES)) {
-            *dtypes.entry(format!("{:?}", entry.dtype)).or_default() += entry.shape.iter().product::<usize>() as u64;
+            *dtypes.entry(entry.type_name()).or_default() += entry.model_shape().iter().product::<usize>() as u64;
         }
         dtypes
     }
@@ -232,13 +242,17 @@ impl Checkpoint {
         };
         match values.iter().position(|value| !value.is_finite()) {
             Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
-            None => Ok((entry.shape.clone(), values)),
+            None => Ok((entry.model_shape(), values)),
         }
     }
 
     /// A tensor, seen as rows of its last dimension, in the form it is stored in; `None` for f32.
     fn stored_matrix(&self, name: &str) -> Result<Option<StoredMatrix>, Error> {
         let (shard, entry) = self.find(name)?;
+        if let Some((bits, dims)) = entry.quantised() {
+            let format = Format::Quantised(bits);
+            return Ok(Some(StoredMatrix::new(shard.bytes.clone(), shard.span(entry), format, dims)?));
+        }
         let format = match entry.dtype {
             Dtype::F32 => return Ok(None),
             Dtype::BF16 => Format::Bf16,
@@ -320,7 +334,7 @@ impl Source for Checkpoint {
             return Ok(None);
         }
         let (shard, entry) = self.find(name)?;
-        self.check_shape(name, shape, &entry.shape)?;
+        self.check_shape(name, shape, &entry.model_shape())?;
         let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
         match matrix.first_not_finite() {
             Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),

@@ -3,7 +3,7 @@
 use super::fp8::Fp8Block;
 use crate::Error;
 use candle_core::{DType, Tensor};
-use retort_kernels::FP8_BLOCK;
+use retort_kernels::{Bits, FP8_BLOCK, StoredMatrix};
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,8 +15,11 @@ use std::path::Path;
 pub enum Stored {
     F32,
     Bf16,
+    F16,
     /// e4m3 with 128 x 128 scales beside it; for matrices only.
     Fp8,
+    /// Blocks of 32 codes, see `retort_kernels::Bits`; a tensor that is no matrix of whole tiles and blocks is bf16.
+    Quantised(Bits),
 }
 
 /// A tensor to be written. Its numbers are asked for when their turn comes, so one tensor is in memory at a time.
@@ -39,6 +42,8 @@ struct Piece<'a> {
     tensor: &'a Outgoing<'a>,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// Bits of the codes where it is written in quantised blocks.
+    bits: Option<Bits>,
     /// Whether it is the scales that are written.
     scales: bool,
     path: &'a Path,
@@ -52,13 +57,20 @@ impl Piece<'_> {
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
         }
-        if self.dtype == Dtype::BF16
-            && let Some(at) = values.iter().position(|&value| half::bf16::from_f32(value).is_infinite())
-        {
+        let too_large = |value: f32| match self.dtype {
+            Dtype::BF16 => half::bf16::from_f32(value).is_infinite(),
+            Dtype::F16 => half::f16::from_f32(value).is_infinite(),
+            _ => false,
+        };
+        if let Some(at) = values.iter().position(|&value| too_large(value)) {
             return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
+        }
+        if let (Some(bits), &[o, i]) = (self.bits, self.tensor.shape.as_slice()) {
+            return Ok(StoredMatrix::quantised(&values, (o, i), bits)?.bytes().to_vec());
         }
         Ok(match (self.dtype, self.tensor.shape.as_slice()) {
             (Dtype::BF16, _) => values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
+            (Dtype::F16, _) => values.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect(),
             (Dtype::F8_E4M3, &[o, i]) => Fp8Block::quantise(&values, o, i).bytes,
             (_, &[o, i]) if self.scales => le_bytes(&Fp8Block::quantise(&values, o, i).scale_inv),
             _ => le_bytes(&values),
@@ -98,14 +110,25 @@ pub fn write_outgoing(path: &Path, tensors: &[Outgoing], stored: impl Fn(&str) -
     let failure = RefCell::new(None);
     let mut pieces = BTreeMap::new();
     for tensor in tensors {
-        let piece = |dtype, shape, scales| Piece { tensor, dtype, shape, scales, path, failure: &failure };
+        let piece = |dtype, shape, scales| Piece { tensor, dtype, shape, bits: None, scales, path, failure: &failure };
         let (dtype, name) = match (stored(&tensor.name), tensor.shape.as_slice()) {
             (Stored::Fp8, &[o, i]) => {
                 let blocks = vec![o.div_ceil(FP8_BLOCK), i.div_ceil(FP8_BLOCK)];
                 pieces.insert(format!("{}_scale_inv", tensor.name), piece(Dtype::F32, blocks, true));
                 (Dtype::F8_E4M3, &tensor.name)
             }
+            (Stored::Quantised(bits), shape) => {
+                if let &[o, i] = shape
+                    && let Some(shape) = bits.stored_shape((o, i))
+                {
+                    let piece = piece(Dtype::U8, shape.to_vec(), false);
+                    pieces.insert(tensor.name.clone(), Piece { bits: Some(bits), ..piece });
+                    continue;
+                }
+                (Dtype::BF16, &tensor.name)
+            }
             (Stored::Bf16, _) => (Dtype::BF16, &tensor.name),
+            (Stored::F16, _) => (Dtype::F16, &tensor.name),
             _ => (Dtype::F32, &tensor.name),
         };
         pieces.insert(name.clone(), piece(dtype, tensor.shape.clone(), false));

@@ -4,50 +4,13 @@
 //! token that the model draws at that place, so a completion has the same tokens with and without; where it is kept, the
 //! step has drawn two.
 
+use super::sequence::{Rules, Sequence};
+use super::shared_prompts::SharedPrompts;
 use crate::Error;
 use crate::batch::Batch;
 use crate::cache::Cache;
 use crate::decoder::Decoder;
-use crate::generate::Request;
 use retort_kernels::{Value, gather_rows};
-
-/// One sequence in flight.
-pub(super) struct Sequence {
-    pub request: Request,
-    pub prompt: Vec<u32>,
-    pub prefilled: bool,
-    pub tokens: Vec<u32>,
-    pub slot: usize,
-    /// A guess at the token after the last.
-    draft: Option<u32>,
-}
-
-impl Sequence {
-    pub(super) fn new(request: Request, prompt: Vec<u32>, prefilled: bool, slot: usize) -> Self {
-        Self { request, prompt, prefilled, tokens: vec![], slot, draft: None }
-    }
-
-    /// The token that this request gets next where the model has these logits.
-    fn drawn(&self, logits: &[f32]) -> u32 {
-        self.request.sampling.draw(logits, self.request.noise.uniform(self.tokens.len() as u64))
-    }
-
-    /// How many tokens are cached, and those to feed: the prompt, or the last token with the guess behind it.
-    fn feed(&self) -> (usize, Vec<u32>) {
-        match self.tokens.last() {
-            None => (0, self.prompt.clone()),
-            Some(&last) => (self.prompt.len() + self.tokens.len() - 1, [last].into_iter().chain(self.draft).collect()),
-        }
-    }
-
-    /// The token at `position` of prompt and completion together.
-    fn at(&self, position: usize) -> u32 {
-        match position.checked_sub(self.prompt.len()) {
-            None => self.prompt[position],
-            Some(drawn) => self.tokens[drawn],
-        }
-    }
-}
 
 /// How many guesses were made and how many of them were right.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +23,8 @@ pub(super) struct Lane {
     cache: Cache,
     /// What the drafting module keeps of past tokens, where it is used.
     drafting: Option<Cache>,
+    /// Prompts that are cached; none with drafting, whose module keeps more of a prompt than is copied.
+    prompts: SharedPrompts,
     pub free: Vec<usize>,
     /// Prompts that the next step runs.
     pub admitted: Vec<Sequence>,
@@ -74,29 +39,61 @@ impl Lane {
         let spec = decoder.draft_cache_spec().filter(|_| draft);
         let drafting = spec.map(|spec| Cache::new(&spec, slots, capacity, device)).transpose()?;
         let free = (0..slots).rev().collect();
-        Ok(Self { cache, drafting, free, admitted: vec![], active: vec![], count: DraftCount::default() })
+        let prompts = SharedPrompts::default();
+        Ok(Self { cache, drafting, prompts, free, admitted: vec![], active: vec![], count: DraftCount::default() })
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.admitted.is_empty() && self.active.is_empty()
     }
 
-    /// At least one more token for every sequence; `ended` tells which want no more.
-    pub(super) fn step(&mut self, decoder: &dyn Decoder, ended: impl Fn(&Sequence) -> bool) -> Result<(), Error> {
-        let (mut active, mut admitted) = (std::mem::take(&mut self.active), std::mem::take(&mut self.admitted));
-        self.advance(decoder, &mut active, &ended)?;
-        self.advance(decoder, &mut admitted, &ended)?;
-        active.append(&mut admitted);
+    /// At least one more token for every sequence; those that end by `rules` say so.
+    pub(super) fn step(&mut self, decoder: &dyn Decoder, rules: &Rules<'_>) -> Result<(), Error> {
+        let (mut active, admitted) = (std::mem::take(&mut self.active), std::mem::take(&mut self.admitted));
+        self.advance(decoder, &mut active, rules)?;
+        let fresh = self.take_over(admitted, &mut active, rules)?;
+        // Of those with the same prompt the first computes it.
+        let mut starting: Vec<Sequence> = Vec::new();
+        let mut following = Vec::new();
+        for sequence in fresh {
+            let computed = self.drafting.is_none() && starting.iter().any(|first| first.prompt == sequence.prompt);
+            if computed { &mut following } else { &mut starting }.push(sequence);
+        }
+        self.advance(decoder, &mut starting, rules)?;
+        active.append(&mut starting);
+        self.take_over(following, &mut active, rules)?;
         self.active = active;
         Ok(())
     }
 
-    fn advance(
+    /// Lets the sequences whose prompt is cached begin from there, and gives back the others.
+    fn take_over(
         &mut self,
-        decoder: &dyn Decoder,
-        sequences: &mut [Sequence],
-        ended: impl Fn(&Sequence) -> bool,
-    ) -> Result<(), Error> {
+        sequences: Vec<Sequence>,
+        active: &mut Vec<Sequence>,
+        rules: &Rules<'_>,
+    ) -> Result<Vec<Sequence>, Error> {
+        let mut fresh = Vec::new();
+        for mut sequence in sequences {
+            let found = self.prompts.find(&sequence.prompt, sequence.slot);
+            if found.as_ref().is_none_or(|(slot, _)| *slot != sequence.slot) {
+                self.prompts.overwritten(sequence.slot);
+            }
+            let Some((slot, logits_v)) = found else {
+                fresh.push(sequence);
+                continue;
+            };
+            if slot != sequence.slot {
+                self.cache.copy(slot, sequence.slot, sequence.prompt.len())?;
+                self.prompts.keep(&sequence.prompt, sequence.slot, &logits_v);
+            }
+            sequence.extend(&logits_v, rules)?;
+            active.push(sequence);
+        }
+        Ok(fresh)
+    }
+
+    fn advance(&mut self, decoder: &dyn Decoder, sequences: &mut [Sequence], rules: &Rules<'_>) -> Result<(), Error> {
         if sequences.is_empty() {
             return Ok(());
         }
@@ -116,14 +113,17 @@ impl Lane {
         for (index, (sequence, (start, end))) in sequences.iter_mut().zip(spans()).enumerate() {
             let (Some(first), guess) = (logits.next(), sequence.draft.take()) else { break };
             let second = guess.and_then(|_| logits.next());
-            sequence.tokens.push(sequence.drawn(first));
+            if sequence.tokens.is_empty() && self.drafting.is_none() {
+                self.prompts.keep(&sequence.prompt, sequence.slot, first);
+            }
+            sequence.extend(first, rules)?;
             let accepted = guess.is_some() && guess == sequence.tokens.last().copied();
             self.count.drafted += u64::from(guess.is_some());
             self.count.accepted += u64::from(accepted);
-            if let Some(second) = second.filter(|_| accepted && !ended(sequence)) {
-                sequence.tokens.push(sequence.drawn(second));
+            if let Some(second) = second.filter(|_| accepted && sequence.finish.is_none()) {
+                sequence.extend(second, rules)?;
             }
-            if !ended(sequence) {
+            if sequence.finish.is_none() {
                 going_on.push((index, end - start - usize::from(guess.is_some() && !accepted)));
             }
         }
@@ -158,7 +158,7 @@ impl Lane {
         };
         let logits = logits(decoder, &ahead_nd, &kept.last_rows())?;
         for (&(index, _), logits) in going_on.iter().zip(&logits) {
-            sequences[index].draft = Some(sequences[index].drawn(logits));
+            sequences[index].draft = Some(sequences[index].next_token(logits));
         }
         Ok(())
     }

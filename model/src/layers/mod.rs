@@ -1,9 +1,11 @@
 //! Layers that several architectures share. Field names are the checkpoint's; every forward returns all rows.
 
+mod low_rank;
 mod mlp;
 mod norm;
 pub mod rope;
 
+pub use low_rank::LowRank;
 pub use mlp::Mlp;
 pub use norm::RmsNorm;
 
@@ -16,16 +18,17 @@ pub fn normal(stdev: f64) -> Init {
     Init::Normal { stdev }
 }
 
-/// y = x W^T (+ b).
+/// y = x W^T (+ b), and a low-rank update where one is trained beside it.
 pub struct Linear {
     weight_oi: Weight,
     bias_o: Option<Value>,
+    update: Option<LowRank>,
 }
 
 impl Linear {
     /// A layer without bias.
     pub fn new(i: usize, o: usize, stdev: f64, params: Params) -> Result<Self, Error> {
-        Ok(Self { weight_oi: params.weight("weight", (o, i), normal(stdev))?, bias_o: None })
+        Ok(Self { weight_oi: params.weight("weight", (o, i), normal(stdev))?, bias_o: None, update: None })
     }
 
     /// A layer with bias.
@@ -34,11 +37,32 @@ impl Linear {
         Ok(Self { bias_o, ..Self::new(i, o, stdev, params)? })
     }
 
+    /// Both layers as one that gives their results side by side, where their weights are in the same stored form and
+    /// nothing is added to what they give.
+    pub fn beside(&self, other: &Self) -> Option<Self> {
+        let bare = |layer: &Self| layer.bias_o.is_none() && layer.update.is_none();
+        let weight_oi = self.weight_oi.above(&other.weight_oi).filter(|_| bare(self) && bare(other))?;
+        Some(Self { weight_oi, bias_o: None, update: None })
+    }
+
+    /// Rows of the weight, o.
+    pub fn width(&self) -> usize {
+        self.weight_oi.rows()
+    }
+
+    /// The same layer with `update` added to what it gives.
+    pub fn updated(self, update: LowRank) -> Self {
+        Self { update: Some(update), ..self }
+    }
+
     /// [.., i] to [.., o].
     pub fn forward(&self, x: &Value) -> candle_core::Result<Value> {
-        let y = self.weight_oi.linear(x)?;
-        match &self.bias_o {
-            Some(bias) => kernels::add_bias(&y, bias),
+        let mut y = self.weight_oi.linear(x)?;
+        if let Some(bias) = &self.bias_o {
+            y = kernels::add_bias(&y, bias)?;
+        }
+        match &self.update {
+            Some(update) => kernels::add(&y, &update.forward(x)?),
             None => Ok(y),
         }
     }

@@ -1,4 +1,5 @@
-//! Rotary position tables, plain and YaRN-scaled (arXiv 2309.00071; DeepSeek-V3 `inference/model.py`).
+//! Rotary position tables: plain, YaRN-scaled (arXiv 2309.00071; DeepSeek-V3 `inference/model.py`), and scaled as in
+//! Llama 3.1 and later (`apply_scaling` of its reference code).
 //!
 //! Angles are f32 products of position and inverse frequency, as in Hugging Face transformers, never narrower:
 //! tables in bf16 drift at long positions.
@@ -64,6 +65,31 @@ impl Yarn {
     }
 }
 
+/// Llama 3's settings as they stand under `rope_scaling` in a `config.json`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Llama3 {
+    pub factor: f64,
+    pub low_freq_factor: f64,
+    pub high_freq_factor: f64,
+    pub original_max_position_embeddings: usize,
+}
+
+impl Llama3 {
+    /// Frequencies that turn often within the original length stay, those that turn seldom are divided by `factor`, and
+    /// between the two (`high_freq_factor` and `low_freq_factor` turns) one goes over into the other.
+    fn scaled(&self, frequency: f64) -> f64 {
+        let turns = self.original_max_position_embeddings as f64 * frequency / (2.0 * PI);
+        let kept = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor);
+        let kept = kept.clamp(0.0, 1.0);
+        frequency * (kept + (1.0 - kept) / self.factor)
+    }
+}
+
+/// theta^(-2 i / p) for the p/2 pairs.
+fn frequencies(p: usize, theta: f64) -> impl Iterator<Item = f64> {
+    (0..p / 2).map(move |i| theta.powf(-2.0 * i as f64 / p as f64))
+}
+
 /// Inverse frequencies of the p/2 pairs, ready to give cos and sin for any positions.
 #[derive(Debug, Clone)]
 pub struct Rope {
@@ -74,7 +100,7 @@ pub struct Rope {
 impl Rope {
     /// `p` rotated numbers per head, base `theta`.
     pub fn new(p: usize, theta: f64, yarn: Option<&Yarn>) -> Self {
-        let plain = (0..p / 2).map(|i| theta.powf(-2.0 * i as f64 / p as f64));
+        let plain = frequencies(p, theta);
         let Some(yarn) = yarn else {
             return Self { inverse_frequencies: plain.map(|f| f as f32).collect(), table_factor: 1.0 };
         };
@@ -85,6 +111,12 @@ impl Rope {
             (f / yarn.factor * ramp + f * (1.0 - ramp)) as f32
         });
         Self { inverse_frequencies: stretched.collect(), table_factor: yarn.table_factor() as f32 }
+    }
+
+    /// The same with Llama 3's scaling.
+    pub fn llama3(p: usize, theta: f64, scaling: Llama3) -> Self {
+        let scaled = frequencies(p, theta).map(|frequency| scaling.scaled(frequency) as f32);
+        Self { inverse_frequencies: scaled.collect(), table_factor: 1.0 }
     }
 
     /// (cos, sin), each [n, p/2], for the given positions.

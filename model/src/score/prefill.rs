@@ -3,13 +3,13 @@
 use super::{Chunk, Given, Offer, Rows, Score, ScoreError, TopK, Want, check};
 use crate::Error;
 use crate::batch::Batch;
+use crate::capture::Row;
 use crate::decoder::Decoder;
 use crate::engine::{Engine, logits};
 use crate::generate::{Generate, JobError};
-use crate::sampling::top_k;
 use crate::workers::Workers;
 use rayon::prelude::*;
-use retort_kernels::{Value, gather_rows, log_sum_exp};
+use retort_kernels::{Value, gather_rows};
 use std::ops::Range;
 
 /// Tokens that one pass takes; a longer sequence has a pass of its own.
@@ -103,10 +103,9 @@ impl Piece<'_> {
             }
             Want::Sampled | Want::TopK(_) => {
                 let logits = logits(decoder, self.hidden_nd, &index)?;
-                let rows = |span: Range<usize>| -> Vec<Row> {
-                    let told = span.into_par_iter().map(|at| Row::new(&logits[at], self.rows[at].3, want));
-                    told.collect()
-                };
+                let k = if let Want::TopK(k) = want { k } else { 0 };
+                let row = |at: usize| Row::likeliest(&logits[at], self.rows[at].3, k);
+                let rows = |span: Range<usize>| -> Vec<Row> { span.into_par_iter().map(row).collect() };
                 let kind = |rows: Vec<Row>| match want {
                     Want::TopK(_) => Rows::TopK(collect(&rows)),
                     _ => Rows::Sampled(rows.iter().map(|row| row.sampled).collect()),
@@ -114,24 +113,6 @@ impl Piece<'_> {
                 Ok(spans.map(|(sequence, first, span)| chunk((sequence, first, kind(rows(span))))).collect())
             }
         }
-    }
-}
-
-/// What one row of logits says.
-struct Row {
-    sampled: f32,
-    logsumexp: f32,
-    ids: Vec<u32>,
-    logprobs: Vec<f32>,
-}
-
-impl Row {
-    fn new(logits_v: &[f32], token: u32, want: Want) -> Self {
-        let logsumexp = log_sum_exp(logits_v);
-        let logprob = |id: u32| (f64::from(logits_v[id as usize]) - logsumexp) as f32;
-        let ids = if let Want::TopK(k) = want { top_k(logits_v, k) } else { vec![] };
-        let logprobs = ids.iter().map(|&id| logprob(id)).collect();
-        Self { sampled: logprob(token), logsumexp: logsumexp as f32, ids, logprobs }
     }
 }
 

@@ -37,10 +37,20 @@ impl Config {
             }
         }
         add("self_attn.o_proj.weight", &[d, q]);
+        if self.attention_bias {
+            add("self_attn.o_proj.bias", &[d]);
+        }
+        if self.qk_norm() {
+            add("self_attn.q_norm.weight", &[c]);
+            add("self_attn.k_norm.weight", &[c]);
+        }
         add("post_attention_layernorm.weight", &[d]);
-        add("mlp.gate_proj.weight", &[f, d]);
-        add("mlp.up_proj.weight", &[f, d]);
-        add("mlp.down_proj.weight", &[d, f]);
+        for (name, o, i) in [("gate_proj", f, d), ("up_proj", f, d), ("down_proj", d, f)] {
+            add(&format!("mlp.{name}.weight"), &[o, i]);
+            if self.mlp_bias {
+                add(&format!("mlp.{name}.bias"), &[o]);
+            }
+        }
         parts
     }
 

@@ -14,6 +14,7 @@ use retort_datagen::gym::Split;
 use retort_datagen::run::{BOXED_SUFFIX, Plan, Summary};
 use retort_datagen::sample::Verdict;
 use retort_datagen::store::DEFAULT_ROWS_PER_SHARD;
+use retort_model::capture::Capture;
 use retort_model::sampling::Sampling;
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -28,6 +29,9 @@ pub struct AskingRecipe {
     pub n: u32,
     pub seed: u64,
     pub sampling: Sampling,
+    /// What to store of the teacher's distribution: `capture.top_k = 32`, `capture.draws = 50` or `capture = "sampled"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// Appended to every problem; without it, R1's directive for files and nothing for the gym.
     pub prompt_suffix: Option<String>,
     /// Rows that share a file of the dataset.
@@ -37,7 +41,7 @@ pub struct AskingRecipe {
 
 impl Default for AskingRecipe {
     fn default() -> Self {
-        Self { n: 1, seed: 0, sampling: Sampling::default(), prompt_suffix: None, rows_per_shard: None }
+        Self { n: 1, seed: 0, sampling: Sampling::default(), capture: None, prompt_suffix: None, rows_per_shard: None }
     }
 }
 
@@ -58,8 +62,15 @@ impl AskingRecipe {
         let default = if open::is_gym(source) { "" } else { BOXED_SUFFIX };
         let prompt_suffix = self.prompt_suffix.clone().unwrap_or_else(|| default.into());
         let rows_per_shard = self.rows_per_shard.map_or(DEFAULT_ROWS_PER_SHARD, NonZeroU32::get);
-        let Self { n, sampling, seed, .. } = *self;
-        Plan { n, sampling, seed, prompt_suffix, rows_per_shard, ..Plan::default() }
+        Plan {
+            n: self.n,
+            sampling: self.sampling.clone(),
+            capture: self.capture,
+            seed: self.seed,
+            prompt_suffix,
+            rows_per_shard,
+            ..Plan::default()
+        }
     }
 }
 

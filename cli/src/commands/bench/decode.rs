@@ -1,65 +1,23 @@
-//! `retort bench ...`: how fast this machine runs models of known shapes, with random weights.
+//! `retort bench decode`: how fast this machine runs models of known shapes, with random weights.
 
-use crate::args::{Bench, BenchDecode};
+use super::{Quant, Shape};
+use crate::args::BenchDecode;
 use crate::memory;
 use crate::output::say;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use clap::ValueEnum;
-use retort_kernels::{self as kernels, Bits, Value, gather_rows, peaks};
+use retort_kernels::{self as kernels, Value, gather_rows, peaks};
 use retort_model::batch::Batch;
 use retort_model::cache::Cache;
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Part;
-use retort_model::params::{Kept, Random, frozen};
+use retort_model::params::{Random, frozen};
 use retort_student::Dense;
 use retort_teacher::DeepSeek;
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-
-/// Shapes of published models.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Shape {
-    /// DeepSeek-V2-Lite: 15.7B parameters, 2.45B read for each token
-    V2Lite,
-    /// The same family in small: 0.685B parameters, 9 layers, 32 experts
-    Mini,
-    #[value(name = "qwen2.5-0.5b")]
-    Qwen2_5_0_5b,
-}
-
-/// How weights are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Quant {
-    /// Blocks of 32 with 4 bits each and a scale: 4.5 bits a weight
-    Q4,
-    /// Blocks of 32 with 8 bits each and a scale: 8.5 bits a weight
-    Q8,
-    Bf16,
-    Fp8,
-}
-
-impl Quant {
-    fn kept(self) -> Kept {
-        match self {
-            Self::Q4 => Kept::Quantised(Bits::Four),
-            Self::Q8 => Kept::Quantised(Bits::Eight),
-            Self::Bf16 => Kept::Bf16,
-            Self::Fp8 => Kept::Fp8,
-        }
-    }
-
-    fn bits_per_weight(self) -> f64 {
-        match self {
-            Self::Q4 => 4.5,
-            Self::Q8 => 8.5,
-            Self::Bf16 => 16.0,
-            Self::Fp8 => 8.0,
-        }
-    }
-}
 
 /// Tokens that one pass of a prefill takes, as in the engine.
 const PREFILL_TOKENS: usize = 2048;
@@ -71,7 +29,7 @@ enum Model {
 
 impl Model {
     fn new(shape: Shape, quant: Quant) -> Result<Self> {
-        let (name, json) = config(shape);
+        let (name, json) = shape.config();
         let (source, path) = (Box::new(Random::new(quant.kept())), Path::new(name));
         Ok(match shape {
             Shape::Qwen2_5_0_5b => {
@@ -118,14 +76,8 @@ impl Model {
     }
 }
 
-pub fn run(command: Bench) -> Result<ExitCode> {
-    match command {
-        Bench::Decode(args) => decode(&args),
-    }
-}
-
-fn decode(args: &BenchDecode) -> Result<ExitCode> {
-    let (name, _) = config(args.shape);
+pub fn run(args: &BenchDecode) -> Result<ExitCode> {
+    let (name, _) = args.shape.config();
     if let Some(available) = memory::available() {
         let needed = weight_bytes(args)?;
         if needed > available as f64 {
@@ -141,7 +93,7 @@ fn decode(args: &BenchDecode) -> Result<ExitCode> {
         let line = measure(&model, args, batch.get(), peaks)?;
         let mut line = serde_json::Map::from_iter([
             ("shape".into(), json!(name)),
-            ("quant".into(), json!(args.quant.to_possible_value().map(|v| v.get_name().to_string()))),
+            ("quant".into(), json!(args.quant.name())),
             ("instructions".into(), json!(kernels::instructions())),
             ("seconds_to_make".into(), json!(made)),
         ])
@@ -238,7 +190,7 @@ fn bits(part: &Part, quant: Quant) -> f64 {
 }
 
 fn weight_bytes(args: &BenchDecode) -> Result<f64> {
-    let (name, json) = config(args.shape);
+    let (name, json) = args.shape.config();
     let architecture = crate::architecture::Architecture::parse(&json.to_string(), Path::new(name))
         .context("a shape of this program's own")?;
     Ok(architecture.totals().total as f64 * args.quant.bits_per_weight() / 8.0)
@@ -258,46 +210,5 @@ impl Tokens {
 
     fn take(&mut self, count: usize) -> Vec<u32> {
         (0..count).map(|_| self.next()).collect()
-    }
-}
-
-/// The shape's name and its `config.json`.
-fn config(shape: Shape) -> (&'static str, serde_json::Value) {
-    let yarn = json!({
-        "type": "yarn", "factor": 40, "original_max_position_embeddings": 4096, "beta_fast": 32, "beta_slow": 1,
-        "mscale": 0.707, "mscale_all_dim": 0.707,
-    });
-    match shape {
-        Shape::V2Lite => (
-            "v2-lite",
-            json!({
-                "model_type": "deepseek_v2", "vocab_size": 102400, "hidden_size": 2048, "intermediate_size": 10944,
-                "moe_intermediate_size": 1408, "num_hidden_layers": 27, "num_attention_heads": 16, "q_lora_rank": null,
-                "kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
-                "n_routed_experts": 64, "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1,
-                "scoring_func": "softmax", "topk_method": "greedy", "max_position_embeddings": 163840,
-                "rope_theta": 10000, "rope_scaling": yarn, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
-            }),
-        ),
-        Shape::Mini => (
-            "mini",
-            json!({
-                "model_type": "deepseek_v2", "vocab_size": 32000, "hidden_size": 1024, "intermediate_size": 5472,
-                "moe_intermediate_size": 704, "num_hidden_layers": 9, "num_attention_heads": 8, "q_lora_rank": null,
-                "kv_lora_rank": 256, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
-                "n_routed_experts": 32, "n_shared_experts": 1, "num_experts_per_tok": 4, "first_k_dense_replace": 1,
-                "scoring_func": "softmax", "topk_method": "greedy", "max_position_embeddings": 163840,
-                "rope_theta": 10000, "rope_scaling": yarn, "rms_norm_eps": 1e-6, "tie_word_embeddings": false,
-            }),
-        ),
-        Shape::Qwen2_5_0_5b => (
-            "qwen2.5-0.5b",
-            json!({
-                "model_type": "qwen2", "vocab_size": 151936, "hidden_size": 896, "intermediate_size": 4864,
-                "num_hidden_layers": 24, "num_attention_heads": 14, "num_key_value_heads": 2,
-                "max_position_embeddings": 32768, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6,
-                "tie_word_embeddings": true,
-            }),
-        ),
     }
 }

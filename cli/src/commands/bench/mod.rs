@@ -1,0 +1,58 @@
+//! `retort bench ...`: how fast this machine runs models, and what packing their weights costs in quality.
+
+mod decode;
+mod quality;
+mod shapes;
+
+pub use shapes::Shape;
+
+use crate::args::Bench;
+use anyhow::Result;
+use clap::ValueEnum;
+use retort_kernels::Bits;
+use retort_model::params::Kept;
+use retort_model::workers::inside;
+use std::process::ExitCode;
+
+/// How weights are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Quant {
+    /// Blocks of 32 with 4 bits each and a scale: 4.5 bits a weight
+    Q4,
+    /// Blocks of 32 with 8 bits each and a scale: 8.5 bits a weight
+    Q8,
+    Bf16,
+    Fp8,
+}
+
+impl Quant {
+    fn kept(self) -> Kept {
+        match self {
+            Self::Q4 => Kept::Quantised(Bits::Four),
+            Self::Q8 => Kept::Quantised(Bits::Eight),
+            Self::Bf16 => Kept::Bf16,
+            Self::Fp8 => Kept::Fp8,
+        }
+    }
+
+    fn bits_per_weight(self) -> f64 {
+        match self {
+            Self::Q4 => 4.5,
+            Self::Q8 => 8.5,
+            Self::Bf16 => 16.0,
+            Self::Fp8 => 8.0,
+        }
+    }
+
+    /// The name on the command line.
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+    }
+}
+
+pub fn run(command: Bench) -> Result<ExitCode> {
+    match command {
+        Bench::Decode(args) => inside(|| decode::run(&args)),
+        Bench::Quality(args) => quality::run(&args),
+    }
+}

@@ -1,0 +1,193 @@
+//! What the terms of an objective hold against the student: a teacher's rows for one micro-batch, asked for once for each
+//! kind, or taken from what was captured with the traces.
+
+use super::asked::Asked;
+use super::settings::{Need, Rows, Term};
+use super::{Objective, Teacher};
+use crate::Error;
+use crate::data::{Captured, Example};
+use candle_core::Tensor;
+use retort_kernels::losses::{
+    CrossEntropy, Dense, ForwardKl, JensenShannon, Pointwise, ReverseKl, RowLoss, Sampled, SampledReverseKl, SkewedKl,
+    SkewedReverseKl, Sorted, SparseRows, TopK,
+};
+use retort_model::batch::Batch;
+
+/// A teacher's rows for one term; row i belongs to row i of the student's batch.
+pub(super) enum Target {
+    /// The next token is all there is, or the teacher's logits, which come while the loss is computed.
+    None,
+    TopK(SparseRows),
+    Sampled(SparseRows, Vec<u32>),
+    Next(Vec<f32>),
+    Hidden(Tensor),
+}
+
+/// The targets of a micro-batch.
+pub(super) struct Targets<'a> {
+    /// By term, with the weight of every row.
+    pub terms: Vec<(Target, Vec<f32>)>,
+    /// The teacher, where it is asked while training.
+    pub asked: Option<Asked<'a>>,
+    /// The token after each row; 0 where there is none to predict.
+    next: Vec<u32>,
+}
+
+impl<'a> Targets<'a> {
+    /// Gathers what `objective` needs for `examples`, packed as `batch`; `next` says which rows predict what.
+    ///
+    /// A row's weight is its term's times `share`; `step` has its own draws.
+    pub(super) fn gather(
+        objective: &Objective<'a>,
+        examples: &'a [Example],
+        batch: &Batch,
+        next: &[Option<u32>],
+        share: f64,
+        step: u64,
+    ) -> Result<Self, Error> {
+        let asked = match objective.teacher {
+            Teacher::Online(teacher) => Some(Asked::new(teacher, examples, batch)),
+            _ => None,
+        };
+        let mut terms = Vec::new();
+        for term in &objective.settings.terms {
+            let all = vec![true; batch.len()];
+            let (target, answered) = match (&asked, term.need()) {
+                (_, Need::Nothing) => (Target::None, all),
+                (Some(asked), need) => {
+                    let target = match need {
+                        Need::Token => Target::Next(asked.tokens()?),
+                        Need::TopK(k) => Target::TopK(asked.top_k(k)?),
+                        Need::Draws(draws) => {
+                            let (rows, counts) = asked.drawn(draws.unwrap_or(1), batch, (objective.seed, step))?;
+                            Target::Sampled(rows, counts)
+                        }
+                        Need::Hidden if asked.is_empty() => Target::None,
+                        Need::Hidden => Target::Hidden(asked.hidden()?),
+                        Need::Full | Need::Nothing => Target::None,
+                    };
+                    (target, asked.answered())
+                }
+                (None, need) => {
+                    let (rows, counts, answered) = captured(term, examples, batch);
+                    match need {
+                        Need::Draws(_) => (Target::Sampled(rows, counts), answered),
+                        _ => (Target::TopK(rows), answered),
+                    }
+                }
+            };
+            let weight = (term.weight() * share) as f32;
+            let rows = next.iter().zip(answered);
+            terms.push((target, rows.map(|(next, told)| if next.is_some() && told { weight } else { 0.0 }).collect()));
+        }
+        Ok(Self { terms, asked, next: next.iter().map(|token| token.unwrap_or(0)).collect() })
+    }
+
+    /// The losses over rows of logits, by term; none for a term that is not one.
+    pub(super) fn losses(&self, terms: &[Term]) -> Vec<Option<Box<dyn RowLoss + '_>>> {
+        let pairs = terms.iter().zip(&self.terms);
+        pairs.map(|(term, (target, weights))| self.loss(*term, target, weights)).collect()
+    }
+
+    fn loss<'s>(&'s self, term: Term, target: &'s Target, weights: &'s [f32]) -> Option<Box<dyn RowLoss + 's>> {
+        let temperature = term.temperature();
+        Some(match (term, target) {
+            (Term::CrossEntropy { .. }, _) => Box::new(CrossEntropy { targets: &self.next, weights }),
+            (Term::ForwardKl { .. }, _) => divergence(ForwardKl, target, temperature, weights),
+            (Term::ReverseKl { .. }, _) => divergence(ReverseKl, target, temperature, weights),
+            (Term::JensenShannon { beta, .. }, _) => divergence(JensenShannon { beta }, target, temperature, weights),
+            (Term::SkewedKl { alpha, .. }, _) => divergence(SkewedKl { alpha }, target, temperature, weights),
+            (Term::SkewedReverseKl { alpha, .. }, _) => {
+                divergence(SkewedReverseKl { alpha }, target, temperature, weights)
+            }
+            (Term::Sampled { .. }, Target::Sampled(rows, counts)) => {
+                Box::new(Sampled { rows, counts, temperature, weights })
+            }
+            (Term::SampledReverseKl { .. }, Target::Next(log_probs)) => {
+                Box::new(SampledReverseKl { tokens: &self.next, log_probs, weights })
+            }
+            (Term::Sorted { .. }, _) => Box::new(Sorted { temperature, weights }),
+            _ => return None,
+        })
+    }
+}
+
+fn divergence<'a, P: Pointwise + 'a>(
+    kind: P,
+    target: &'a Target,
+    temperature: f64,
+    weights: &'a [f32],
+) -> Box<dyn RowLoss + 'a> {
+    match target {
+        Target::TopK(rows) => Box::new(TopK { kind, rows, temperature, weights }),
+        _ => Box::new(Dense { kind, temperature, weights }),
+    }
+}
+
+/// Captured rows of a batch for `term`, their counts, and which rows have some.
+fn captured(term: &Term, examples: &[Example], batch: &Batch) -> (SparseRows, Vec<u32>, Vec<bool>) {
+    let most = match term.rows() {
+        Some(Rows::TopK(k)) => k,
+        _ => usize::MAX,
+    };
+    let (mut rows, mut counts, mut has) = (SparseRows::default(), Vec::new(), vec![false; batch.len()]);
+    for (example, span) in examples.iter().zip(batch.offsets.windows(2)) {
+        let first = span[0] + example.loss_from.saturating_sub(1);
+        for (at, has) in (span[0]..).zip(&mut has[span[0]..span[1]]) {
+            let row = at.checked_sub(first);
+            let Some((row, captured)) = row.zip(example.captured.as_deref()).filter(|(row, c)| *row < c.rows.len())
+            else {
+                rows.push(&[], &[]);
+                continue;
+            };
+            let (ids, log_probs) = captured.rows.row(row);
+            if let Some(draws) = &captured.counts {
+                rows.push(ids, log_probs);
+                counts.extend_from_slice(&draws[captured.rows.offsets[row]..captured.rows.offsets[row + 1]]);
+            } else {
+                let (ids, log_probs) = likeliest(ids, log_probs, most);
+                rows.push(&ids, &log_probs);
+            }
+            *has = !ids.is_empty();
+        }
+    }
+    (rows, counts, has)
+}
+
+/// The `most` likeliest of some outcomes.
+fn likeliest(ids: &[u32], log_probs: &[f32], most: usize) -> (Vec<u32>, Vec<f32>) {
+    let mut order: Vec<usize> = (0..ids.len()).collect();
+    order.sort_by(|&a, &b| log_probs[b].total_cmp(&log_probs[a]).then(ids[a].cmp(&ids[b])));
+    order.truncate(most);
+    (order.iter().map(|&at| ids[at]).collect(), order.iter().map(|&at| log_probs[at]).collect())
+}
+
+/// What a dataset captured of a teacher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapturedForm {
+    /// So many of the likeliest outcomes of every token, at the least.
+    TopK(usize),
+    /// Draws.
+    Sampled,
+}
+
+impl CapturedForm {
+    /// The form that all of `examples` have, or nothing where one has none.
+    pub fn of(examples: &[Example]) -> Option<Self> {
+        let form = |captured: &Captured| match &captured.counts {
+            Some(_) => Self::Sampled,
+            None => {
+                let widths = captured.rows.offsets.windows(2).map(|span| span[1] - span[0]);
+                // Tokens of which nothing was captured count for nothing.
+                Self::TopK(widths.filter(|&width| width > 0).min().unwrap_or(0))
+            }
+        };
+        let mut forms = examples.iter().map(|example| example.captured.as_deref().map(form));
+        let first = forms.next()??;
+        forms.try_fold(first, |all, one| match (all, one?) {
+            (Self::TopK(a), Self::TopK(b)) => Some(Self::TopK(a.min(b))),
+            (Self::Sampled, Self::Sampled) => Some(Self::Sampled),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! On-policy distillation (GKD, Agarwal et al., arXiv 2306.13649): the student writes, the teacher judges every token of it.
+//!
+//! A share of each step's examples are completions that the student draws itself, as its weights stand at that step; the
+//! rest come from the dataset. The divergence is then taken on these sequences like on any other; what the student draws is
+//! data, no gradient flows through the drawing (GKD, equation 3). With `reverse_kl` and all the teacher's outcomes this is
+//! MiniLLM's single-step objective without its variance; with a teacher that tells only the probability of what was
+//! written, `sampled_reverse_kl` estimates it. A step's draws follow from the seed, the step and the weights, so a resumed
+//! run continues as the uninterrupted one would.
+
+use crate::Error;
+use crate::data::{Epochs, Example, Stream};
+use crate::translation::Translator;
+use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
+use retort_model::sampling::{NoiseKey, Sampling};
+use serde::{Deserialize, Serialize};
+
+/// How the student's own completions come about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnPolicySettings {
+    /// Share of a step's examples that the student writes itself; GKD's lambda.
+    pub share: f64,
+    /// Temperature 1 and no cut draws from the student's own distribution, which the estimates take for granted.
+    pub sampling: Sampling,
+}
+
+impl OnPolicySettings {
+    /// Refuses settings out of range.
+    pub fn check(&self) -> Result<(), Error> {
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            let allowed = "above 0 and at most 1";
+            return Err(Error::Setting { field: "on_policy.share", value: self.share.to_string(), allowed });
+        }
+        if self.sampling.thinking_budget.is_some() {
+            let (value, allowed) = ("a number".into(), "unset: what it forces is not the student's");
+            return Err(Error::Setting { field: "on_policy.sampling.thinking_budget", value, allowed });
+        }
+        match self.sampling.fault() {
+            Some((_, value, allowed)) => Err(Error::Setting { field: "on_policy.sampling", value, allowed }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Examples that the student writes while it is trained.
+pub struct OnPolicy<'a> {
+    settings: OnPolicySettings,
+    /// The student.
+    writer: &'a dyn Generate,
+    /// Numbers of `questions` in the order of each epoch, as examples of one token.
+    order: Epochs,
+    questions: Vec<String>,
+    dataset: Option<Epochs>,
+    translator: Option<&'a Translator<'a>>,
+    seed: u64,
+}
+
+impl<'a> OnPolicy<'a> {
+    /// `per_step` examples a step: completions of `questions` by `writer`, and for the rest examples of `dataset`.
+    pub fn new(
+        settings: OnPolicySettings,
+        writer: &'a dyn Generate,
+        questions: Vec<String>,
+        dataset: Vec<Example>,
+        per_step: usize,
+        seed: u64,
+        translator: Option<&'a Translator<'a>>,
+    ) -> Result<Self, Error> {
+        settings.check()?;
+        let own = ((per_step as f64 * settings.share).round() as usize).clamp(1, per_step.max(1));
+        let numbers = (0..questions.len() as u32).map(|at| Example::new(vec![at], 0)).collect();
+        let given = per_step.saturating_sub(own);
+        let dataset = (given > 0).then(|| Epochs::new(dataset, given, seed));
+        Ok(Self { settings, writer, order: Epochs::new(numbers, own, seed), questions, dataset, translator, seed })
+    }
+}
+
+impl Stream for OnPolicy<'_> {
+    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
+        let chosen = self.order.examples(step)?;
+        let questions: Vec<&str> = chosen.iter().map(|number| &*self.questions[number.tokens[0] as usize]).collect();
+        let requests = questions.iter().enumerate().map(|(at, question)| Request {
+            id: at as u64,
+            messages: vec![Message::user(*question)],
+            sampling: self.settings.sampling.clone(),
+            capture: None,
+            noise: NoiseKey::new(self.seed, &format!("step {step}"), at as u32),
+        });
+        let mut work = Writing { requests: requests.rev().collect(), written: vec![None; questions.len()] };
+        self.writer.generate(&mut work)?;
+        let mut examples = Vec::with_capacity(questions.len());
+        for (question, written) in questions.into_iter().zip(work.written) {
+            // A prompt that fills the context has no completion.
+            let Some(example) = written else { continue };
+            examples.push(match self.translator {
+                Some(translator) => translator.translate(question, example)?,
+                None => example,
+            });
+        }
+        if let Some(dataset) = &self.dataset {
+            examples.extend(dataset.examples(step)?);
+        }
+        Ok(examples)
+    }
+
+    fn fingerprint(&self) -> String {
+        let settings = serde_json::to_string(&self.settings).unwrap_or_default();
+        let dataset = self.dataset.as_ref().map(Stream::fingerprint).unwrap_or_default();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(format!("{settings} seed {} {} {dataset}", self.seed, self.order.fingerprint()).as_bytes());
+        for question in &self.questions {
+            hasher.update(&(question.len() as u64).to_le_bytes()).update(question.as_bytes());
+        }
+        hasher.finalize().to_hex()[..16].to_string()
+    }
+}
+
+/// The requests of one step, last first, and what came of them.
+struct Writing {
+    requests: Vec<Request>,
+    written: Vec<Option<Example>>,
+}
+
+impl Jobs for Writing {
+    fn next(&mut self) -> Option<Request> {
+        self.requests.pop()
+    }
+
+    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
+        let loss_from = completion.prompt_token_ids.len();
+        if !completion.token_ids.is_empty() {
+            let tokens = [completion.prompt_token_ids, completion.token_ids].concat();
+            self.written[id as usize] = Some(Example::new(tokens, loss_from));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! A divergence from the whole distribution of a teacher: T^2 sum_i f(p_i, q_i), over all v outcomes.
+//!
+//! Gradient in z: T (h_i - p_i sum_j h_j) with h = p df/dp, since du/dz = 1 / T.
+
+use super::{LOWEST, Pointwise, RowLoss, Scratch, check_rows, fitted, log_normaliser, log_softmax, weighted_sum};
+use crate::simd;
+use candle_core::{D, Result, Tensor, bail};
+
+/// The divergence `kind`, row j with weight `weights[j]`.
+pub struct Dense<'a, P> {
+    pub kind: P,
+    pub temperature: f64,
+    pub weights: &'a [f32],
+}
+
+impl<P: Pointwise> RowLoss for Dense<'_, P> {
+    fn weight(&self, row: usize) -> f32 {
+        self.weights[row]
+    }
+
+    fn row(&self, row: usize, logits: &mut [f32], teacher: &[f32], scratch: &mut Scratch) -> f64 {
+        let Scratch { student, teacher: fitted } = scratch;
+        student.resize(logits.len(), 0.0);
+        let teacher = if teacher.len() < logits.len() {
+            fitted.clear();
+            fitted.extend_from_slice(teacher);
+            fitted.resize(logits.len(), f32::NEG_INFINITY);
+            &*fitted
+        } else {
+            teacher
+        };
+        let (weight, t) = (self.weights[row], self.temperature as f32);
+        let loss = simd::dispatch(
+            #[inline(always)]
+            || divergence_row(&self.kind, logits, teacher, t, weight * t, student),
+        );
+        f64::from(weight) * self.temperature.powi(2) * f64::from(loss)
+    }
+
+    fn wants_teacher(&self) -> bool {
+        true
+    }
+
+    fn check(&self, n: usize, _: usize) -> Result<()> {
+        check_rows("a divergence", n, self.weights.len())
+    }
+
+    fn reference(&self, logits_nv: &Tensor, teacher_nv: Option<&Tensor>) -> Result<Tensor> {
+        let Some(teacher) = teacher_nv else { bail!("a divergence from a teacher without its logits") };
+        let log_q = fitted(&log_softmax(teacher, self.temperature)?, logits_nv.dim(1)?)?;
+        let terms = self.kind.reference(&log_softmax(logits_nv, self.temperature)?, &log_q)?;
+        weighted_sum(&(terms.sum(D::Minus1)? * self.temperature.powi(2))?, self.weights)
+    }
+}
+
+/// Numbers worked on as one piece.
+const LANES: usize = 16;
+
+/// Turns the row `z` into `scale` times the gradient in u and returns the divergence. `p` is room for a row.
+#[inline(always)]
+fn divergence_row<P: Pointwise>(
+    kind: &P,
+    z: &mut [f32],
+    t: &[f32],
+    temperature: f32,
+    scale: f32,
+    p: &mut [f32],
+) -> f32 {
+    let inverse = 1.0 / temperature;
+    let (log_zs, log_zt) = (log_normaliser(z, inverse), log_normaliser(t, inverse));
+    let (mut losses, mut hs) = ([0f32; LANES], [0f32; LANES]);
+    let mut piece = |z: &mut [f32; LANES], t: &[f32; LANES], p: &mut [f32; LANES]| {
+        for lane in 0..LANES {
+            let log_p = (z[lane] * inverse - log_zs).max(LOWEST);
+            let log_q = (t[lane] * inverse - log_zt).max(LOWEST);
+            p[lane] = simd::exp(log_p);
+            let (f, h) = kind.term(p[lane], simd::exp(log_q), log_p, log_q);
+            losses[lane] += f;
+            hs[lane] += h;
+            z[lane] = h;
+        }
+    };
+    let (z_pieces, z_tail) = z.as_chunks_mut::<LANES>();
+    let (t_pieces, t_tail) = t[..z_pieces.len() * LANES + z_tail.len()].as_chunks::<LANES>();
+    let (p_pieces, p_tail) = p.as_chunks_mut::<LANES>();
+    for ((z, t), p) in z_pieces.iter_mut().zip(t_pieces).zip(p_pieces) {
+        piece(z, t, p);
+    }
+    // The rest, filled up with outcomes that are impossible for both and so add nothing.
+    let mut rest = ([f32::NEG_INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0f32; LANES]);
+    rest.0[..z_tail.len()].copy_from_slice(z_tail);
+    rest.1[..t_tail.len()].copy_from_slice(t_tail);
+    piece(&mut rest.0, &rest.1, &mut rest.2);
+    z_tail.copy_from_slice(&rest.0[..z_tail.len()]);
+    p_tail.copy_from_slice(&rest.2[..p_tail.len()]);
+    let total: f32 = hs.iter().sum();
+    for (z, p) in z.iter_mut().zip(p.iter()) {
+        *z = scale * (*z - p * total);
+    }
+    losses.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ForwardKl, JensenShannon, ReverseKl, SkewedKl, SkewedReverseKl};
+    use super::*;
+    use crate::linear_loss::testing::agrees;
+    use candle_core::Result;
+
+    #[test]
+    fn divergences_agree_with_their_references() -> Result<()> {
+        let weights = [0.3, 0.0, 1.1, 0.2, 0.7];
+        fn all<P: Pointwise>(weights: &[f32], kind: impl Fn() -> P) -> Result<()> {
+            for temperature in [1.0, 2.5] {
+                for teacher_v in [37, 41, 33] {
+                    agrees((5, 37), Some(teacher_v), &[&Dense { kind: kind(), temperature, weights }])?;
+                }
+            }
+            Ok(())
+        }
+        all(&weights, || ForwardKl)?;
+        all(&weights, || ReverseKl)?;
+        all(&weights, || JensenShannon { beta: 0.3 })?;
+        all(&weights, || SkewedKl { alpha: 0.1 })?;
+        all(&weights, || SkewedReverseKl { alpha: 0.1 })
+    }
+}
