@@ -1,6 +1,6 @@
 //! A dataset's folder on a disk: its files, each there whole or not at all, and the lock that keeps writers apart.
 
-use super::manifest::ShardEntry;
+use super::manifest::{COPY, ShardEntry};
 use crate::Error;
 use retort_model::durable::{self, Disk, DiskFile, Native};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -147,7 +147,7 @@ fn owner() -> String {
 /// Refuses a folder that holds anything but what an interrupted beginning of a dataset leaves: a new dataset must not
 /// mix its files into somebody else's.
 pub(super) fn refuse_foreign(folder: &Folder) -> Result<(), Error> {
-    let ours = |name: &str| name == LOCK || (name.starts_with('.') && name.ends_with(".tmp"));
+    let ours = |name: &str| name == LOCK || name == COPY || (name.starts_with('.') && name.ends_with(".tmp"));
     match folder.names()?.into_iter().find(|name| !ours(name)) {
         Some(found) => Err(Error::NotADataset { path: folder.dir().into(), found }),
         None => Ok(()),

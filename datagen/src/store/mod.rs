@@ -1,14 +1,14 @@
 //! The trace dataset on disk: what a run writes sample by sample and everything later reads.
 //!
 //! A folder holds
-//! - `manifest.json`: what the run is and which shards are sealed, under a checksum of its own;
+//! - `manifest.json`: what the run is and which shards are sealed, under a checksum of its own; its copy,
+//!   `.manifest.json.copy`, is for repairs;
 //! - `data-NNNNN.arrow`: sealed, immutable shards (Arrow IPC file, zstd); shard `i` holds the samples at positions
 //!   `i * rows_per_shard ..`, where the position of a sample is `problem * n + sample`. Which rows share a shard
 //!   depends on their keys alone, so an interrupted run ends with the rows of an uninterrupted one;
 //! - `journal.bin`: samples that are stored and whose shard is not full yet; absent when there are none;
 //! - `README.md`: a dataset card;
-//! - `.lock`: held by the one writer.
-//!
+//! - `.lock`: held by the one writer;
 //! - `quarantine/`: what `repair` took out, for a person to look at.
 //!
 //! Every file but the journal is replaced whole: temporary file, fsync, rename, fsync of the folder, the manifest last.
