@@ -59,6 +59,17 @@ impl TraceStore {
         problems: &[&Problem],
         rows_per_shard: u32,
     ) -> Result<Self, Error> {
+        let refuse = |setting, found: String, expected| Err(Error::Setting { setting, found, expected });
+        if rows_per_shard == 0 {
+            return refuse("rows_per_shard", "0".into(), "at least 1");
+        }
+        if let Some(slice) = slice.filter(|slice| slice.index >= slice.of) {
+            return refuse("slice", slice.to_string(), "`i/N` with i from 0 to N - 1");
+        }
+        let found = ProblemSet::of(problems.iter().copied());
+        if found != run.problem_set {
+            return refuse("problem_set", found.fingerprint, "made of the problems given");
+        }
         let folder = Folder::native(dir);
         if Manifest::read(&folder)?.is_none() {
             // Before anything is written there.
@@ -77,17 +88,6 @@ impl TraceStore {
         problems: &[&Problem],
         rows_per_shard: u32,
     ) -> Result<Self, Error> {
-        let refuse = |setting, found: String, expected| Err(Error::Setting { setting, found, expected });
-        if rows_per_shard == 0 {
-            return refuse("rows_per_shard", "0".into(), "at least 1");
-        }
-        if let Some(slice) = slice.filter(|slice| slice.index >= slice.of) {
-            return refuse("slice", slice.to_string(), "`i/N` with i from 0 to N - 1");
-        }
-        let found = ProblemSet::of(problems.iter().copied());
-        if found != run.problem_set {
-            return refuse("problem_set", found.fingerprint, "made of the problems given");
-        }
         let manifest = match Manifest::read(&folder)? {
             Some(manifest) => manifest,
             None => {
