@@ -1,5 +1,13 @@
 //! The command line: names, help and examples; nothing is computed here.
 
+mod bench;
+mod datagen;
+mod model;
+
+pub use bench::{Bench, BenchDecode, BenchDraft, BenchQuality};
+pub use datagen::{Datagen, DatagenRun, Merge};
+pub use model::{Generate, Model};
+
 use clap::{Args, Parser, Subcommand};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -41,49 +49,6 @@ pub enum Command {
     /// Measure the speed of this machine; one JSON line for each measurement
     #[command(subcommand)]
     Bench(Bench),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Bench {
-    /// Prefill and decode with random weights of a known shape, every sequence fed random tokens
-    #[command(after_help = "Example:\n  retort bench decode --shape mini --quant q4 --batch 1,8,32")]
-    Decode(BenchDecode),
-    /// What packing a model's matrices does to its predictions: KL divergence per token from the model as it is
-    #[command(after_help = "Example:\n  retort bench quality --model embedded --quant q8,q4")]
-    Quality(BenchQuality),
-}
-
-#[derive(Debug, Args)]
-pub struct BenchQuality {
-    /// Model folder, `hub:org/name` or `embedded`
-    #[arg(long)]
-    pub model: String,
-    /// One line for each
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,fp8,q8,q4")]
-    pub quant: Vec<crate::commands::Quant>,
-    /// What the model answers, greedily; its predictions along the answers are compared
-    #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
-    pub problems: String,
-    #[arg(long, default_value = "60")]
-    pub limit: NonZeroUsize,
-}
-
-#[derive(Debug, Args)]
-pub struct BenchDecode {
-    #[arg(long, value_enum)]
-    pub shape: crate::commands::Shape,
-    /// How the weights are kept
-    #[arg(long, value_enum, default_value = "q4")]
-    pub quant: crate::commands::Quant,
-    /// Sequences side by side; one line for each
-    #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
-    pub batch: Vec<NonZeroUsize>,
-    /// Tokens of each prompt
-    #[arg(long, default_value = "128")]
-    pub prompt: NonZeroUsize,
-    /// Tokens decoded after it
-    #[arg(long, default_value = "64")]
-    pub new: NonZeroUsize,
 }
 
 #[derive(Debug, Args)]
@@ -176,170 +141,6 @@ pub struct Pretrain {
     pub set: Vec<String>,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Model {
-    /// Architecture, parameters (total and active), memory per token of context
-    ///
-    /// A folder that holds only `config.json` is enough; where there are weights, they must agree with it.
-    #[command(after_help = "Example:\n  retort model inspect runs/teacher --json")]
-    Inspect {
-        /// Model folder, `hub:org/name[@revision]`, or `embedded`
-        model: String,
-        /// One JSON document instead of text
-        #[arg(long)]
-        json: bool,
-    },
-    /// The same model in another number format
-    #[command(after_help = "Example:\n  retort model convert runs/teacher --to fp8 --out runs/teacher-fp8")]
-    Convert {
-        /// Model folder, `hub:org/name` or `embedded`
-        model: String,
-        /// The format of projections and experts
-        #[arg(long, value_enum)]
-        to: crate::commands::To,
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-    },
-    /// An adapter (LoRA, in PEFT's layout) added into its base model, as one model
-    #[command(after_help = "Example:\n  retort model merge runs/adapter --out runs/student")]
-    Merge {
-        /// Folder with `adapter_config.json` and `adapter_model.safetensors`
-        adapter: PathBuf,
-        /// The base model, where it is not the one that the adapter names
-        #[arg(long, value_name = "MODEL")]
-        base: Option<String>,
-        /// The format of the weights; without it, that of the base
-        #[arg(long, value_enum)]
-        to: Option<crate::commands::To>,
-        #[arg(long, value_name = "DIR")]
-        out: PathBuf,
-    },
-    /// Logits [t, v] in f32 for given token ids, as a safetensors file with the key `logits`
-    #[command(after_help = "Example:\n  retort model logits runs/student --tokens 1,2,3 --out logits.safetensors")]
-    Logits {
-        /// Model folder, `hub:org/name[@revision]`, or `embedded`
-        model: String,
-        /// Token ids, separated by commas
-        #[arg(long, value_delimiter = ',', required = true)]
-        tokens: Vec<u32>,
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
-    /// Complete one prompt, printed as the model writes it
-    #[command(after_help = "Example:\n  retort model generate embedded --prompt 'Find 3802+9562.' --greedy")]
-    Generate(Generate),
-}
-
-#[derive(Debug, Args)]
-pub struct Generate {
-    /// Model folder, `hub:org/name[@revision]`, or `embedded`
-    pub model: String,
-    #[arg(long)]
-    pub prompt: String,
-    /// Give the prompt to the model as it is, without the chat template and without a BOS token
-    #[arg(long)]
-    pub raw: bool,
-    /// Print the prompt's token ids and their text, one token to a line, and stop
-    #[arg(long)]
-    pub show_prompt: bool,
-    /// Always take the likeliest token
-    #[arg(long, conflicts_with_all = ["temperature", "top_p"])]
-    pub greedy: bool,
-    #[arg(long, default_value_t = 0.6)]
-    pub temperature: f64,
-    #[arg(long, default_value_t = 0.95)]
-    pub top_p: f64,
-    #[arg(long, default_value_t = 512)]
-    pub max_tokens: usize,
-    /// Draw from this many of the likeliest tokens
-    #[arg(long, value_name = "K")]
-    pub top_k: Option<usize>,
-    /// Draw from tokens at least this likely, relative to the likeliest
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
-    pub min_p: f64,
-    /// Above 1: make tokens less likely that the prompt or the completion already holds
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
-    pub repetition_penalty: f64,
-    /// Add to the logit of a token, from -100 (never) to 100; may be given several times
-    #[arg(long, value_name = "ID=BIAS", value_parser = bias, allow_hyphen_values = true)]
-    pub logit_bias: Vec<(u32, f64)>,
-    /// End before this text; may be given several times
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub stop: Vec<String>,
-    /// Close the thinking block after this many tokens
-    #[arg(long, value_name = "TOKENS")]
-    pub thinking_budget: Option<usize>,
-    /// At the end of the thinking budget, end the completion in place of closing the thinking block
-    #[arg(long, requires = "thinking_budget")]
-    pub end_at_budget: bool,
-    /// End a completion that wrote the same 8 to 1024 tokens this many times, back to back
-    #[arg(long, value_name = "N")]
-    pub loop_repeats: Option<usize>,
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
-    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
-    pub memory: Option<usize>,
-    /// Do not let the model's multi-token-prediction module guess ahead; the tokens are the same, the time is not
-    #[arg(long)]
-    pub no_draft: bool,
-}
-
-/// `ID=BIAS`
-fn bias(text: &str) -> Result<(u32, f64), String> {
-    let parsed = text.split_once('=').and_then(|(id, bias)| Some((id.parse().ok()?, bias.parse().ok()?)));
-    parsed.ok_or_else(|| "write it as ID=BIAS, such as 11=-100".into())
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Datagen {
-    /// Generate, verify and store traces; a second run on the same folder continues
-    #[command(
-        after_help = "Examples:\n  retort datagen run --teacher embedded --problems gym --limit 300 -n 4 --out traces\n  \
-                            retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces\n  \
-                            retort datagen run --teacher http://localhost:8000/v1 --teacher-model deepseek-ai/DeepSeek-R1 \
-                            --problems gsm8k/test.jsonl --out traces"
-    )]
-    Run(Box<DatagenRun>),
-    /// Counts, verdicts, pass rates and lengths of a dataset
-    #[command(after_help = "Example:\n  retort datagen stats traces")]
-    Stats {
-        dir: PathBuf,
-        /// One JSON document instead of text
-        #[arg(long)]
-        json: bool,
-    },
-    /// Traces as a person reads them
-    #[command(after_help = "Example:\n  retort datagen show traces --limit 3 --verdict wrong")]
-    Show {
-        dir: PathBuf,
-        #[arg(long, default_value_t = 1)]
-        limit: usize,
-        /// Only traces with this verdict, such as `right` or `wrong`
-        #[arg(long)]
-        verdict: Option<String>,
-    },
-    /// Check every file of a dataset against its checksum
-    #[command(after_help = "Example:\n  retort datagen verify traces")]
-    Verify { dir: PathBuf },
-}
-
-#[derive(Debug, Args)]
-pub struct DatagenRun {
-    /// Model folder, `hub:org/name[@revision]`, `embedded`, or the URL of an OpenAI-compatible endpoint
-    #[arg(long)]
-    pub teacher: String,
-    /// A JSONL file, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its training side)
-    #[arg(long)]
-    pub problems: String,
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    pub asking: Asking,
-    #[command(flatten)]
-    pub endpoint: crate::endpoint::EndpointArgs,
-}
-
 /// Settings that `datagen run` and `evals run` share.
 #[derive(Debug, Args)]
 pub struct Asking {
@@ -354,6 +155,9 @@ pub struct Asking {
     pub limit: Option<NonZeroUsize>,
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Seconds that completions in flight may still take after Ctrl-C
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
+    pub grace: u64,
     /// The recipe, a TOML file; without it, DeepSeek-R1's sampling (temperature 0.6, top-p 0.95)
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,

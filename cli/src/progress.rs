@@ -37,6 +37,8 @@ struct State {
     total: Option<u64>,
     unit: String,
     bar: Option<ProgressBar>,
+    /// Whether nothing was said of this stage yet.
+    first: bool,
     begin: Instant,
     last_line: Instant,
 }
@@ -47,8 +49,15 @@ const QUIET: Duration = Duration::from_secs(10);
 impl Progress {
     pub fn new() -> Self {
         let now = Instant::now();
-        let state =
-            State { stage: String::new(), total: None, unit: String::new(), bar: None, begin: now, last_line: now };
+        let state = State {
+            stage: String::new(),
+            total: None,
+            unit: String::new(),
+            bar: None,
+            first: true,
+            begin: now,
+            last_line: now,
+        };
         Self { state: RefCell::new(state), terminal: std::io::stderr().is_terminal() }
     }
 }
@@ -66,12 +75,18 @@ impl Observer for Progress {
             bar
         });
         *self.state.borrow_mut() =
-            State { stage: stage.into(), total, unit: unit.into(), bar, begin: now, last_line: now };
+            State { stage: stage.into(), total, unit: unit.into(), bar, first: true, begin: now, last_line: now };
     }
 
     fn advanced(&self, done: u64, note: &str) {
         let mut state = self.state.borrow_mut();
+        let state = &mut *state;
         if let Some(bar) = &state.bar {
+            // What an earlier run did says nothing about the speed of this one.
+            if std::mem::take(&mut state.first) {
+                bar.set_position(done);
+                bar.reset_eta();
+            }
             bar.set_position(done);
             bar.set_message(note.to_string());
         } else if state.last_line.elapsed() >= QUIET {

@@ -43,6 +43,8 @@ fn every_command_has_help_with_an_example() {
         "datagen stats",
         "datagen show",
         "datagen verify",
+        "datagen repair",
+        "datagen merge",
         "distill run",
         "evals run",
         "evals compare",

@@ -25,13 +25,8 @@ pub enum Error {
     NotUtf8 { path: PathBuf, line: u64 },
     #[error("line {line} of `{path}` is longer than {limit} bytes")]
     LineTooLong { path: PathBuf, line: u64, limit: usize },
-    #[error("line {line} of `{path}` is not valid JSON")]
-    MalformedLine {
-        path: PathBuf,
-        line: u64,
-        #[source]
-        source: serde_json::Error,
-    },
+    #[error("line {line} of `{path}` is not valid JSON at column {column}: {reason}")]
+    MalformedLine { path: PathBuf, line: u64, column: usize, reason: String },
     #[error("line {line} of `{path}` holds {found} where a JSON object is expected")]
     NotAnObject { path: PathBuf, line: u64, found: &'static str, shape: &'static str },
     #[error("line {line} of `{path}` has no column {expected}; it has {found}")]
@@ -52,6 +47,8 @@ pub enum Error {
         #[source]
         source: GenerateError,
     },
+    #[error("`{generator}` panicked: {message}")]
+    Panicked { generator: String, message: String },
     #[error("`{generator}` returned with {missing} of the requests it took unanswered")]
     Unanswered { generator: String, missing: u64 },
     #[error("`{generator}` answered request {id}, which is not open")]
@@ -67,6 +64,14 @@ pub enum Error {
     NoDataset { path: PathBuf, found: &'static str },
     #[error("`{path}` holds `{found}` but no `manifest.json`, so it is not a trace dataset")]
     NotADataset { path: PathBuf, found: String },
+    #[error("`{path}` was made from other datasets and is not a run")]
+    NoRun { path: PathBuf },
+    #[error("`{path}` cannot be the place of a new dataset: it holds `{found}`")]
+    FolderTaken { path: PathBuf, found: String },
+    #[error("`{path}` cannot be merged: {why}")]
+    NotASlice { path: PathBuf, why: String },
+    #[error("slices {missing} of {of} are missing")]
+    SlicesMissing { missing: String, of: u32 },
     #[error("`{path}` is damaged: {part} should be {expected} and is {found}")]
     Damaged { path: PathBuf, part: &'static str, expected: String, found: String },
     #[error("`{path}` is not a manifest of this format")]
@@ -136,21 +141,29 @@ impl Error {
             Setting { setting, .. } => format!("change `{setting}`"),
             // Whoever is asked elsewhere knows better.
             Generation { source: GenerateError::Remote(_), .. } => return None,
-            Generation { .. } => "what was finished is stored; the same command continues from there".into(),
+            Generation { .. } | Panicked { .. } => {
+                "what was finished is stored; the same command continues from there".into()
+            }
             Unanswered { .. } => "what was finished is stored; the same command asks for the rest again".into(),
             UnknownRequest { .. } => return None,
             Spend(error) => return error.hint(),
             Locked { .. } => "wait for it to end, or write to another folder".into(),
-            NotADataset { .. } => "name an empty or new folder".into(),
-            NoDataset { .. } => "name a folder that `datagen run` or `evals run` wrote".into(),
-            Damaged { .. } => {
-                "restore the file from a copy; what it held cannot be trusted, so nothing of it was read".into()
+            NotADataset { .. } | FolderTaken { .. } => "name an empty or new folder".into(),
+            NoRun { .. } => "name the folder of a run, or a new one".into(),
+            NotASlice { .. } | SlicesMissing { .. } => {
+                "give every folder that `datagen run --shard i/N` wrote for one run, each finished".into()
             }
-            MalformedManifest { .. } => "restore the file from a copy".into(),
+            NoDataset { .. } => "name a folder that `datagen run` or `evals run` wrote".into(),
+            Damaged { .. } | MalformedManifest { .. } => {
+                "restore the file from a copy, or let `retort datagen repair` set it aside; nothing of it was believed"
+                    .into()
+            }
             NewerFormat { .. } => "read it with a newer version of this program".into(),
             OtherRun { .. } => "repeat the settings of the first run to continue it, or write to another folder".into(),
             JournalDamaged { .. } | JournalRecord { .. } => {
-                "keep a copy of the folder; the sealed shards are not affected".into()
+                "`retort datagen repair` on the folder keeps every sound record and sets the journal aside; the sealed \
+                 shards are not affected, and the run asks for what is missing again"
+                    .into()
             }
             ForeignSample { .. } => "write to another folder".into(),
             SampleTooLong { .. } => "lower `max_tokens`".into(),

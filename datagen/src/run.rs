@@ -11,7 +11,7 @@ mod tests;
 use crate::Error;
 use crate::problem::Problem;
 use crate::spend::{Budget, Spend};
-use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, ProblemSet, RunHeader, TraceStore};
+use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, ProblemSet, RunHeader, Slice, TraceStore};
 use crate::tally::Tally;
 use crate::verify;
 use queue::Queue;
@@ -19,8 +19,11 @@ use retort_model::capture::Capture;
 use retort_model::generate::{Generate, GenerateError};
 use retort_model::observe::Observer;
 use retort_model::sampling::Sampling;
+use std::any::Any;
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::time::Duration;
 
 /// What the DeepSeek-R1 model card recommends to append to mathematical problems.
 pub const BOXED_SUFFIX: &str = "Please reason step by step, and put your final answer within \\boxed{}.";
@@ -42,6 +45,10 @@ pub struct Plan {
     pub rows_per_shard: u32,
     /// What a generator that costs money may take of it; no part of what the run is.
     pub budget: Budget,
+    /// The part of the run that is done here; all of it without one. It changes no sample.
+    pub slice: Option<Slice>,
+    /// How long completions in flight may still take once the observer asks to stop.
+    pub grace: Duration,
 }
 
 impl Default for Plan {
@@ -55,6 +62,8 @@ impl Default for Plan {
             capture: None,
             rows_per_shard: DEFAULT_ROWS_PER_SHARD,
             budget: Budget::default(),
+            slice: None,
+            grace: Duration::from_secs(20),
         }
     }
 }
@@ -121,8 +130,9 @@ impl Summary {
 
 /// Asks `generator` for `plan.n` samples of each problem and stores them in the dataset at `dir`, judged.
 ///
-/// Samples that the folder holds already are not asked for again. When the observer cancels, what is in flight is
-/// abandoned (it is asked for again next time) and what was finished stays stored.
+/// Samples that the folder holds already are not asked for again. When the observer cancels, nothing more is asked for;
+/// what is in flight may end within `plan.grace` and is abandoned after it (the next run asks for it again). However the
+/// generator ends, by an error or a panic of its own too, what it finished is made durable first.
 pub fn run(
     generator: &dyn Generate,
     problems: &[Problem],
@@ -132,7 +142,9 @@ pub fn run(
 ) -> Result<Summary, Error> {
     plan.check()?;
     let problems = distinct(problems, observer);
-    let mut store = TraceStore::open(dir, &plan.header(generator, &problems), &problems, plan.rows_per_shard)?;
+    let header = plan.header(generator, &problems);
+    let mut store = TraceStore::open(dir, &header, plan.slice, &problems, plan.rows_per_shard)?;
+    let problems = part(problems, plan.slice);
     let resumed = store.resumed();
     if resumed.torn_bytes > 0 {
         observer.remark(&format!("{} bytes of an unfinished write were cut off the journal", resumed.torn_bytes));
@@ -147,27 +159,23 @@ pub fn run(
     }
     observer.started("traces", Some(planned), "samples");
     let mut queue = Queue::new(generator, &problems, plan, &mut store, &mut spend, observer);
-    let generated = generator.generate(&mut queue);
+    let generated = catch_unwind(AssertUnwindSafe(|| generator.generate(&mut queue)));
     let unanswered = queue.unanswered();
     let cost = queue.cost();
-    // Whatever stopped the generator: what it finished is made durable first.
-    store.seal()?;
-    spend.close()?;
-    let name = || generator.name().to_owned();
-    match generated {
-        Err(GenerateError::Job(source)) => match source.downcast::<Error>() {
-            Ok(error) => return Err(*error),
-            Err(source) => return Err(Error::Generation { generator: name(), source: GenerateError::Job(source) }),
-        },
-        Err(source) => return Err(Error::Generation { generator: name(), source }),
-        Ok(()) => {}
-    }
+    let (sealed, closed) = (store.seal(), spend.close());
+    // What stopped the generator comes before what that did to the store.
+    stopped_by(generated, generator.name())?;
+    sealed?;
+    closed?;
     let tally = store.tally().clone();
     let interrupted = tally.samples() < planned && observer.cancelled();
     if tally.samples() < planned && !interrupted {
-        return Err(Error::Unanswered { generator: name(), missing: unanswered.max(planned - tally.samples()) });
+        let missing = unanswered.max(planned - tally.samples());
+        return Err(Error::Unanswered { generator: generator.name().into(), missing });
     }
-    let summary = Summary {
+    observer.advanced(tally.samples(), &queue::progress_note(&tally, &cost));
+    observer.finished(&format!("{} of {planned} samples, {}", tally.samples(), queue::progress_note(&tally, &cost)));
+    Ok(Summary {
         run_id: store.manifest().run_id.clone(),
         planned,
         resumed: resumed.samples,
@@ -175,9 +183,34 @@ pub fn run(
         tally,
         cost,
         interrupted,
+    })
+}
+
+/// The error behind the way in which a generation ended, if there is one.
+fn stopped_by(generated: Result<Result<(), GenerateError>, Box<dyn Any + Send>>, name: &str) -> Result<(), Error> {
+    let generator = name.to_owned();
+    let source = match generated {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(source)) => source,
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let message = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            return Err(Error::Panicked { generator, message });
+        }
     };
-    observer.finished(&queue::progress_note(&summary.tally, &summary.cost));
-    Ok(summary)
+    match source {
+        GenerateError::Job(source) => match source.downcast::<Error>() {
+            Ok(error) => Err(*error),
+            Err(source) => Err(Error::Generation { generator, source: GenerateError::Job(source) }),
+        },
+        source => Err(Error::Generation { generator, source }),
+    }
+}
+
+/// The problems of a slice.
+fn part(problems: Vec<&Problem>, slice: Option<Slice>) -> Vec<&Problem> {
+    let places = problems.into_iter().zip(0u64..);
+    places.filter(|&(_, place)| slice.is_none_or(|slice| slice.holds(place))).map(|(problem, _)| problem).collect()
 }
 
 /// The problems without repetitions, each where it came first.

@@ -116,11 +116,10 @@ impl Weight {
 
     /// The whole weight in f32.
     pub fn to_value(&self) -> Result<Value> {
-        let matrix = match self {
-            Self::Plain(value) => return Ok(value.clone()),
-            Self::Stored(parts) => single(parts)?,
-        };
-        Value::constant(&cpu::shaped(matrix.to_vec(), matrix.dims())?)
+        match self {
+            Self::Plain(value) => Ok(value.clone()),
+            Self::Stored(parts) => Value::constant(&cpu::shaped(numbers(parts), dims_together(parts)?)?),
+        }
     }
 
     /// Rows of the matrix, o; of all matrices together where there is more than one.
@@ -154,15 +153,32 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
 
 /// x W^T where a gradient flows back to x: dx = dy W, with W in f32 for that moment alone.
 fn through_stored(x: &Value, parts: &Arc<[StoredMatrix]>) -> Result<Value> {
-    let (o, i) = single(parts)?.dims();
+    let (o, i) = dims_together(parts)?;
     let (n, dims) = (cpu::rows(x.tensor())?.0, x.dims().to_vec());
     let parts = parts.clone();
     let y = Weight::Stored(parts.clone()).linear(&Value::constant(x.tensor())?)?;
     Value::record(y.into_tensor(), [x], move |dy, _| {
-        let (dy, w) = (cpu::data(dy)?, single(&parts)?.to_vec());
+        let (dy, w) = (cpu::data(dy)?, numbers(&parts));
         let dx = product(Mat::new(&dy, n, o), Mat::new(&w, o, i), Threads::All);
         Ok([Some(cpu::shaped(dx, dims.clone())?)])
     })
+}
+
+/// (o, i) of matrices below each other.
+fn dims_together(parts: &[StoredMatrix]) -> Result<(usize, usize)> {
+    let width = parts.first().map_or(0, |part| part.dims().1);
+    if parts.iter().any(|part| part.dims().1 != width) {
+        bail!("{} stored matrices of different widths are no one matrix", parts.len());
+    }
+    Ok((parts.iter().map(|part| part.dims().0).sum(), width))
+}
+
+/// The numbers of matrices below each other.
+fn numbers(parts: &[StoredMatrix]) -> Vec<f32> {
+    match parts {
+        [one] => one.to_vec(),
+        parts => parts.iter().flat_map(StoredMatrix::to_vec).collect(),
+    }
 }
 
 /// `parts` in `count` equal shares.

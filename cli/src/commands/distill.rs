@@ -176,7 +176,7 @@ pub fn run(command: Distill) -> Result<ExitCode> {
     let fingerprint = |files: &ModelFiles| files.fingerprint(&files.checkpoint()?);
     let resolved = Resolved {
         student: fingerprint(&student)?,
-        traces: reader.manifest().run.run_id(),
+        traces: reader.manifest().run_id.clone(),
         teacher: teacher.as_ref().map(fingerprint).transpose()?,
         recipe: &recipe,
     };

@@ -17,6 +17,7 @@ use retort_model::generate::Generate;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub fn run(command: Evals) -> Result<ExitCode> {
     match command {
@@ -42,7 +43,8 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
         open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
     let progress = Progress::new();
     let model = args.endpoint.open(&args.model, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;
-    let plan = Plan { budget: args.endpoint.budget()?, ..recipe.plan(&args.benchmark) };
+    let (grace, budget) = (Duration::from_secs(args.asking.grace), args.endpoint.budget()?);
+    let plan = Plan { grace, budget, ..recipe.plan(&args.benchmark) };
     print_score(&*model, &problems, &plan, &args.out, args.json)
 }
 
@@ -72,7 +74,7 @@ fn compare_runs(args: &Compare) -> Result<ExitCode> {
     let teacher = TraceReader::open(&args.teacher)?;
     let other = |role, run: &Path| -> Result<Vec<Sample>> {
         let reader = TraceReader::open(run)?;
-        same_settings((Role::Teacher, &teacher.manifest().run), (role, &reader.manifest().run))?;
+        same_settings((Role::Teacher, teacher.run()?), (role, reader.run()?))?;
         Ok(reader.read_all()?)
     };
     let student = other(Role::Student, &args.student)?;

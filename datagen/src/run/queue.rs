@@ -12,7 +12,9 @@ use retort_model::attempts::Attempts;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
 use retort_model::observe::Observer;
 use retort_model::sampling::NoiseKey;
+use std::cell::Cell;
 use std::collections::HashSet;
+use std::time::Instant;
 
 pub(super) struct Queue<'a> {
     generator: &'a dyn Generate,
@@ -24,6 +26,8 @@ pub(super) struct Queue<'a> {
     /// Where to look for the next request: `problem * n + sample`, which is also the request's id.
     next: u64,
     open: HashSet<u64>,
+    /// When the observer was first heard to ask for a stop.
+    stopped: Cell<Option<Instant>>,
 }
 
 impl<'a> Queue<'a> {
@@ -35,7 +39,8 @@ impl<'a> Queue<'a> {
         spend: &'a mut Spend,
         observer: &'a dyn Observer,
     ) -> Self {
-        let queue = Self { generator, problems, plan, store, spend, observer, next: 0, open: HashSet::new() };
+        let (open, stopped) = (HashSet::new(), Cell::new(None));
+        let queue = Self { generator, problems, plan, store, spend, observer, next: 0, open, stopped };
         queue.report();
         queue
     }
@@ -61,6 +66,18 @@ impl<'a> Queue<'a> {
 
     fn report(&self) {
         self.observer.advanced(self.store.acknowledged(), &progress_note(self.store.tally(), &self.cost()));
+    }
+
+    /// Since when the observer wants this to stop, if it does.
+    fn stopped(&self) -> Option<Instant> {
+        if self.stopped.get().is_none() && self.observer.cancelled() {
+            self.stopped.set(Some(Instant::now()));
+            if !self.open.is_empty() && !self.plan.grace.is_zero() {
+                let (open, grace) = (self.open.len(), self.plan.grace.as_secs());
+                self.observer.remark(&format!("{open} samples are in flight and may end within {grace} s"));
+            }
+        }
+        self.stopped.get()
     }
 
     fn sample(&self, problem: &Problem, sample: u32, completion: Completion) -> Sample {
@@ -114,7 +131,7 @@ fn assistant_turn(completion: &Completion) -> String {
 
 impl Jobs for Queue<'_> {
     fn next(&mut self) -> Option<Request> {
-        if self.cancelled() {
+        if self.stopped().is_some() {
             return None;
         }
         loop {
@@ -134,6 +151,10 @@ impl Jobs for Queue<'_> {
         }
     }
 
+    fn advanced(&mut self, _id: u64, _tokens: &[u32]) -> Result<(), JobError> {
+        Ok(self.store.acknowledge_if_due()?)
+    }
+
     fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
         let asked = if self.open.remove(&id) { self.key(id) } else { None };
         let Some((problem, sample)) = asked else {
@@ -145,7 +166,7 @@ impl Jobs for Queue<'_> {
     }
 
     fn cancelled(&self) -> bool {
-        self.observer.cancelled()
+        self.stopped().is_some_and(|since| since.elapsed() >= self.plan.grace)
     }
 
     fn attempts(&mut self) -> Option<&mut dyn Attempts> {

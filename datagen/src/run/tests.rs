@@ -18,6 +18,8 @@ struct Adder {
     breaks_after: Option<u64>,
     /// Forgets this many requests.
     forgets: u64,
+    /// Panics after this many answers.
+    panics_after: Option<u64>,
 }
 
 impl Adder {
@@ -62,6 +64,7 @@ impl Generate for Adder {
                 if Some(self.answered.get()) == self.breaks_after {
                     return Err(GenerateError::EmptyPrompt { model: "double".into() });
                 }
+                assert_ne!(Some(self.answered.get()), self.panics_after, "a worker's panic");
                 if forgets > 0 {
                     forgets -= 1;
                     continue;
@@ -103,7 +106,7 @@ fn problems() -> Vec<Problem> {
 }
 
 fn plan() -> Plan {
-    Plan { n: 3, seed: 11, rows_per_shard: 4, ..Plan::default() }
+    Plan { n: 3, seed: 11, rows_per_shard: 4, grace: Duration::ZERO, ..Plan::default() }
 }
 
 fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -177,6 +180,50 @@ fn what_was_finished_before_a_failure_is_kept() {
     assert_eq!((summary.resumed, summary.generated), (13, 2));
     run(&adder, &problems(), &plan(), whole.path(), &Silent).unwrap();
     assert_eq!(files(dir.path()), files(whole.path()));
+}
+
+#[test]
+fn a_panic_ends_the_run_and_loses_nothing() {
+    let dir = tempdir().unwrap();
+    let panics = Adder { panics_after: Some(6), ..Adder::default() };
+    let error = run(&panics, &problems(), &plan(), dir.path(), &Silent).unwrap_err();
+    assert!(error.to_string().contains("a worker's panic") && error.hint().is_some(), "{error}");
+    let summary = run(&Adder::default(), &problems(), &plan(), dir.path(), &Silent).unwrap();
+    assert_eq!((summary.resumed, summary.generated), (6, 9));
+}
+
+#[test]
+fn what_is_in_flight_may_end_within_the_grace() {
+    let (dir, adder) = (tempdir().unwrap(), Adder::default());
+    let observer = StopAfter { adder: &adder, answers: 4 };
+    let plan = Plan { grace: Duration::from_secs(600), ..plan() };
+    // Three at a time: the second batch was under way.
+    let summary = run(&adder, &problems(), &plan, dir.path(), &observer).unwrap();
+    assert_eq!((summary.generated, summary.interrupted), (6, true));
+}
+
+#[test]
+fn slices_of_a_run_hold_its_samples_between_them() {
+    let whole = tempdir().unwrap();
+    run(&Adder::default(), &problems(), &plan(), whole.path(), &Silent).unwrap();
+    let parts: Vec<_> = (0..3)
+        .map(|index| {
+            let dir = whole.path().with_extension(format!("part-{index}"));
+            let plan = Plan { slice: Some(Slice { index, of: 3 }), ..plan() };
+            let summary = run(&Adder::default(), &problems(), &plan, &dir, &Silent).unwrap();
+            assert_eq!(summary.planned, if index == 2 { 3 } else { 6 });
+            dir
+        })
+        .collect();
+    let merged = whole.path().with_extension("merged");
+    crate::store::merge(&parts, &merged).unwrap();
+    assert_eq!(files(&merged), files(whole.path()));
+    for dir in parts.iter().chain([&merged]) {
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+    let plan = Plan { slice: Some(Slice { index: 3, of: 3 }), ..plan() };
+    assert!(matches!(run(&Adder::default(), &problems(), &plan, &merged, &Silent), Err(Error::Setting { .. })));
+    assert!(!merged.exists(), "a refused setting leaves no folder");
 }
 
 #[test]

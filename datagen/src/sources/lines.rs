@@ -51,14 +51,15 @@ impl Lines {
             let text = std::str::from_utf8(&bytes).map_err(|_| Error::NotUtf8 { path: path(), line })?;
             // A byte order mark may open the file.
             let text = if line == 1 { text.trim_start_matches('\u{feff}') } else { text };
-            if text.trim().is_empty() {
+            let text = text.trim_end();
+            if text.trim_start().is_empty() {
                 continue;
             }
             let shape = self.shape;
             return match serde_json::from_str(text) {
                 Ok(Value::Object(object)) => Ok(Some(Line { path: &self.path, line, shape, object })),
                 Ok(other) => Err(Error::NotAnObject { path: path(), line, found: kind(&other), shape }),
-                Err(source) => Err(Error::MalformedLine { path: path(), line, source }),
+                Err(error) => Err(malformed(path(), line, &error)),
             };
         }
     }
@@ -100,6 +101,13 @@ impl Line<'_> {
     pub(crate) fn empty(&self, column: &str, part: &'static str) -> Error {
         Error::EmptyText { path: self.path.into(), line: self.line, column: column.into(), part }
     }
+}
+
+/// What the parser says of a line, without the line number that it counts from the line's own beginning.
+fn malformed(path: PathBuf, line: u64, error: &serde_json::Error) -> Error {
+    let reason = error.to_string();
+    let reason = reason.split_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason).to_owned();
+    Error::MalformedLine { path, line, column: error.column(), reason }
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -1,21 +1,21 @@
 //! The dataset card, `README.md`: what the folder holds and how to read it, for people and for dataset hubs.
 
-use super::manifest::Manifest;
+use super::header::RunHeader;
+use super::manifest::{Derived, Manifest, Origin, Slice};
 use crate::sample::Verdict;
 use crate::tally::Tally;
 
 /// The card of a dataset whose samples add up to `tally`.
 pub(super) fn render(manifest: &Manifest, tally: &Tally) -> String {
-    let Manifest { run_id, run, .. } = manifest;
+    let (summary, facts) = match &manifest.origin {
+        Origin::Run { header, slice } => of_run(manifest, header, *slice, tally),
+        Origin::Derived(derived) => of_derived(derived, tally),
+    };
     let verdicts: String = Verdict::ALL
         .into_iter()
         .filter(|&verdict| tally.count(verdict) > 0)
         .map(|verdict| format!("| {} | {} |\n", verdict.as_str(), tally.count(verdict)))
         .collect();
-    let suffix = match run.prompt_suffix.as_str() {
-        "" => "nothing".to_owned(),
-        suffix => format!("`{suffix}`"),
-    };
     format!(
         "---
 configs:
@@ -26,33 +26,60 @@ tags:
 ---
 # Reasoning traces
 
-{samples} samples of {expected}: {n} for each of {problems} problems, {kept} of them kept for training.
+{summary}
 Each row is one problem, what the model wrote for it and what the verifier said of it; the rows that are not kept say why.
 
 | verdict | samples |
 |---|---|
 {verdicts}
-- Written by `{generator}`, fingerprint `{fingerprint}`
-- Temperature {temperature}, top-p {top_p}, at most {max_tokens} tokens, seed {seed}
-- Appended to every problem: {suffix}
+{facts}
 - Completion tokens: {tokens}
-- Run `{run_id}`, problem set `{problem_set}`
+- Dataset `{run_id}`
 
 Read it with `pyarrow.ipc.open_file`, `polars.read_ipc`, or `datasets.load_dataset(\"arrow\", data_files=\"data-*.arrow\")`.
 `manifest.json` names every shard with its rows, bytes and blake3.
 ",
-        samples = tally.samples(),
-        expected = manifest.samples(),
-        n = run.n,
-        problems = run.problem_set.problems,
-        kept = tally.kept,
-        generator = run.generator.name,
-        fingerprint = run.generator.fingerprint,
-        temperature = run.sampling.temperature,
-        top_p = run.sampling.top_p,
-        max_tokens = run.sampling.max_tokens,
-        seed = run.seed,
         tokens = tally.completion_tokens,
-        problem_set = run.problem_set.fingerprint,
+        run_id = manifest.run_id,
     )
+}
+
+/// A sentence that sums a run up, and its settings as list entries.
+fn of_run(manifest: &Manifest, run: &RunHeader, slice: Option<Slice>, tally: &Tally) -> (String, String) {
+    let (samples, kept, expected) = (tally.samples(), tally.kept, manifest.samples());
+    let problems = manifest.problems().unwrap_or_default();
+    let part = slice.map_or(String::new(), |slice| format!(" (part {slice} of a run)"));
+    let summary = format!(
+        "{samples} samples of {expected}: {} for each of {problems} problems{part}, {kept} of them kept for training.",
+        run.n
+    );
+    let suffix = match run.prompt_suffix.as_str() {
+        "" => "nothing".to_owned(),
+        suffix => format!("`{suffix}`"),
+    };
+    let facts = format!(
+        "- Written by `{}`, fingerprint `{}`
+- Temperature {}, top-p {}, at most {} tokens, seed {}
+- Appended to every problem: {suffix}
+- Problem set `{}`",
+        run.generator.name,
+        run.generator.fingerprint,
+        run.sampling.temperature,
+        run.sampling.top_p,
+        run.sampling.max_tokens,
+        run.seed,
+        run.problem_set.fingerprint,
+    );
+    (summary, facts)
+}
+
+/// The same for a dataset that was made from others.
+fn of_derived(derived: &Derived, tally: &Tally) -> (String, String) {
+    let summary = format!("{} samples, {} of them kept for training.", tally.samples(), tally.kept);
+    let parents = derived.parents.iter().map(|parent| {
+        let name = parent.run_id.as_deref().unwrap_or("a file");
+        format!("\n- From `{}` ({name}, blake3 `{}`)", parent.path, parent.blake3)
+    });
+    let facts = format!("- Made by `{}` with `{}`{}", derived.verb, derived.settings, parents.collect::<String>());
+    (summary, facts)
 }

@@ -7,12 +7,11 @@
 //! of a readable group was fsynced, that is acknowledged. So a bad frame with such a group after it is damage and is
 //! refused, while a bad frame with none after it is the torn end of a write that nobody was told about, and is cut off.
 
-use super::durable::{self, io};
+use super::folder::{Folder, io};
 use crate::Error;
 use crate::sample::Sample;
+use retort_model::durable::DiskFile;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,12 +23,10 @@ const FRAME_HEAD: usize = 4 + 8 + 4 + 32;
 const MAX_PAYLOAD: usize = 64 << 20;
 /// An fsync acknowledges at most this many samples at once ...
 const GROUP_SAMPLES: usize = 64;
-/// ... and a sample that ends this long after the last fsync brings the next one.
+/// ... and none waits much longer than this for the next one.
 const GROUP_TIME: Duration = Duration::from_secs(1);
 
-pub(super) fn path(dir: &Path) -> PathBuf {
-    dir.join("journal.bin")
-}
+pub(super) const FILE: &str = "journal.bin";
 
 /// What a frame carries.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,16 +46,30 @@ struct RecordRef<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub records: Vec<Record>,
-    /// Bytes up to the end of the last good frame.
-    pub good: u64,
     /// Bytes after it: an unfinished write.
     pub torn: u64,
 }
 
-/// Reads the journal in `dir` without changing it; `None` where there is none.
-pub(super) fn read(dir: &Path) -> Result<Option<Contents>, Error> {
-    let path = path(dir);
-    durable::read_if_there(&path)?.map(|bytes| scan(&path, &bytes)).transpose()
+/// Reads the journal in `folder` without changing it; `None` where there is none.
+pub(super) fn read(folder: &Folder) -> Result<Option<Contents>, Error> {
+    folder.read(FILE)?.map(|bytes| scan(&folder.path(FILE), &bytes)).transpose()
+}
+
+/// Every record of a damaged journal whose own checksum is right, wherever it stands.
+pub(super) fn salvage(bytes: &[u8]) -> Vec<Record> {
+    let mut records = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let record = frame(bytes, at).map(|(_, payload)| (payload.len(), serde_json::from_slice(payload)));
+        at += match record {
+            Some((length, Ok(record))) => {
+                records.push(record);
+                FRAME_HEAD + length
+            }
+            _ => 1,
+        };
+    }
+    records
 }
 
 fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
@@ -83,7 +94,6 @@ fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
     if (at..bytes.len()).any(acknowledged) {
         return Err(Error::JournalDamaged { path: path.into(), offset: at as u64 });
     }
-    contents.good = at as u64;
     contents.torn = (bytes.len() - at) as u64;
     Ok(contents)
 }
@@ -124,7 +134,7 @@ fn push_frame(bytes: &mut Vec<u8>, group: u64, position: u64, sample: &Sample, p
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
     end: u64,
     group: u64,
     records: usize,
@@ -137,33 +147,17 @@ pub(super) struct Journal {
 impl Journal {
     /// Puts a journal with these samples in place of whatever was there, durably.
     pub(super) fn create<'a>(
-        dir: &Path,
+        folder: &Folder,
         samples: impl IntoIterator<Item = (&'a u64, &'a Sample)>,
     ) -> Result<Self, Error> {
-        let path = path(dir);
         let mut bytes = TITLE.to_vec();
         let mut records = 0;
         for (&position, sample) in samples {
-            push_frame(&mut bytes, TITLE.len() as u64, position, sample, &path)?;
+            push_frame(&mut bytes, TITLE.len() as u64, position, sample, &folder.path(FILE))?;
             records += 1;
         }
-        durable::write(&path, &bytes)?;
-        Self::open_at(path, bytes.len() as u64, records)
-    }
-
-    /// Opens the journal in `dir` for more, after cutting off what follows the `good` bytes with their `records`.
-    /// What is kept is fsynced here, because the writer that was killed may not have come to it.
-    pub(super) fn continue_after(dir: &Path, good: u64, records: usize) -> Result<Self, Error> {
-        if good == 0 {
-            return Self::create(dir, []);
-        }
-        Self::open_at(path(dir), good, records)
-    }
-
-    fn open_at(path: PathBuf, end: u64, records: usize) -> Result<Self, Error> {
-        let mut file = OpenOptions::new().write(true).open(&path).map_err(io("opened", &path))?;
-        let opened = file.set_len(end).and_then(|()| file.sync_all()).and_then(|()| file.seek(SeekFrom::Start(end)));
-        opened.map_err(io("continued", &path))?;
+        folder.write(FILE, &bytes)?;
+        let (path, file, end) = (folder.path(FILE), folder.append_to(FILE)?, bytes.len() as u64);
         Ok(Self { path, file, end, group: end, records, unsynced: 0, last_sync: Instant::now(), failed: false })
     }
 
@@ -172,23 +166,28 @@ impl Journal {
         let mut bytes = Vec::new();
         push_frame(&mut bytes, self.group, position, sample, &self.path)?;
         self.expect_sound()?;
-        if let Err(error) = self.file.write_all(&bytes) {
-            self.failed = true;
-            // Best effort: the next opening cuts the torn frame off in any case.
-            let _ = self.file.set_len(self.end);
+        if let Err(error) = self.file.append(&bytes) {
+            // Without the torn frame the file is as before: what was appended earlier can still be acknowledged. Where
+            // it cannot be cut off now, the next opening does so.
+            self.failed = self.file.cut(self.end).is_err();
             return Err(io("appended to", &self.path)(error));
         }
         self.end += bytes.len() as u64;
         self.records += 1;
         self.unsynced += 1;
-        if self.unsynced >= GROUP_SAMPLES || self.last_sync.elapsed() >= GROUP_TIME { self.sync() } else { Ok(()) }
+        if self.unsynced >= GROUP_SAMPLES { self.sync() } else { self.sync_if_due() }
+    }
+
+    /// Acknowledges what was appended where the last fsync is long enough ago.
+    pub(super) fn sync_if_due(&mut self) -> Result<(), Error> {
+        if self.unsynced > 0 && self.last_sync.elapsed() >= GROUP_TIME { self.sync() } else { Ok(()) }
     }
 
     /// Acknowledges everything appended so far.
     pub(super) fn sync(&mut self) -> Result<(), Error> {
         self.expect_sound()?;
         if self.unsynced > 0 {
-            if let Err(error) = self.file.sync_data() {
+            if let Err(error) = self.file.sync() {
                 self.failed = true;
                 return Err(io("synchronised", &self.path)(error));
             }

@@ -1,127 +1,24 @@
-//! `manifest.json`: what a run is, which shards are sealed, and a checksum over all of it.
+//! `manifest.json`: where a dataset comes from, which shards are sealed, and a checksum over all of it.
 //!
 //! The last field, `checksum`, is the blake3 of the document's bytes with the 64 digits of the checksum taken out; it
-//! is checked before the document is parsed.
+//! is checked before the document is parsed. A copy, written first, lies beside it for `repair`.
 
-use super::durable;
+use super::folder::Folder;
+use super::header::RunHeader;
 use crate::Error;
-use crate::problem::Problem;
-use retort_model::capture::Capture;
-use retort_model::sampling::Sampling;
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The version of the folder's layout that this program writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the folder's layout that this program writes. It reads this one and the one before:
+/// 1. runs alone;
+/// 2. `slice`, for a part of a run, and `derived`, for a dataset that was made from others.
+pub const FORMAT_VERSION: u32 = 2;
 
 const FILE: &str = "manifest.json";
+pub(super) const COPY: &str = ".manifest.json.copy";
 const BEFORE_CHECKSUM: &[u8] = b",\n  \"checksum\": \"";
 const AFTER_CHECKSUM: &[u8] = b"\"\n}\n";
 const CHECKSUM_DIGITS: usize = 64;
-
-/// The model that wrote the traces.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GeneratorId {
-    pub name: String,
-    pub fingerprint: String,
-}
-
-/// The problems of a run, in their order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProblemSet {
-    /// How many different problems there are.
-    pub problems: u64,
-    /// blake3 over every field of every problem, in order.
-    pub fingerprint: String,
-}
-
-impl ProblemSet {
-    /// Counts and fingerprints `problems`.
-    pub fn of<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("retort problem set v1");
-        let mut count = 0;
-        for problem in problems {
-            count += 1;
-            let Problem { uuid, problem, answer, source, domain, difficulty } = problem;
-            for field in [uuid, problem, answer, source, domain, difficulty] {
-                hasher.update(&(field.len() as u64).to_le_bytes()).update(field.as_bytes());
-            }
-        }
-        Self { problems: count, fingerprint: hasher.finalize().to_hex().to_string() }
-    }
-}
-
-/// Which samples training may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Keep {
-    /// Those that the verifier found right.
-    #[default]
-    Right,
-    /// All of them.
-    All,
-}
-
-/// Everything that decides what a run's rows say. Two runs with equal headers write equal datasets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunHeader {
-    pub generator: GeneratorId,
-    pub sampling: Sampling,
-    pub seed: u64,
-    /// Samples per problem.
-    pub n: u32,
-    /// Appended to every problem on a line of its own; empty for none.
-    pub prompt_suffix: String,
-    pub keep: Keep,
-    /// What is captured of the generator's distribution; not there where nothing is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capture: Option<Capture>,
-    /// The version of the verifiers' rules.
-    pub verifier: u32,
-    pub problem_set: ProblemSet,
-}
-
-impl RunHeader {
-    /// A UUID (version 8) made from the header, so that the same run has the same name everywhere.
-    pub fn run_id(&self) -> String {
-        let mut hasher = blake3::Hasher::new_derive_key("retort run v1");
-        hasher.update(self.to_value().to_string().as_bytes());
-        let mut bytes = [0u8; 16];
-        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        uuid::Uuid::new_v8(bytes).to_string()
-    }
-
-    /// The fields in which `self` (in the folder) and `other` (asked for) differ, as a sentence; empty where equal.
-    fn differences(&self, other: &Self) -> String {
-        let mut parts = Vec::new();
-        compare_values("", &self.to_value(), &other.to_value(), &mut parts);
-        parts.join("; ")
-    }
-
-    fn to_value(&self) -> serde_json::Value {
-        // Structs of strings and numbers with text keys always serialise.
-        serde_json::to_value(self).unwrap_or_default()
-    }
-}
-
-fn compare_values(name: &str, there: &serde_json::Value, here: &serde_json::Value, parts: &mut Vec<String>) {
-    if let (Some(there), Some(here)) = (there.as_object(), here.as_object()) {
-        let null = &serde_json::Value::Null;
-        for key in there.keys().chain(here.keys().filter(|key| !there.contains_key(*key))) {
-            let path = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-            compare_values(&path, there.get(key).unwrap_or(null), here.get(key).unwrap_or(null), parts);
-        }
-    } else if there != here {
-        parts.push(format!("`{name}` is `{}` there and `{}` here", plain(there), plain(here)));
-    }
-}
-
-fn plain(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
 
 /// One sealed shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,44 +33,161 @@ pub struct ShardEntry {
 }
 
 impl ShardEntry {
+    /// What stands in the manifest for the file `bytes` with `rows` rows.
+    pub(super) fn new(index: u64, rows: u64, bytes: &[u8]) -> Self {
+        let blake3 = blake3::hash(bytes).to_hex().to_string();
+        Self { file: Self::file_name(index), rows, bytes: bytes.len() as u64, blake3 }
+    }
+
     /// The name of shard `index`.
     pub fn file_name(index: u64) -> String {
         format!("data-{index:05}.arrow")
     }
 
-    /// The shard's number; `None` where the name is not one that [`ShardEntry::file_name`] gives.
+    /// The number in the name; `None` where it is no shard's name.
     pub fn index(&self) -> Option<u64> {
-        let index = self.file.strip_prefix("data-")?.strip_suffix(".arrow")?.parse().ok()?;
-        (Self::file_name(index) == self.file).then_some(index)
+        shard_index(&self.file)
     }
 }
 
-/// The document.
+/// The number of the shard with this file name; `None` where it is no shard's name.
+pub(super) fn shard_index(file: &str) -> Option<u64> {
+    let index = file.strip_prefix("data-")?.strip_suffix(".arrow")?.parse().ok()?;
+    (ShardEntry::file_name(index) == file).then_some(index)
+}
+
+/// A part of a run: of its problems those whose place leaves the remainder `index` when divided by `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Slice {
+    pub index: u32,
+    pub of: u32,
+}
+
+impl Slice {
+    /// How many of `problems` belong to it.
+    pub fn problems(&self, problems: u64) -> u64 {
+        let (index, of) = (u64::from(self.index), u64::from(self.of));
+        problems.saturating_sub(index).div_ceil(of.max(1))
+    }
+
+    /// Whether the problem at this place belongs to it.
+    pub fn holds(&self, place: u64) -> bool {
+        place % u64::from(self.of.max(1)) == u64::from(self.index)
+    }
+}
+
+impl std::fmt::Display for Slice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
+}
+
+/// How a dataset came about.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// A model was asked; `slice` says which part of the run lies here, where it is not all of it.
+    Run { header: Box<RunHeader>, slice: Option<Slice> },
+    /// It was made from other datasets or files.
+    Derived(Derived),
+}
+
+/// How a dataset was made from others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Derived {
+    /// `select`, `mix` or `import`.
+    pub verb: String,
+    pub settings: serde_json::Value,
+    pub parents: Vec<Parent>,
+}
+
+/// A dataset or file that another was made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// Where it lay.
+    pub path: String,
+    /// Its `run_id`; `None` for a file.
+    pub run_id: Option<String>,
+    /// blake3 of its manifest, or of the file.
+    pub blake3: String,
+    /// How it came about itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Box<RunHeader>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Box<Derived>>,
+}
+
+/// What is known of a dataset.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    pub format_version: u32,
+    /// The dataset's name: that of the run, or one made from how it was derived.
     pub run_id: String,
-    pub run: RunHeader,
+    pub origin: Origin,
     pub rows_per_shard: u32,
     /// Sealed shards in the order of their numbers; a number is missing while its shard is not full.
     pub shards: Vec<ShardEntry>,
 }
 
+/// The manifest as it stands in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    format_version: u32,
+    run_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run: Option<Box<RunHeader>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slice: Option<Slice>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    derived: Option<Derived>,
+    rows_per_shard: u32,
+    shards: Vec<ShardEntry>,
+}
+
 impl Manifest {
-    /// The manifest of a run that has not stored anything yet.
-    pub fn new(run: RunHeader, rows_per_shard: u32) -> Self {
-        Self { format_version: FORMAT_VERSION, run_id: run.run_id(), run, rows_per_shard, shards: Vec::new() }
+    /// The manifest of a run, or of a part of it, that has not stored anything yet.
+    pub fn new(header: RunHeader, slice: Option<Slice>, rows_per_shard: u32) -> Self {
+        let (run_id, header) = (header.run_id(), Box::new(header));
+        Self { run_id, origin: Origin::Run { header, slice }, rows_per_shard, shards: Vec::new() }
     }
 
-    /// Where the manifest of the dataset in `dir` lies.
-    pub fn path(dir: &Path) -> PathBuf {
-        dir.join(FILE)
+    /// The manifest of a dataset that was made from others and has no shards yet.
+    pub fn derived(derived: Derived, rows_per_shard: u32) -> Self {
+        let text = serde_json::to_string(&derived).unwrap_or_default();
+        let hash = blake3::Hasher::new_derive_key("retort derived dataset v1").update(text.as_bytes()).finalize();
+        let mut bytes = [0u8; 16];
+        bytes.copy_from_slice(&hash.as_bytes()[..16]);
+        let run_id = uuid::Uuid::new_v8(bytes).to_string();
+        Self { run_id, origin: Origin::Derived(derived), rows_per_shard, shards: Vec::new() }
     }
 
-    /// All samples that a complete run stores.
+    /// The run whose samples these are; `None` for a dataset that was made from others.
+    pub fn run(&self) -> Option<&RunHeader> {
+        match &self.origin {
+            Origin::Run { header, .. } => Some(header),
+            Origin::Derived(_) => None,
+        }
+    }
+
+    /// Problems of the complete dataset; `None` for one that was made from others.
+    pub fn problems(&self) -> Option<u64> {
+        match &self.origin {
+            Origin::Run { header, slice } => {
+                let all = header.problem_set.problems;
+                Some(slice.map_or(all, |slice| slice.problems(all)))
+            }
+            Origin::Derived(_) => None,
+        }
+    }
+
+    /// All samples that the complete dataset holds.
     pub fn samples(&self) -> u64 {
-        self.run.problem_set.problems.saturating_mul(u64::from(self.run.n))
+        match (self.problems(), self.run()) {
+            (Some(problems), Some(run)) => problems.saturating_mul(u64::from(run.n)),
+            _ => self.sealed_rows(),
+        }
     }
 
     /// Samples in sealed shards.
@@ -186,16 +200,48 @@ impl Manifest {
         self.sealed_rows() == self.samples()
     }
 
-    /// Refuses to continue this dataset with other settings than it was begun with.
-    pub(super) fn expect_run(&self, run: &RunHeader, dir: &Path) -> Result<(), Error> {
-        let differences = self.run.differences(run);
-        if differences.is_empty() { Ok(()) } else { Err(Error::OtherRun { path: dir.into(), differences }) }
+    /// blake3 of the document.
+    pub fn blake3(&self) -> String {
+        blake3::hash(&serde_json::to_vec(&self.document()).unwrap_or_default()).to_hex().to_string()
     }
 
-    /// Reads and checks the manifest in `dir`; `None` where there is none.
-    pub(super) fn read(dir: &Path) -> Result<Option<Self>, Error> {
-        let path = Self::path(dir);
-        let Some(bytes) = durable::read_if_there(&path)? else { return Ok(None) };
+    /// This dataset as the parent of another.
+    pub fn as_parent(&self, dir: &Path) -> Parent {
+        let (run, derived) = match self.origin.clone() {
+            Origin::Run { header, .. } => (Some(header), None),
+            Origin::Derived(derived) => (None, Some(Box::new(derived))),
+        };
+        Parent {
+            path: dir.display().to_string(),
+            run_id: Some(self.run_id.clone()),
+            blake3: self.blake3(),
+            run,
+            derived,
+        }
+    }
+
+    fn document(&self) -> Document {
+        let (run, slice, derived) = match self.origin.clone() {
+            Origin::Run { header, slice } => (Some(header), slice, None),
+            Origin::Derived(derived) => (None, None, Some(derived)),
+        };
+        let Self { run_id, rows_per_shard, shards, .. } = self.clone();
+        Document { format_version: FORMAT_VERSION, run_id, run, slice, derived, rows_per_shard, shards }
+    }
+
+    /// Reads and checks the manifest in `folder`; `None` where there is none.
+    pub(super) fn read(folder: &Folder) -> Result<Option<Self>, Error> {
+        Self::read_file(folder, FILE)
+    }
+
+    /// Reads and checks the manifest's copy, for repairs.
+    pub(super) fn read_copy(folder: &Folder) -> Result<Option<Self>, Error> {
+        Self::read_file(folder, COPY)
+    }
+
+    fn read_file(folder: &Folder, file: &str) -> Result<Option<Self>, Error> {
+        let path = folder.path(file);
+        let Some(bytes) = folder.read(file)? else { return Ok(None) };
         let body = checked_body(&path, &bytes)?;
         let malformed = |source| Error::MalformedManifest { path: path.clone(), source };
 
@@ -208,28 +254,40 @@ impl Manifest {
         if format_version > FORMAT_VERSION {
             return Err(Error::NewerFormat { path, expected: FORMAT_VERSION, found: format_version });
         }
-        let manifest: Self = serde_json::from_slice(&body).map_err(malformed)?;
-        let indices: Option<Vec<u64>> = manifest.shards.iter().map(ShardEntry::index).collect();
-        if !indices.is_some_and(|indices| indices.is_sorted_by(|a, b| a < b)) || manifest.rows_per_shard == 0 {
-            let expected = "the list of `data-NNNNN.arrow` in order".into();
-            return Err(Error::Damaged { path, part: "`shards`", expected, found: "something else".into() });
+        let document: Document = serde_json::from_slice(&body).map_err(malformed)?;
+        let Document { run_id, run, slice, derived, rows_per_shard, shards, .. } = document;
+        let damaged = |part, expected: &str, found: &str| {
+            Err(Error::Damaged { path: path.clone(), part, expected: expected.into(), found: found.into() })
+        };
+        let origin = match (run, slice, derived) {
+            (Some(header), slice, None) => Origin::Run { header, slice },
+            (None, None, Some(derived)) => Origin::Derived(derived),
+            _ => return damaged("its origin", "`run` or `derived`", "something else"),
+        };
+        let indices: Option<Vec<u64>> = shards.iter().map(ShardEntry::index).collect();
+        if !indices.is_some_and(|indices| indices.is_sorted_by(|a, b| a < b)) || rows_per_shard == 0 {
+            return damaged("`shards`", "the list of `data-NNNNN.arrow` in order", "something else");
         }
-        Ok(Some(manifest))
+        Ok(Some(Self { run_id, origin, rows_per_shard, shards }))
     }
 
-    /// Puts the manifest in place, durably.
-    pub(super) fn write(&self, dir: &Path) -> Result<(), Error> {
-        let path = Self::path(dir);
-        let malformed = |source| Error::MalformedManifest { path: path.clone(), source };
-        let mut bytes = serde_json::to_vec_pretty(self).map_err(malformed)?;
-        // `checksum` becomes the last field, in place of the closing "\n}".
-        bytes.truncate(bytes.len() - 2);
-        bytes.extend_from_slice(BEFORE_CHECKSUM);
-        let checksum = checksum(&bytes, AFTER_CHECKSUM);
-        bytes.extend_from_slice(checksum.as_bytes());
-        bytes.extend_from_slice(AFTER_CHECKSUM);
-        durable::write(&path, &bytes)
+    /// Puts the manifest in place, durably, its copy first.
+    pub(super) fn write(&self, folder: &Folder) -> Result<(), Error> {
+        let malformed = |source| Error::MalformedManifest { path: folder.path(FILE), source };
+        let bytes = with_checksum(serde_json::to_vec_pretty(&self.document()).map_err(malformed)?);
+        folder.write(COPY, &bytes)?;
+        folder.write(FILE, &bytes)
     }
+}
+
+/// The document with `checksum` as its last field, in place of the closing "\n}".
+pub(super) fn with_checksum(mut document: Vec<u8>) -> Vec<u8> {
+    document.truncate(document.len() - 2);
+    document.extend_from_slice(BEFORE_CHECKSUM);
+    let checksum = checksum(&document, AFTER_CHECKSUM);
+    document.extend_from_slice(checksum.as_bytes());
+    document.extend_from_slice(AFTER_CHECKSUM);
+    document
 }
 
 /// The document without its checksum field, once that was found to be right.

@@ -1,23 +1,29 @@
 //! The trace dataset on disk: what a run writes sample by sample and everything later reads.
 //!
 //! A folder holds
-//! - `manifest.json`: what the run is and which shards are sealed, under a checksum of its own;
+//! - `manifest.json`: what the run is and which shards are sealed, under a checksum of its own; its copy,
+//!   `.manifest.json.copy`, is for repairs;
 //! - `data-NNNNN.arrow`: sealed, immutable shards (Arrow IPC file, zstd); shard `i` holds the samples at positions
 //!   `i * rows_per_shard ..`, where the position of a sample is `problem * n + sample`. Which rows share a shard
 //!   depends on their keys alone, so an interrupted run ends with the rows of an uninterrupted one;
 //! - `journal.bin`: samples that are stored and whose shard is not full yet; absent when there are none;
 //! - `README.md`: a dataset card;
-//! - `.lock`: held by the one writer.
+//! - `.lock`: held by the one writer;
+//! - `quarantine/`: what `repair` took out, for a person to look at.
 //!
 //! Every file but the journal is replaced whole: temporary file, fsync, rename, fsync of the folder, the manifest last.
 //! A reader takes the manifest's word only: it checks a file's length and blake3 before a parser sees its bytes.
-//! This folder is the only owner of the `arrow` crate.
+//! A sample is acknowledged once the journal was fsynced after it: at most 64 samples, or those of about a second, wait.
 
 mod card;
-mod durable;
+mod derive;
+mod folder;
+mod header;
 mod journal;
 mod manifest;
+mod merge;
 mod reader;
+mod repair;
 mod shard;
 mod writer;
 
@@ -26,6 +32,10 @@ pub(crate) mod example;
 #[cfg(test)]
 mod tests;
 
-pub use manifest::{FORMAT_VERSION, GeneratorId, Keep, Manifest, ProblemSet, RunHeader, ShardEntry};
+pub use derive::DerivedWriter;
+pub use header::{GeneratorId, Keep, ProblemSet, RunHeader};
+pub use manifest::{Derived, FORMAT_VERSION, Manifest, Origin, Parent, ShardEntry, Slice};
+pub use merge::merge;
 pub use reader::TraceReader;
+pub use repair::{Damage, Repaired, Verified, repair, verify};
 pub use writer::{DEFAULT_ROWS_PER_SHARD, Resumed, TraceStore};

@@ -1,16 +1,18 @@
 //! Reading a trace dataset: sealed shards and, while a run is under way or interrupted, the journal.
 
-use super::manifest::{Manifest, ShardEntry};
-use super::{durable, journal, shard};
+use super::folder::Folder;
+use super::header::RunHeader;
+use super::manifest::{Manifest, Origin, ShardEntry};
+use super::{journal, shard};
 use crate::Error;
 use crate::sample::Sample;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A dataset as it stood when it was opened. It takes no lock: a run may go on writing.
 #[derive(Debug)]
 pub struct TraceReader {
-    dir: PathBuf,
+    folder: Folder,
     manifest: Manifest,
     /// By the number of the shard that they belong to: sealed ones and rows still in the journal.
     parts: BTreeMap<u64, Part>,
@@ -27,13 +29,19 @@ enum Part {
 impl TraceReader {
     /// Opens the dataset in `dir`. Shards are verified when they are read.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        let found = if dir.is_dir() { "has no `manifest.json`" } else { "does not exist" };
-        let no_manifest = || Error::NoDataset { path: dir.into(), found };
-        let mut manifest = Manifest::read(dir)?.ok_or_else(no_manifest)?;
+        Self::open_in(Folder::native(dir))
+    }
+
+    pub(super) fn open_in(folder: Folder) -> Result<Self, Error> {
+        let no_manifest = || {
+            let found = if folder.dir().is_dir() { "has no `manifest.json`" } else { "does not exist" };
+            Error::NoDataset { path: folder.dir().into(), found }
+        };
+        let mut manifest = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
         let journal = loop {
-            let journal = journal::read(dir)?.unwrap_or_default();
+            let journal = journal::read(&folder)?.unwrap_or_default();
             // A writer that seals moves rows out of the journal after it wrote the manifest.
-            let after = Manifest::read(dir)?.ok_or_else(no_manifest)?;
+            let after = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
             if after == manifest {
                 break journal;
             }
@@ -51,15 +59,23 @@ impl TraceReader {
                 rows.entry(record.position).or_insert(record.sample);
             }
         }
-        Ok(Self { dir: dir.into(), manifest, parts, torn_bytes: journal.torn })
+        Ok(Self { folder, manifest, parts, torn_bytes: journal.torn })
     }
 
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
+    /// The run whose samples these are.
+    ///
+    /// # Errors
+    /// For a dataset that was made from others.
+    pub fn run(&self) -> Result<&RunHeader, Error> {
+        self.manifest.run().ok_or_else(|| Error::NoRun { path: self.dir().into() })
+    }
+
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.folder.dir()
     }
 
     /// All samples, sealed or not.
@@ -80,7 +96,7 @@ impl TraceReader {
     pub fn samples(&self) -> impl Iterator<Item = Result<Sample, Error>> + '_ {
         self.parts.values().flat_map(|part| {
             let rows = match part {
-                Part::Sealed(entry) => read_shard(&self.dir, entry),
+                Part::Sealed(entry) => read_shard(&self.folder, entry),
                 Part::Unsealed(rows) => Ok(rows.values().cloned().collect()),
             };
             let (rows, error) = match rows {
@@ -99,16 +115,16 @@ impl TraceReader {
     /// The dataset as Arrow IPC files in memory, verified, for an engine that reads columns.
     pub(crate) fn ipc_files(&self) -> impl Iterator<Item = Result<Vec<u8>, Error>> + '_ {
         self.parts.values().map(|part| match part {
-            Part::Sealed(entry) => durable::read_verified(&self.dir.join(&entry.file), entry.bytes, &entry.blake3),
-            Part::Unsealed(rows) => encode_shard(&journal::path(&self.dir), &self.manifest, rows.values()),
+            Part::Sealed(entry) => self.folder.read_verified(entry),
+            Part::Unsealed(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.values()),
         })
     }
 }
 
 /// The rows of a sealed shard, verified first.
-pub(super) fn read_shard(dir: &Path, entry: &ShardEntry) -> Result<Vec<Sample>, Error> {
-    let path = dir.join(&entry.file);
-    let bytes = durable::read_verified(&path, entry.bytes, &entry.blake3)?;
+pub(super) fn read_shard(folder: &Folder, entry: &ShardEntry) -> Result<Vec<Sample>, Error> {
+    let path = folder.path(&entry.file);
+    let bytes = folder.read_verified(entry)?;
     let rows = shard::decode(bytes).map_err(|source| Error::Shard {
         action: "read",
         path: path.clone(),
@@ -128,7 +144,12 @@ pub(super) fn encode_shard<'a>(
     rows: impl Iterator<Item = &'a Sample>,
 ) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::Shard { action: "encoded", path: path.into(), source };
-    let run = serde_json::to_string(&manifest.run).map_err(|source| failed(source.into()))?;
-    shard::encode(&rows.collect::<Vec<_>>(), &run, shard::Optional::of(&manifest.run))
-        .map_err(|source| failed(source.into()))
+    let (key, origin) = match &manifest.origin {
+        Origin::Run { header, .. } => ("retort.run", serde_json::to_string(header)),
+        Origin::Derived(derived) => ("retort.derived", serde_json::to_string(derived)),
+    };
+    let origin = origin.map_err(|source| failed(source.into()))?;
+    let encoded = shard::Optional::of(&manifest.origin)
+        .and_then(|optional| shard::encode(&rows.collect::<Vec<_>>(), (key, &origin), optional));
+    encoded.map_err(|source| failed(source.into()))
 }

@@ -77,13 +77,13 @@ fn schema(optional: Optional) -> Schema {
     Schema::new(fields)
 }
 
-/// The file that holds `rows`; `run` describes the run (JSON) and is written into the schema's metadata.
-/// Equal input gives equal bytes.
-pub(super) fn encode(rows: &[&Sample], run: &str, optional: Optional) -> Result<Vec<u8>, ArrowError> {
+/// The file that holds `rows`; `origin` says how they came about (a name and JSON) and is written into the schema's
+/// metadata. Equal input gives equal bytes.
+pub(super) fn encode(rows: &[&Sample], origin: (&str, &str), optional: Optional) -> Result<Vec<u8>, ArrowError> {
     let conventions = CONVENTIONS.into_iter().chain(optional.conventions());
     let mut metadata: HashMap<String, String> =
         conventions.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    metadata.insert("retort.run".into(), run.into());
+    metadata.insert(origin.0.into(), origin.1.into());
     let schema = Arc::new(schema(optional).with_metadata(metadata));
     let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
     let mut writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)?;

@@ -1,15 +1,17 @@
 //! Writing a trace dataset: every sample into the journal at once, full shards sealed as soon as they are full.
 
+use super::folder::{self, CARD, Folder};
+use super::header::{ProblemSet, RunHeader};
 use super::journal::{self, Journal};
-use super::manifest::{Manifest, ProblemSet, RunHeader, ShardEntry};
-use super::{card, durable, reader};
+use super::manifest::{Manifest, Origin, ShardEntry, Slice};
+use super::{card, reader};
 use crate::Error;
 use crate::problem::Problem;
 use crate::sample::Sample;
 use crate::tally::Tally;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Rows that share a shard where nothing else is asked for.
 pub const DEFAULT_ROWS_PER_SHARD: u32 = 1024;
@@ -28,8 +30,10 @@ pub struct Resumed {
 /// The one writer of a dataset; a folder has at most one at a time.
 #[derive(Debug)]
 pub struct TraceStore {
-    dir: PathBuf,
+    folder: Folder,
     manifest: Manifest,
+    /// Samples per problem.
+    n: u32,
     /// The place of each problem in the run.
     problems: HashMap<String, u64>,
     /// The numbers of the sealed shards.
@@ -40,39 +44,73 @@ pub struct TraceStore {
     tally: Tally,
     resumed: Resumed,
     /// Held, not read: the lock ends with this handle.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl TraceStore {
-    /// Begins the dataset of `run` in `dir`, or continues it where `dir` holds it already.
+    /// Begins the dataset of `run`, or of a slice of it, in `dir`, or continues it where `dir` holds it already.
     ///
     /// `problems` are those that `run.problem_set` was made of, each once. `rows_per_shard` is for a new dataset; an old
-    /// one keeps its own. Sealed shards are verified here, and a folder that holds another run is refused.
-    pub fn open(dir: &Path, run: &RunHeader, problems: &[&Problem], rows_per_shard: u32) -> Result<Self, Error> {
+    /// one keeps its own. Sealed shards are verified here, and a folder that holds something else is refused.
+    pub fn open(
+        dir: &Path,
+        run: &RunHeader,
+        slice: Option<Slice>,
+        problems: &[&Problem],
+        rows_per_shard: u32,
+    ) -> Result<Self, Error> {
+        let refuse = |setting, found: String, expected| Err(Error::Setting { setting, found, expected });
         if rows_per_shard == 0 {
-            return Err(Error::Setting { setting: "rows_per_shard", found: "0".into(), expected: "at least 1" });
+            return refuse("rows_per_shard", "0".into(), "at least 1");
+        }
+        if let Some(slice) = slice.filter(|slice| slice.index >= slice.of) {
+            return refuse("slice", slice.to_string(), "`i/N` with i from 0 to N - 1");
         }
         let found = ProblemSet::of(problems.iter().copied());
         if found != run.problem_set {
-            let found = found.fingerprint;
-            return Err(Error::Setting { setting: "problem_set", found, expected: "made of the problems given" });
+            return refuse("problem_set", found.fingerprint, "made of the problems given");
         }
-        std::fs::create_dir_all(dir).map_err(durable::io("created", dir))?;
-        let lock = durable::lock(dir)?;
-        let manifest = match Manifest::read(dir)? {
+        let folder = Folder::native(dir);
+        if Manifest::read(&folder)?.is_none() {
+            // Before anything is written there.
+            folder::refuse_foreign(&folder)?;
+        }
+        folder.create()?;
+        let lock = folder::lock(dir)?;
+        Self::open_in(folder, Some(lock), run, slice, problems, rows_per_shard)
+    }
+
+    pub(super) fn open_in(
+        folder: Folder,
+        lock: Option<File>,
+        run: &RunHeader,
+        slice: Option<Slice>,
+        problems: &[&Problem],
+        rows_per_shard: u32,
+    ) -> Result<Self, Error> {
+        let manifest = match Manifest::read(&folder)? {
             Some(manifest) => manifest,
             None => {
-                refuse_foreign_folder(dir)?;
-                let manifest = Manifest::new(run.clone(), rows_per_shard);
-                manifest.write(dir)?;
+                folder::refuse_foreign(&folder)?;
+                let manifest = Manifest::new(run.clone(), slice, rows_per_shard);
+                manifest.write(&folder)?;
                 manifest
             }
         };
-        manifest.expect_run(run, dir)?;
-        let places = problems.iter().enumerate();
+        match &manifest.origin {
+            Origin::Run { header, slice: found } if *found == slice => header.expect(run, &folder)?,
+            Origin::Run { slice: found, .. } => {
+                let shown = |slice: &Option<Slice>| slice.map_or("all of it".into(), |slice| slice.to_string());
+                let differences = format!("the part of the run is {} there and {} here", shown(found), shown(&slice));
+                return Err(Error::OtherRun { path: folder.dir().into(), differences });
+            }
+            Origin::Derived(_) => return Err(Error::NoRun { path: folder.dir().into() }),
+        }
+        let places = problems.iter().zip(0u64..).filter(|&(_, place)| slice.is_none_or(|slice| slice.holds(place)));
         let mut store = Self {
-            dir: dir.into(),
-            problems: places.map(|(place, problem)| (problem.uuid.clone(), place as u64)).collect(),
+            folder,
+            problems: places.zip(0u64..).map(|((problem, _), place)| (problem.uuid.clone(), place)).collect(),
+            n: run.n,
             sealed: BTreeSet::new(),
             unsealed: BTreeMap::new(),
             journal: None,
@@ -90,18 +128,18 @@ impl TraceStore {
     fn load_sealed(&mut self) -> Result<(), Error> {
         for entry in self.manifest.shards.clone() {
             let index = entry.index().unwrap_or(u64::MAX);
-            let rows = reader::read_shard(&self.dir, &entry)?;
+            let rows = reader::read_shard(&self.folder, &entry)?;
             let mut expected = self.positions(index);
             for row in &rows {
                 if self.position(&row.uuid, row.sample) != expected.next() || row.run_id != self.manifest.run_id {
-                    return Err(self.foreign(&self.dir.join(&entry.file), row));
+                    return Err(self.foreign(&self.folder.path(&entry.file), row));
                 }
                 self.tally.add(row);
             }
             if expected.next().is_some() {
                 let (part, found) = ("its number of rows", rows.len().to_string());
                 let expected = self.positions(index).count().to_string();
-                return Err(Error::Damaged { path: self.dir.join(&entry.file), part, expected, found });
+                return Err(Error::Damaged { path: self.folder.path(&entry.file), part, expected, found });
             }
             self.sealed.insert(index);
             self.resumed.sealed += entry.rows;
@@ -110,14 +148,13 @@ impl TraceStore {
     }
 
     fn load_journal(&mut self) -> Result<(), Error> {
-        let Some(contents) = journal::read(&self.dir)? else { return Ok(()) };
+        let Some(contents) = journal::read(&self.folder)? else { return Ok(()) };
         self.resumed.torn_bytes = contents.torn;
-        let records = contents.records.len();
         for record in contents.records {
             let sample = record.sample;
             let position = self.position(&sample.uuid, sample.sample);
             if position != Some(record.position) || sample.run_id != self.manifest.run_id {
-                return Err(self.foreign(&journal::path(&self.dir), &sample));
+                return Err(self.foreign(&self.folder.path(journal::FILE), &sample));
             }
             // A writer that was killed between sealing and clearing the journal leaves rows in both.
             if !self.has(record.position) {
@@ -125,7 +162,12 @@ impl TraceStore {
                 self.hold(record.position, sample);
             }
         }
-        self.journal = Some(Journal::continue_after(&self.dir, contents.good, records)?);
+        // Written anew rather than continued: what a killed writer left was perhaps never fsynced, and after a failed fsync
+        // another one of the same pages proves nothing.
+        match self.unsealed.is_empty() {
+            true => self.folder.remove(journal::FILE)?,
+            false => _ = self.begin_journal()?,
+        }
         Ok(())
     }
 
@@ -145,7 +187,8 @@ impl TraceStore {
 
     /// Samples that survive a power cut: all but those since the last fsync (at most 64, or one second's).
     pub fn acknowledged(&self) -> u64 {
-        self.tally.samples() - self.journal.as_ref().map_or(0, |journal| journal.unsynced() as u64)
+        let unsynced = self.journal.as_ref().map_or(0, |journal| journal.unsynced() as u64);
+        self.tally.samples().saturating_sub(unsynced)
     }
 
     /// Whether this sample of this problem is stored.
@@ -157,14 +200,14 @@ impl TraceStore {
     pub fn append(&mut self, sample: Sample) -> Result<bool, Error> {
         let position = self.position(&sample.uuid, sample.sample);
         let Some(position) = position.filter(|_| sample.run_id == self.manifest.run_id) else {
-            return Err(self.foreign(&self.dir, &sample));
+            return Err(self.foreign(self.folder.dir(), &sample));
         };
         if self.has(position) {
             return Ok(false);
         }
-        let journal = match &mut self.journal {
-            Some(journal) => journal,
-            none => none.insert(Journal::create(&self.dir, [])?),
+        let journal = match self.journal {
+            Some(ref mut journal) => journal,
+            None => self.begin_journal()?,
         };
         journal.append(position, &sample)?;
         self.tally.add(&sample);
@@ -174,28 +217,36 @@ impl TraceStore {
         Ok(true)
     }
 
+    /// Acknowledges every sample where the last fsync is a second ago. Called between samples, it bounds how long a
+    /// stored one waits.
+    pub fn acknowledge_if_due(&mut self) -> Result<(), Error> {
+        self.journal.as_mut().map_or(Ok(()), Journal::sync_if_due)
+    }
+
+    /// Acknowledges every sample.
+    pub fn acknowledge(&mut self) -> Result<(), Error> {
+        self.journal.as_mut().map_or(Ok(()), Journal::sync)
+    }
+
     /// Acknowledges every sample and seals every full shard. The rest stays in the journal, as durable.
     pub fn seal(&mut self) -> Result<(), Error> {
-        if let Some(journal) = &mut self.journal {
-            journal.sync()?;
-        }
+        self.acknowledge()?;
         let full: Vec<u64> = self.unsealed.keys().copied().filter(|&index| self.is_full(index)).collect();
+        let mut manifest = self.manifest.clone();
         for &index in &full {
-            let path = self.dir.join(ShardEntry::file_name(index));
-            let rows = self.unsealed.get(&index).into_iter().flat_map(BTreeMap::values);
-            let bytes = reader::encode_shard(&path, &self.manifest, rows)?;
-            durable::write(&path, &bytes)?;
-            self.manifest.shards.push(ShardEntry {
-                file: ShardEntry::file_name(index),
-                rows: self.unsealed.get(&index).map_or(0, |rows| rows.len() as u64),
-                bytes: bytes.len() as u64,
-                blake3: blake3::hash(&bytes).to_hex().to_string(),
-            });
+            let file = ShardEntry::file_name(index);
+            let rows = self.unsealed.get(&index);
+            let samples = rows.into_iter().flat_map(BTreeMap::values);
+            let bytes = reader::encode_shard(&self.folder.path(&file), &manifest, samples)?;
+            self.folder.write(&file, &bytes)?;
+            manifest.shards.push(ShardEntry::new(index, rows.map_or(0, BTreeMap::len) as u64, &bytes));
         }
         if !full.is_empty() {
-            self.manifest.shards.sort_by_key(ShardEntry::index);
-            durable::write(&self.dir.join("README.md"), card::render(&self.manifest, &self.tally).as_bytes())?;
-            self.manifest.write(&self.dir)?;
+            manifest.shards.sort_by_key(ShardEntry::index);
+            self.folder.write(CARD, card::render(&manifest, &self.tally).as_bytes())?;
+            manifest.write(&self.folder)?;
+            // Only what is on the disk counts: after an error above, the next call seals these shards again.
+            self.manifest = manifest;
             for index in full {
                 self.sealed.insert(index);
                 self.unsealed.remove(&index);
@@ -206,22 +257,28 @@ impl TraceStore {
 
     /// Leaves in the journal what is not sealed, and no journal where there is nothing left.
     fn clear_journal(&mut self) -> Result<(), Error> {
-        let Some(journal) = &self.journal else { return Ok(()) };
         let left = self.unsealed.values().map(BTreeMap::len).sum::<usize>();
-        if left == 0 {
-            self.journal = None;
-            durable::remove(&journal::path(&self.dir))?;
-        } else if journal.records() != left {
-            self.journal = Some(Journal::create(&self.dir, self.unsealed.values().flatten())?);
+        if self.journal.as_ref().is_none_or(|journal| journal.records() == left && left > 0) {
+            return Ok(());
         }
-        Ok(())
+        // The open file is about to lose its name, so nothing may be written to it any more, whatever comes next.
+        self.journal = None;
+        match left {
+            0 => self.folder.remove(journal::FILE),
+            _ => self.begin_journal().map(|_| ()),
+        }
+    }
+
+    /// Replaces the journal by one that holds what is not sealed.
+    fn begin_journal(&mut self) -> Result<&mut Journal, Error> {
+        let journal = Journal::create(&self.folder, self.unsealed.values().flatten())?;
+        Ok(self.journal.insert(journal))
     }
 
     /// The place of a sample in the run; `None` where the run has no such sample.
     fn position(&self, uuid: &str, sample: u32) -> Option<u64> {
-        let n = self.manifest.run.n;
         let place = self.problems.get(uuid)?;
-        (sample < n).then(|| place * u64::from(n) + u64::from(sample))
+        (sample < self.n).then(|| place * u64::from(self.n) + u64::from(sample))
     }
 
     /// The positions that shard `index` is for.
@@ -256,16 +313,4 @@ impl TraceStore {
         let run_id = self.manifest.run_id.clone();
         Error::ForeignSample { path: path.into(), uuid: sample.uuid.clone(), sample: sample.sample, run_id }
     }
-}
-
-/// A new dataset must not overwrite what somebody else put into the folder.
-fn refuse_foreign_folder(dir: &Path) -> Result<(), Error> {
-    for entry in std::fs::read_dir(dir).map_err(durable::io("read", dir))? {
-        let name = entry.map_err(durable::io("read", dir))?.file_name();
-        let name = name.to_string_lossy();
-        if name == "README.md" || name == "journal.bin" || (name.starts_with("data-") && name.ends_with(".arrow")) {
-            return Err(Error::NotADataset { path: dir.into(), found: name.into_owned() });
-        }
-    }
-    Ok(())
 }

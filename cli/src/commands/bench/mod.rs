@@ -1,6 +1,7 @@
-//! `retort bench ...`: how fast this machine runs models, and what packing their weights costs in quality.
+//! `retort bench ...`: how fast this machine runs models, what drafts save, what packing weights costs in quality.
 
 mod decode;
+mod draft;
 mod quality;
 mod shapes;
 
@@ -53,6 +54,7 @@ impl Quant {
 pub fn run(command: Bench) -> Result<ExitCode> {
     match command {
         Bench::Decode(args) => inside(|| decode::run(&args)),
+        Bench::Draft(args) => draft::run(&args),
         Bench::Quality(args) => quality::run(&args),
     }
 }

@@ -12,6 +12,7 @@ use retort_model::decoder::Decoder;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
 use retort_model::sampling::{NoiseKey, Sampling};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Length of an answer at most.
@@ -21,9 +22,9 @@ pub fn run(args: &BenchQuality) -> Result<ExitCode> {
     let model = ModelFiles::open(&args.model, Embedded::Teacher)?;
     let problems = open::problems(&args.problems, Split::HeldOut, 0, Some(args.limit.get()))?;
     let engine = model.chat_engine()?;
-    let mut jobs = Answers { left: problems.into_iter().map(|problem| problem.problem).collect(), done: vec![] };
+    let mut jobs = Answers::new(problems.into_iter().map(|problem| problem.problem).collect());
     engine.generate(&mut jobs)?;
-    let answers: Vec<Completion> = jobs.done.into_iter().filter(|answer| !answer.token_ids.is_empty()).collect();
+    let answers: Vec<Completion> = jobs.done.into_values().filter(|answer| !answer.token_ids.is_empty()).collect();
     if answers.is_empty() {
         bail!("the model wrote nothing to compare along");
     }
@@ -77,10 +78,21 @@ fn best(logits_v: &[f32]) -> Option<usize> {
     (0..logits_v.len()).max_by(|&a, &b| logits_v[a].total_cmp(&logits_v[b]))
 }
 
-/// Problems to answer, and the answers.
-struct Answers {
+/// Problems to answer greedily, and the answers by the problem's number.
+pub(super) struct Answers {
     left: Vec<String>,
-    done: Vec<Completion>,
+    done: BTreeMap<u64, Completion>,
+}
+
+impl Answers {
+    pub(super) fn new(problems: Vec<String>) -> Self {
+        Self { left: problems, done: BTreeMap::new() }
+    }
+
+    /// The tokens of all answers, one after the other.
+    pub(super) fn tokens(&self) -> Vec<u32> {
+        self.done.values().flat_map(|answer| &answer.token_ids).copied().collect()
+    }
 }
 
 impl Jobs for Answers {
@@ -95,8 +107,8 @@ impl Jobs for Answers {
         })
     }
 
-    fn done(&mut self, _: u64, completion: Completion) -> Result<(), JobError> {
-        self.done.push(completion);
+    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
+        self.done.insert(id, completion);
         Ok(())
     }
 

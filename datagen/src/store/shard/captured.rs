@@ -4,7 +4,7 @@
 
 use super::{downcast, item};
 use crate::sample::Sample;
-use crate::store::RunHeader;
+use crate::store::{Origin, Parent, RunHeader};
 use arrow::array::{Array, ArrayRef, Float32Array, ListArray, RecordBatch, UInt32Array};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
@@ -35,9 +35,32 @@ pub(in crate::store) struct Optional {
 }
 
 impl Optional {
-    /// What the rows of `run` have beside the columns of every dataset.
-    pub(in crate::store) fn of(run: &RunHeader) -> Self {
+    /// What the rows of a dataset have beside the columns of every dataset: that of its run, or of its parents' runs,
+    /// which must agree.
+    pub(in crate::store) fn of(origin: &Origin) -> Result<Self, ArrowError> {
+        match origin {
+            Origin::Run { header, .. } => Ok(Self::of_run(header)),
+            Origin::Derived(derived) => {
+                let mut optionals = derived.parents.iter().map(Self::of_parent);
+                let first = optionals.next().unwrap_or(Ok(Self { capture: None, forced: false }))?;
+                let differ = || ArrowError::SchemaError("its parents captured different things".into());
+                optionals.try_for_each(|optional| if optional? == first { Ok(()) } else { Err(differ()) })?;
+                Ok(first)
+            }
+        }
+    }
+
+    fn of_run(run: &RunHeader) -> Self {
         Self { capture: run.capture, forced: run.sampling.thinking_budget.is_some() }
+    }
+
+    fn of_parent(parent: &Parent) -> Result<Self, ArrowError> {
+        match (&parent.run, &parent.derived) {
+            (Some(run), _) => Ok(Self::of_run(run)),
+            (None, Some(derived)) => Self::of(&Origin::Derived(derived.as_ref().clone())),
+            // A file holds text alone.
+            (None, None) => Ok(Self { capture: None, forced: false }),
+        }
     }
 
     /// Every combination, for a reader that does not know the run.
@@ -177,7 +200,8 @@ mod tests {
                 let sampling = Sampling { thinking_budget, ..header().sampling };
                 let run = RunHeader { capture, sampling, ..header() };
                 let rows: Vec<Sample> = plain.iter().cloned().map(|row| filled(row, &run)).collect();
-                let bytes = encode(&rows.iter().collect::<Vec<_>>(), "{}", Optional::of(&run)).expect("encoded");
+                let bytes = encode(&rows.iter().collect::<Vec<_>>(), ("retort.run", "{}"), Optional::of_run(&run))
+                    .expect("encoded");
                 assert_eq!(decode(bytes).expect("decoded"), rows);
             }
         }
@@ -211,7 +235,7 @@ mod tests {
         let names = |optional: Optional| optional.conventions().map(|(name, _)| name).collect::<Vec<_>>();
         let drawn = Optional { capture: Some(Capture::Draws(7)), forced: true };
         assert_eq!(names(drawn), ["retort.teacher", "retort.teacher_counts", "retort.forced"]);
-        assert!(names(Optional::of(&header())).is_empty());
+        assert!(names(Optional::of_run(&header())).is_empty());
         let fields: Vec<String> = drawn.fields().iter().map(|field| field.name().clone()).collect();
         let teacher = ["token_logprobs", "teacher_logsumexp", "teacher_ids", "teacher_logprobs", "teacher_counts"];
         assert_eq!(fields, [&teacher[..], &["forced"]].concat());

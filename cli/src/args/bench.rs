@@ -1,0 +1,68 @@
+//! The command line of `retort bench`.
+
+use clap::{Args, Subcommand};
+use std::num::NonZeroUsize;
+
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// Prefill and decode with random weights of a known shape, every sequence fed random tokens
+    #[command(after_help = "Example:\n  retort bench decode --shape mini --quant q4 --batch 1,8,32")]
+    Decode(BenchDecode),
+    /// What packing a model's matrices does to its predictions: KL divergence per token from the model as it is
+    #[command(after_help = "Example:\n  retort bench quality --model embedded --quant q8,q4")]
+    Quality(BenchQuality),
+    /// What drafts from a model's multi-token-prediction module save: acceptance, and speed by turns with and without
+    #[command(after_help = "Example:\n  retort bench draft --model embedded")]
+    Draft(BenchDraft),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchDraft {
+    /// Model folder, `hub:org/name` or `embedded`
+    #[arg(long)]
+    pub model: String,
+    /// Sequences side by side
+    #[arg(long, default_value = "1")]
+    pub batch: NonZeroUsize,
+    /// What the model answers, greedily
+    #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
+    pub problems: String,
+    #[arg(long, default_value = "20")]
+    pub limit: NonZeroUsize,
+    /// Runs of each kind, whose median counts
+    #[arg(long, default_value = "5")]
+    pub repeats: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchQuality {
+    /// Model folder, `hub:org/name` or `embedded`
+    #[arg(long)]
+    pub model: String,
+    /// One line for each
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "bf16,fp8,q8,q4")]
+    pub quant: Vec<crate::commands::Quant>,
+    /// What the model answers, greedily; its predictions along the answers are compared
+    #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
+    pub problems: String,
+    #[arg(long, default_value = "60")]
+    pub limit: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchDecode {
+    #[arg(long, value_enum)]
+    pub shape: crate::commands::Shape,
+    /// How the weights are kept
+    #[arg(long, value_enum, default_value = "q4")]
+    pub quant: crate::commands::Quant,
+    /// Sequences side by side; one line for each
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
+    pub batch: Vec<NonZeroUsize>,
+    /// Tokens of each prompt
+    #[arg(long, default_value = "128")]
+    pub prompt: NonZeroUsize,
+    /// Tokens decoded after it
+    #[arg(long, default_value = "64")]
+    pub new: NonZeroUsize,
+}

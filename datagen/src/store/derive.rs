@@ -1,0 +1,87 @@
+//! Writing a dataset that was made from others: it is there whole or not at all.
+//!
+//! It grows in a hidden folder beside its place and is moved there at the end, so a run that is killed leaves nothing
+//! that could be taken for the dataset; what it left is overwritten by the next attempt.
+
+use super::folder::{self, CARD, Folder, io};
+use super::manifest::{Derived, Manifest, ShardEntry};
+use super::{card, reader};
+use crate::Error;
+use crate::sample::Sample;
+use crate::tally::Tally;
+use retort_model::durable;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Writes rows in the order in which they come; one shard is held at a time.
+#[derive(Debug)]
+pub struct DerivedWriter {
+    place: PathBuf,
+    folder: Folder,
+    manifest: Manifest,
+    rows: Vec<Sample>,
+    tally: Tally,
+    /// Held, not read: keeps a second writer away.
+    _lock: File,
+}
+
+impl DerivedWriter {
+    /// Begins a dataset that will lie at `dir`, which must be new or empty.
+    pub fn create(dir: &Path, derived: Derived, rows_per_shard: u32) -> Result<Self, Error> {
+        Self::with_manifest(dir, Manifest::derived(derived, rows_per_shard.max(1)))
+    }
+
+    pub(super) fn with_manifest(dir: &Path, manifest: Manifest) -> Result<Self, Error> {
+        refuse_taken(dir)?;
+        let Some(name) = dir.file_name() else { return Err(io("written", dir)(ErrorKind::InvalidInput.into())) };
+        let folder = Folder::native(&dir.with_file_name(format!(".{}.tmp", name.to_string_lossy())));
+        folder.create()?;
+        let lock = folder::lock(folder.dir())?;
+        for left in folder.names()?.iter().filter(|name| *name != ".lock") {
+            folder.remove(left)?;
+        }
+        Ok(Self { place: dir.into(), folder, manifest, rows: Vec::new(), tally: Tally::default(), _lock: lock })
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, sample: Sample) -> Result<(), Error> {
+        self.tally.add(&sample);
+        self.rows.push(sample);
+        if self.rows.len() >= self.manifest.rows_per_shard as usize { self.seal() } else { Ok(()) }
+    }
+
+    fn seal(&mut self) -> Result<(), Error> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let index = self.manifest.shards.len() as u64;
+        let file = ShardEntry::file_name(index);
+        let bytes = reader::encode_shard(&self.folder.path(&file), &self.manifest, self.rows.iter())?;
+        self.folder.write(&file, &bytes)?;
+        self.manifest.shards.push(ShardEntry::new(index, self.rows.len() as u64, &bytes));
+        self.rows.clear();
+        Ok(())
+    }
+
+    /// Seals the rest and puts the dataset in its place; gives back what it holds.
+    pub fn finish(mut self) -> Result<(Manifest, Tally), Error> {
+        self.seal()?;
+        self.folder.write(CARD, card::render(&self.manifest, &self.tally).as_bytes())?;
+        self.manifest.write(&self.folder)?;
+        refuse_taken(&self.place)?;
+        let parent = self.place.parent().unwrap_or(Path::new(""));
+        let moved = fs::rename(self.folder.dir(), &self.place).and_then(|()| durable::sync_folder(parent));
+        moved.map_err(io("written", &self.place))?;
+        Ok((self.manifest, self.tally))
+    }
+}
+
+/// Only an empty folder may be replaced.
+fn refuse_taken(dir: &Path) -> Result<(), Error> {
+    let taken = if dir.is_dir() { Folder::native(dir).names()?.into_iter().next() } else { None };
+    match taken {
+        Some(found) => Err(Error::FolderTaken { path: dir.into(), found }),
+        None => Ok(()),
+    }
+}

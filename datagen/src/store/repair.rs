@@ -1,0 +1,213 @@
+//! Finding damage in a dataset, all of it and not just the first, and taking it out so that the run can go on.
+
+use super::folder::{self, CARD, Folder, io};
+use super::journal::{self, Journal};
+use super::manifest::{COPY, Manifest, shard_index};
+use super::{card, reader};
+use crate::Error;
+use crate::sample::Sample;
+use crate::tally::Tally;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const QUARANTINE: &str = "quarantine";
+
+/// One file that is not as it should be.
+#[derive(Debug)]
+pub struct Damage {
+    /// Its name in the folder.
+    pub file: String,
+    pub what: String,
+}
+
+/// What a check of every file found.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Samples that can be read, sealed or not.
+    pub samples: u64,
+    /// Sealed shards that are sound.
+    pub shards: usize,
+    pub damage: Vec<Damage>,
+}
+
+/// Reads every file of the dataset in `dir` and holds it against its checksum. Only a manifest that cannot be believed
+/// is an error; everything else is listed.
+pub fn verify(dir: &Path) -> Result<Verified, Error> {
+    let folder = Folder::native(dir);
+    let found = if dir.is_dir() { "has no `manifest.json`" } else { "does not exist" };
+    let manifest = Manifest::read(&folder)?.ok_or_else(|| Error::NoDataset { path: dir.into(), found })?;
+    let mut verified = Verified::default();
+    let mut damaged = |file: &str, what: String| verified.damage.push(Damage { file: file.into(), what });
+    if let Err(error) = Manifest::read_copy(&folder) {
+        damaged(COPY, message(&error));
+    }
+    for entry in &manifest.shards {
+        match reader::read_shard(&folder, entry) {
+            Ok(rows) => {
+                verified.samples += rows.len() as u64;
+                verified.shards += 1;
+            }
+            Err(error) => damaged(&entry.file, message(&error)),
+        }
+    }
+    match journal::read(&folder) {
+        Ok(contents) => {
+            let contents = contents.unwrap_or_default();
+            let rows_per_shard = u64::from(manifest.rows_per_shard);
+            let sealed =
+                |position| manifest.shards.iter().any(|shard| shard.index() == Some(position / rows_per_shard));
+            verified.samples += contents.records.iter().filter(|record| !sealed(record.position)).count() as u64;
+            if contents.torn > 0 {
+                let what = format!(
+                    "{} bytes at its end are no record: a write that was cut short, or damage; the next run on the \
+                     folder cuts them off and asks for those samples again",
+                    contents.torn
+                );
+                damaged(journal::FILE, what);
+            }
+        }
+        Err(error) => damaged(journal::FILE, message(&error)),
+    }
+    Ok(verified)
+}
+
+/// What a repair did.
+#[derive(Debug, Default)]
+pub struct Repaired {
+    /// Files that went to `quarantine/`, and why.
+    pub quarantined: Vec<Damage>,
+    /// Samples that are left, sealed or not.
+    pub samples: u64,
+}
+
+/// Moves what is damaged in `dir` to `quarantine/`, so that everything left is sound; a run that is repeated on the
+/// folder asks for what is missing again. Of a damaged journal every sound record is kept. Interrupted, it can be
+/// repeated.
+pub fn repair(dir: &Path) -> Result<Repaired, Error> {
+    let _lock = if dir.is_dir() { Some(folder::lock(dir)?) } else { None };
+    repair_in(&Folder::native(dir))
+}
+
+pub(super) fn repair_in(folder: &Folder) -> Result<Repaired, Error> {
+    let mut repair = Repair { folder, quarantine: folder.inner(QUARANTINE), done: Repaired::default() };
+    let mut manifest = repair.manifest()?;
+    let mut tally = Tally::default();
+    repair.shards(&mut manifest, &mut tally)?;
+    // Before the journal: what is only in the journal must not be taken for sealed.
+    manifest.write(folder)?;
+    repair.journal(&manifest, &mut tally)?;
+    folder.write(CARD, card::render(&manifest, &tally).as_bytes())?;
+    repair.done.samples = tally.samples();
+    Ok(repair.done)
+}
+
+struct Repair<'a> {
+    folder: &'a Folder,
+    quarantine: Folder,
+    done: Repaired,
+}
+
+impl Repair<'_> {
+    fn manifest(&mut self) -> Result<Manifest, Error> {
+        match Manifest::read(self.folder) {
+            Ok(Some(manifest)) => Ok(manifest),
+            // A newer format is not damage.
+            Err(error @ Error::NewerFormat { .. }) => Err(error),
+            damaged => match Manifest::read_copy(self.folder) {
+                Ok(Some(copy)) => {
+                    let why = damaged.err().map_or("it was missing".into(), |error| message(&error));
+                    self.done.quarantined.push(Damage { file: "manifest.json".into(), what: why });
+                    Ok(copy)
+                }
+                _ => Err(match damaged {
+                    Err(error) => error,
+                    Ok(_) => Error::NoDataset { path: self.folder.dir().into(), found: "has no `manifest.json`" },
+                }),
+            },
+        }
+    }
+
+    /// Leaves the sound shards in the manifest and nothing else that is called like one in the folder.
+    fn shards(&mut self, manifest: &mut Manifest, tally: &mut Tally) -> Result<(), Error> {
+        let mut sound = Vec::new();
+        let mut unsound = BTreeMap::new();
+        for entry in std::mem::take(&mut manifest.shards) {
+            match reader::read_shard(self.folder, &entry) {
+                Ok(rows) => {
+                    rows.iter().for_each(|row| tally.add(row));
+                    sound.push(entry);
+                }
+                Err(error) => drop(unsound.insert(entry.file, message(&error))),
+            }
+        }
+        manifest.shards = sound;
+        let names = self.folder.names()?;
+        for (file, why) in &unsound {
+            if !names.contains(file) {
+                self.done.quarantined.push(Damage { file: file.clone(), what: why.clone() });
+            }
+        }
+        for file in names.into_iter().filter(|name| shard_index(name).is_some()) {
+            if !manifest.shards.iter().any(|entry| entry.file == file) {
+                let why = unsound.remove(&file).unwrap_or_else(|| "the manifest does not name it".into());
+                self.set_aside(&file, why)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn journal(&mut self, manifest: &Manifest, tally: &mut Tally) -> Result<(), Error> {
+        let Some(bytes) = self.folder.read(journal::FILE)? else { return Ok(()) };
+        let (records, damage) = match journal::read(self.folder) {
+            Ok(contents) => {
+                let contents = contents.unwrap_or_default();
+                let torn = (contents.torn > 0).then(|| format!("{} bytes at its end are no record", contents.torn));
+                (contents.records, torn)
+            }
+            Err(error) => (journal::salvage(&bytes), Some(message(&error))),
+        };
+        let sealed: Vec<_> = manifest.shards.iter().filter_map(|entry| entry.index()).collect();
+        let rows_per_shard = u64::from(manifest.rows_per_shard);
+        let mut rows: BTreeMap<u64, Sample> = BTreeMap::new();
+        for record in records {
+            if record.sample.run_id == manifest.run_id && !sealed.contains(&(record.position / rows_per_shard)) {
+                rows.entry(record.position).or_insert(record.sample);
+            }
+        }
+        rows.values().for_each(|row| tally.add(row));
+        if let Some(what) = damage {
+            self.quarantine.create()?;
+            self.quarantine.write(&self.free_name(journal::FILE)?, &bytes)?;
+            self.done.quarantined.push(Damage { file: journal::FILE.into(), what });
+            Journal::create(self.folder, &rows)?;
+        }
+        Ok(())
+    }
+
+    fn set_aside(&mut self, file: &str, what: String) -> Result<(), Error> {
+        self.quarantine.create()?;
+        self.folder.move_into(&self.quarantine, file, &self.free_name(file)?)?;
+        self.done.quarantined.push(Damage { file: file.into(), what });
+        Ok(())
+    }
+
+    /// `file`, or `file.2` and so on where earlier repairs took the name.
+    fn free_name(&self, file: &str) -> Result<String, Error> {
+        let taken = self.quarantine.names()?;
+        let numbered = (2..).map(|number: u32| format!("{file}.{number}"));
+        let mut names = std::iter::once(file.to_owned()).chain(numbered);
+        let free = names.find(|name| !taken.contains(name));
+        free.ok_or_else(|| io("named", &self.quarantine.path(file))(std::io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+/// An error and its causes in one line.
+fn message(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        text = format!("{text}: {source}");
+        cause = source.source();
+    }
+    text
+}
