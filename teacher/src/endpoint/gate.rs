@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 const START: f64 = 8.0;
 /// The first pause after the server was busy; each further one is twice as long, up to what the settings allow.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Retries that an answer earns ...
-const EARNED: f64 = 0.1;
+/// Retries that an answer earns; a power of two, so that they add up to whole ones ...
+const EARNED: f64 = 0.125;
 /// ... and the most that can be saved up.
 const SAVED: f64 = 20.0;
 
@@ -207,7 +207,7 @@ mod tests {
         }
         assert_eq!(retries, 20);
         assert!(gate.is_open(false, now), "the first try needs no budget");
-        (0..10).for_each(|_| gate.worked());
-        assert!(gate.is_open(true, now), "ten answers earn one");
+        (0..8).for_each(|_| gate.worked());
+        assert!(gate.is_open(true, now), "eight answers earn one");
     }
 }
