@@ -1,43 +1,20 @@
 //! Generation with the embedded teacher: a completion is a function of its request, whatever runs beside it and however.
 
+mod embedded_engine;
+
 use candle_core::Device;
+use embedded_engine::engine;
 use retort_kernels::{Value, Weight};
 use retort_model::batch::Batch;
 use retort_model::cache::{Cache, CacheSpec};
-use retort_model::checkpoint::Checkpoint;
 use retort_model::decoder::Decoder;
 use retort_model::engine::{DraftCount, Engine};
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
-use retort_model::params::frozen;
 use retort_model::sampling::{NoiseKey, Sampling};
 use retort_model::workers::Workers;
-use retort_teacher::weights::Published;
-use retort_teacher::{Config, DeepSeek, embedded};
+use retort_teacher::DeepSeek;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-fn engine(slots: usize, draft: bool) -> Engine<DeepSeek> {
-    let files = embedded::files();
-    let config = Config::parse(&files.config, Path::new("config.json")).expect("config");
-    let source = Published(Checkpoint::embedded(embedded::WEIGHTS, "teacher").expect("weights"));
-    let decoder = frozen(Box::new(source), &Device::Cpu, |params| DeepSeek::new(config, params)).expect("model");
-    let (tokenizer, template) = (files.tokenizer().expect("tokenizer"), files.template().expect("template"));
-    let eos = files.eos(&tokenizer, &template).expect("eos");
-    Engine {
-        decoder,
-        tokenizer,
-        template,
-        name: "teacher".into(),
-        fingerprint: String::new(),
-        eos,
-        slots,
-        context: 1024,
-        workers: Workers::for_model(1).expect("workers"),
-        draft,
-        draft_count: Default::default(),
-    }
-}
 
 /// Sums of every length, in an order of their own; even requests are greedy, odd ones sampled.
 struct Sums {

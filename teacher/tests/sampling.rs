@@ -1,40 +1,15 @@
 //! How completions of the embedded teacher end, and what is captured of them: functions of the request alone.
 
-use candle_core::Device;
+mod embedded_engine;
+
+use embedded_engine::engine;
 use retort_model::capture::{Capture, Targets};
-use retort_model::checkpoint::Checkpoint;
 use retort_model::engine::Engine;
 use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, JobError, Jobs, Message, Request};
-use retort_model::params::frozen;
 use retort_model::sampling::{AtBudget, NoiseKey, Sampling};
 use retort_model::score::{Given, Rows, Score, Want};
-use retort_model::workers::Workers;
-use retort_teacher::weights::Published;
-use retort_teacher::{Config, DeepSeek, embedded};
+use retort_teacher::DeepSeek;
 use std::collections::BTreeMap;
-use std::path::Path;
-
-fn engine(slots: usize, draft: bool) -> Engine<DeepSeek> {
-    let files = embedded::files();
-    let config = Config::parse(&files.config, Path::new("config.json")).expect("config");
-    let source = Published(Checkpoint::embedded(embedded::WEIGHTS, "teacher").expect("weights"));
-    let decoder = frozen(Box::new(source), &Device::Cpu, |params| DeepSeek::new(config, params)).expect("model");
-    let (tokenizer, template) = (files.tokenizer().expect("tokenizer"), files.template().expect("template"));
-    let eos = files.eos(&tokenizer, &template).expect("eos");
-    Engine {
-        decoder,
-        tokenizer,
-        template,
-        name: "teacher".into(),
-        fingerprint: String::new(),
-        eos,
-        slots,
-        context: 1024,
-        workers: Workers::for_model(1).expect("workers"),
-        draft,
-        draft_count: Default::default(),
-    }
-}
 
 /// The same prompts with any settings.
 struct Sums {

@@ -90,28 +90,13 @@ pub fn run(args: &BenchDecode) -> Result<ExitCode> {
     let model = Model::new(args.shape, args.quant)?;
     let made = begin.elapsed().as_secs_f64();
     for batch in &args.batch {
-        let line = measure(&model, args, batch.get(), peaks)?;
-        let mut line = serde_json::Map::from_iter([
-            ("shape".into(), json!(name)),
-            ("quant".into(), json!(args.quant.name())),
-            ("instructions".into(), json!(kernels::instructions())),
-            ("seconds_to_make".into(), json!(made)),
-        ])
-        .into_iter()
-        .chain(line)
-        .collect::<serde_json::Map<_, _>>();
-        line.insert("peak_resident_bytes".into(), json!(memory::peak_resident()));
-        say!("{}", serde_json::Value::Object(line));
+        say!("{}", measure(&model, args, batch.get(), peaks, made)?);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(
-    model: &Model,
-    args: &BenchDecode,
-    b: usize,
-    peaks: peaks::Peaks,
-) -> Result<serde_json::Map<String, serde_json::Value>> {
+/// One line: `b` sequences of a model that took `made` seconds to make.
+fn measure(model: &Model, args: &BenchDecode, b: usize, peaks: peaks::Peaks, made: f64) -> Result<serde_json::Value> {
     let (prompt, new) = (args.prompt.get(), args.new.get());
     let decoder = model.decoder();
     let spec = decoder.cache_spec();
@@ -145,7 +130,9 @@ fn measure(
     let weights = bytes_per_step(&model.parts(), args.quant, model.experts().map(|(e, _)| (e, distinct)));
     let read = weights / b as f64 + (kv_bytes_per_token * (prompt + new / 2)) as f64;
     let operations = 2.0 * model.parts().iter().map(active).sum::<f64>();
-    let line = json!({
+    Ok(json!({
+        "shape": args.shape.config().0, "quant": args.quant.name(), "instructions": kernels::instructions(),
+        "seconds_to_make": made,
         "batch": b, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
         "prefill_tokens_per_second": (b * prompt) as f64 / prefill,
         "decode_tokens_per_second": rate,
@@ -159,11 +146,8 @@ fn measure(
         "decode_operations_share": operations * rate / peaks.integer_operations_per_second,
         "kv_bytes_per_token": kv_bytes_per_token,
         "kv_bytes": kv_bytes_per_token * b * (prompt + new),
-    });
-    match line {
-        serde_json::Value::Object(line) => Ok(line),
-        _ => bail!("a measurement is an object"),
-    }
+        "peak_resident_bytes": memory::peak_resident(),
+    }))
 }
 
 /// Weights that a token is multiplied with.

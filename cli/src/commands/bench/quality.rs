@@ -10,7 +10,7 @@ use retort_datagen::gym::Split;
 use retort_model::batch::Batch;
 use retort_model::decoder::Decoder;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
-use retort_model::sampling::{NoiseKey, Sampling};
+use retort_model::sampling::{NoiseKey, Sampling, greedy};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -65,17 +65,13 @@ fn compare(exact: &dyn Decoder, packed: &dyn Decoder, answers: &[Completion]) ->
 fn divergence(p_v: &[f32], q_v: &[f32]) -> (f64, bool) {
     let (log_p, log_q) = (log_softmax(p_v), log_softmax(q_v));
     let kl = log_p.iter().zip(&log_q).map(|(p, q)| p.exp() * (p - q)).sum();
-    (kl, best(p_v) == best(q_v))
+    (kl, greedy(p_v) == greedy(q_v))
 }
 
 fn log_softmax(logits_v: &[f32]) -> Vec<f64> {
     let largest: f64 = logits_v.iter().copied().fold(f32::NEG_INFINITY, f32::max).into();
     let sum: f64 = logits_v.iter().map(|&x| (f64::from(x) - largest).exp()).sum();
     logits_v.iter().map(|&x| f64::from(x) - largest - sum.ln()).collect()
-}
-
-fn best(logits_v: &[f32]) -> Option<usize> {
-    (0..logits_v.len()).max_by(|&a, &b| logits_v[a].total_cmp(&logits_v[b]))
 }
 
 /// Problems to answer greedily, and the answers by the problem's number.
