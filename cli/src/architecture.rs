@@ -4,10 +4,10 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use retort_model::Error;
 use retort_model::cache::CacheSpec;
-use retort_model::checkpoint::Checkpoint;
+use retort_model::checkpoint::{Checkpoint, NumberFormat};
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Totals;
-use retort_model::params::{Kept, Packed, Source, frozen};
+use retort_model::params::{Packed, Source, frozen};
 use retort_student::Dense;
 use retort_student::lora::{Adapter, Merged};
 use retort_teacher::DeepSeek;
@@ -127,13 +127,13 @@ impl Architecture {
         })
     }
 
-    /// The model with its matrices packed.
-    pub fn packed(&self, checkpoint: Checkpoint, kept: Kept) -> Result<Box<dyn Decoder>> {
+    /// The model as a checkpoint of this format holds it.
+    pub fn packed(&self, checkpoint: Checkpoint, format: NumberFormat) -> Result<Box<dyn Decoder>> {
         let source: Box<dyn Source> = match self {
             Self::DeepSeek(_) => Box::new(Published(checkpoint)),
             Self::Dense(_) => Box::new(checkpoint),
         };
-        self.build(Box::new(Packed { source, kept }))
+        self.build(Box::new(Packed { source, format }))
     }
 
     fn build(&self, source: Box<dyn Source>) -> Result<Box<dyn Decoder>> {

@@ -9,7 +9,7 @@ use retort_datagen::problem::Problem;
 use retort_datagen::{gym, sources};
 use retort_model::Error;
 use retort_model::chat::ChatTemplate;
-use retort_model::checkpoint::{Checkpoint, ExpertMemory, expert_budget, fingerprint};
+use retort_model::checkpoint::{Checkpoint, ExpertMemory, cache_share, expert_budget, fingerprint};
 use retort_model::decoder::Decoder;
 use retort_model::engine::Engine;
 use retort_model::files::read_json;
@@ -24,9 +24,6 @@ use std::sync::Arc;
 
 /// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
 const SLOTS: usize = 128;
-
-/// The most memory for caches; a long context gets fewer slots.
-const CACHE_BYTES: usize = 2 << 30;
 
 /// What a run needs beside weights and caches: the program itself and what a batch passes from layer to layer.
 const WORKING_BYTES: usize = 192 << 20;
@@ -177,9 +174,9 @@ impl ModelFiles {
         self.architecture.decoder(self.checkpoint_to_run()?.0, self.adapter()?)
     }
 
-    /// The most memory for caches.
+    /// The most memory for caches; a long context gets fewer slots.
     fn cache_bytes(&self) -> usize {
-        self.memory.map_or(CACHE_BYTES, |memory| CACHE_BYTES.min(memory / 8))
+        cache_share(self.memory.unwrap_or(usize::MAX))
     }
 
     /// The weights, and how much of the experts may be in memory where they stay on disk.
@@ -190,8 +187,8 @@ impl ModelFiles {
         let (experts, largest) = checkpoint.bytes_of(is_expert);
         // These are widened: `kv_b_proj` twice, for the expanded and the absorbed form.
         let (widened, _) = checkpoint.bytes_of(|name| name.contains(".kv_b_proj.") || name.contains(".mlp.gate."));
-        let everything_else = checkpoint.bytes() - experts + 8 * widened + self.cache_bytes() + WORKING_BYTES;
-        if everything_else.saturating_add(experts) <= memory {
+        let everything_else = checkpoint.bytes() - experts + 8 * widened + WORKING_BYTES;
+        if everything_else.saturating_add(experts).saturating_add(self.cache_bytes()) <= memory {
             return Ok((checkpoint.in_stored_form(), None));
         }
         let budget = ExpertMemory::new(expert_budget(memory, everything_else, 3 * largest)?);
@@ -221,6 +218,8 @@ impl ModelFiles {
 
     /// The model with its tokenizer and its own template, generating.
     pub fn chat_engine(&self) -> Result<AnyEngine> {
+        // A folder without weights says so first, whatever else it lacks.
+        self.checkpoint()?;
         self.engine(self.files.template()?)
     }
 

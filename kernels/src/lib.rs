@@ -48,7 +48,7 @@ pub use linear::linear;
 pub use linear_loss::{LinearLoss, TeacherLogits, linear_loss};
 pub use log_sum_exp::{exp_sum, log_sum_exp};
 pub use per_head_linear::per_head_linear;
-pub use quantised::{Bits, instructions};
+pub use quantised::{BLOCK as QUANTISED_BLOCK, Bits, instructions};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeLayout, rope};
 pub use rows::{gather_rows, scatter_rows_weighted};

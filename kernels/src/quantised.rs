@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Columns that share a scale.
-pub(crate) const BLOCK: usize = 32;
+pub const BLOCK: usize = 32;
 /// Rows that lie together.
 pub(crate) const TILE: usize = 16;
 
@@ -100,7 +100,8 @@ pub fn instructions() -> &'static str {
     product::Kernel::of_this_machine().name()
 }
 
-/// Packs the numbers of a matrix [o, i], row after row. Numbers that are not finite give scales that are not.
+/// Packs the numbers of a matrix [o, i], row after row. Numbers that are not finite, or larger than an f16 scale can
+/// tell (5e5 in Q4, 8e6 in Q8), give scales that are no numbers.
 pub(crate) fn quantise(numbers: &[f32], (o, i): (usize, usize), bits: Bits) -> Vec<u8> {
     assert_eq!(numbers.len(), o * i, "quantise: {o} x {i}");
     let blocks = i.div_ceil(BLOCK);
@@ -132,15 +133,16 @@ fn quantise_block(block: &mut [u8], row: usize, numbers: &[f32], bits: Bits) {
 /// The scale of up to 32 numbers and their codes.
 fn codes(numbers: &[f32], bits: Bits) -> (f16, [u8; BLOCK]) {
     let largest = numbers.iter().copied().fold(0f32, |best, x| if x.abs() > best.abs() { x } else { best });
-    if numbers.iter().any(|x| !x.is_finite()) {
+    let first = match bits {
+        // There is one more code below the middle than above: the largest number gets the last one below, whatever its
+        // sign.
+        Bits::Four => f16::from_f32(largest / -8.0),
+        Bits::Eight => f16::from_f32(largest / -127.0),
+    };
+    if !first.is_finite() || numbers.iter().any(|x| !x.is_finite()) {
         return (f16::NAN, [bits.middle() as u8; BLOCK]);
     }
-    // There is one more code below the middle than above: the largest number gets the last one below, whatever its sign.
-    let first = match bits {
-        Bits::Four => largest / -8.0,
-        Bits::Eight => largest / -127.0,
-    };
-    let rounded = rounded(numbers, f16::from_f32(first), bits);
+    let rounded = rounded(numbers, first, bits);
     // The scale with the least squared error for these codes.
     let (mut above, mut below) = (0f64, 0f64);
     for (x, code) in numbers.iter().zip(&rounded) {
@@ -257,6 +259,21 @@ mod tests {
         let mut back = vec![0f32; 64];
         decode(&quantise(&numbers, (2, 32), Bits::Four), 32, Bits::Four, 0..2, 0..32, &mut back);
         assert_eq!(back, numbers);
+    }
+
+    #[test]
+    fn what_no_scale_can_tell_is_found_where_it_is() {
+        for (bits, most) in [(Bits::Four, 5.2e5), (Bits::Eight, 8.3e6)] {
+            let mut numbers = wave(40 * 70);
+            numbers[33 * 70 + 40] = most;
+            let mut back = vec![0f32; 70];
+            let packed = quantise(&numbers, (40, 70), bits);
+            assert_eq!(first_not_finite(&packed, 70, bits), None);
+            decode(&packed, 70, bits, 33..34, 0..70, &mut back);
+            assert!((back[40] / most - 1.0).abs() < 1e-2, "{bits:?}: {}", back[40]);
+            numbers[33 * 70 + 40] = -1.05 * most;
+            assert_eq!(first_not_finite(&quantise(&numbers, (40, 70), bits), 70, bits), Some((33, 32)));
+        }
     }
 
     #[test]

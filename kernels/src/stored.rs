@@ -83,14 +83,14 @@ impl StoredMatrix {
         Self::new(Arc::new(packed), range, Format::Quantised(bits), (o, i))
     }
 
-    /// The numbers of a matrix, row after row, rounded to bf16 or f16.
+    /// The numbers of a matrix, row after row, rounded to bf16 or f16; other formats have scales and are refused.
     pub fn rounded(numbers: &[f32], dims: (usize, usize), format: Format) -> Result<Self> {
         let bytes: Vec<u8> = match format {
             Format::F16 => numbers.iter().flat_map(|x| half::f16::from_f32(*x).to_le_bytes()).collect(),
-            _ => numbers.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),
+            Format::Bf16 => numbers.iter().flat_map(|x| half::bf16::from_f32(*x).to_le_bytes()).collect(),
+            Format::Fp8 { .. } | Format::Quantised(_) => bail!("numbers are rounded to bf16 or f16"),
         };
-        let range = 0..bytes.len();
-        Self::new(Arc::new(bytes), range, if format == Format::F16 { format } else { Format::Bf16 }, dims)
+        Self::new(Arc::new(bytes), 0..2 * numbers.len(), format, dims)
     }
 
     /// The same, `pager` being told before each product.
@@ -127,7 +127,8 @@ impl StoredMatrix {
         out
     }
 
-    /// The first number that is infinite or none at all. Scales are not looked at.
+    /// The first number that is infinite or none at all; of quantised blocks, which have no such codes, the first number
+    /// under a scale that is. The scales of FP8 are not looked at.
     pub fn first_not_finite(&self) -> Option<usize> {
         let exponent = match self.format {
             Format::Fp8 { .. } => return self.bytes().iter().position(|byte| byte & 0x7f == 0x7f),

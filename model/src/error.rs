@@ -13,9 +13,11 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("`{path}` is not the JSON expected here")]
+    #[error("`{path}` is not the JSON expected here{}", if place == "." { String::new() } else { format!(": `{place}`") })]
     Json {
         path: PathBuf,
+        /// The field, `.` where it is the whole.
+        place: String,
         #[source]
         source: serde_json::Error,
     },
@@ -37,6 +39,8 @@ pub enum Error {
     TensorType { name: String, path: PathBuf, found: String },
     #[error("tensor `{name}` in `{path}` holds a number that is not finite, at element {at}")]
     NotFinite { name: String, path: PathBuf, at: usize },
+    #[error("tensor `{name}` holds {value:e} at element {at}, too large for {format}: `{path}` was not written")]
+    TooLarge { name: String, path: PathBuf, at: usize, value: f32, format: &'static str },
     #[error("`{index}` puts tensor `{name}` into {fault}")]
     Index { index: PathBuf, name: String, fault: String },
     #[error("`{index}` lists no tensors")]
@@ -55,8 +59,8 @@ pub enum Error {
     LogitNotFinite { value: f32 },
     #[error("worker threads could not be started: {0}")]
     Threads(String),
-    #[error("{memory} bytes of memory are too few: this model needs {needed}")]
-    Memory { memory: usize, needed: usize },
+    #[error("{} MiB of memory are too few: this model needs {} MiB", memory >> 20, needed.div_ceil(1 << 20))]
+    Memory { memory: usize, needed: usize, has_experts: bool },
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
     #[error("a tensor operation failed")]
@@ -86,7 +90,15 @@ impl Error {
             Self::LogitNotFinite { .. } => {
                 Some("its weights or its `config.json` are damaged: compare them with where they came from".into())
             }
-            Self::Memory { .. } => Some("raise `--memory`; experts may stay on disk, everything else may not".into()),
+            Self::TooLarge { .. } => {
+                Some("write it as bf16 or f32, and look at this tensor: sound weights are far smaller".into())
+            }
+            Self::Memory { has_experts: true, .. } => {
+                Some("raise `--memory`; experts may stay on disk, everything else may not".into())
+            }
+            Self::Memory { has_experts: false, .. } => {
+                Some("raise `--memory`, or pack the weights: `retort model convert --to q4`".into())
+            }
             Self::Hub(error) => error.hint(),
             _ => None,
         }

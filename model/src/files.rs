@@ -16,5 +16,11 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 
 /// Parses JSON that came from `path`.
 pub fn parse_json<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|source| Error::Json { path: path.into(), source })
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let place = error.path().to_string();
+        Error::Json { path: path.into(), place, source: error.into_inner() }
+    })?;
+    json.end().map_err(|source| Error::Json { path: path.into(), place: ".".into(), source })?;
+    Ok(value)
 }

@@ -6,7 +6,7 @@
 mod packed;
 mod random;
 
-pub use packed::{Kept, Packed};
+pub use packed::Packed;
 pub use random::Random;
 
 use crate::Error;

@@ -79,7 +79,7 @@ pub struct Config {
     pub attention_bias: bool,
     #[serde(default = "initializer_range")]
     pub initializer_range: f64,
-    /// How FP8 weights are stored; readers go by the tensors, this is for other programs.
+    /// How packed weights are stored: refused where no reader here follows it, else the tensors tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization_config: Option<serde_json::Value>,
     /// Everything else in the file: kept, and checked to be without effect here.

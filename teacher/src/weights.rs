@@ -6,7 +6,7 @@
 use candle_core::{Device, Shape, Tensor};
 use retort_kernels::StoredMatrix;
 use retort_model::Error;
-use retort_model::checkpoint::{Checkpoint, Stored};
+use retort_model::checkpoint::Checkpoint;
 use retort_model::params::{Init, Source};
 
 const GATE_UP: &str = ".experts.gate_up_proj";
@@ -72,22 +72,4 @@ pub fn published(name: &str, tensor: &Tensor) -> candle_core::Result<Vec<(String
         out.push((name.into(), tensor.clone()));
     }
     Ok(out)
-}
-
-/// Which tensors DeepSeek stores in FP8: projections and experts; not embedding, head, norms, router or `eh_proj`.
-pub fn stored(name: &str) -> Stored {
-    if name.contains("_proj") && !name.contains("eh_proj") {
-        Stored::Fp8
-    } else if name.ends_with("e_score_correction_bias") {
-        Stored::F32
-    } else {
-        Stored::Bf16
-    }
-}
-
-/// The `quantization_config` that tells other programs about FP8 weights.
-pub fn quantization_config() -> serde_json::Value {
-    serde_json::json!({
-        "activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128]
-    })
 }

@@ -2,10 +2,10 @@
 
 use candle_core::{Device, Result, Tensor};
 use retort_model::batch::Batch;
-use retort_model::checkpoint::{Checkpoint, ExpertMemory, Stored, write_tensors};
+use retort_model::checkpoint::{Checkpoint, ExpertMemory, NumberFormat, write_tensors};
 use retort_model::decoder::Decoder;
 use retort_model::params::frozen;
-use retort_teacher::weights::{self, Published};
+use retort_teacher::weights::Published;
 use retort_teacher::{Config, DeepSeek, embedded};
 use std::path::Path;
 
@@ -52,9 +52,10 @@ fn every_shape_runs_from_its_bytes() -> Result<()> {
     for name in ["v2-lite", "v2", "v3", "v3-yarn", "v3-mtp", "moonlight", "k2"] {
         let config = Config::open(&fixtures.join(name).join("config.json")).expect("config");
         let tensors = tensors(&fixtures.join(name));
-        for narrow in [weights::stored as fn(&str) -> Stored, |_| Stored::Bf16] {
+        for narrow in [NumberFormat::Fp8, NumberFormat::Bf16] {
             let folder = tempfile::tempdir()?;
-            write_tensors(&folder.path().join("model.safetensors"), &tensors, narrow).expect("written");
+            write_tensors(&folder.path().join("model.safetensors"), &tensors, |name| narrow.stored(name))
+                .expect("written");
             let (stored, widened) = both(&config, || Checkpoint::open(folder.path()).expect("weights"))?;
             let difference = relative_norm(&stored, &widened)?;
             assert!(difference < 1e-5, "{name}: {difference}");
@@ -69,7 +70,8 @@ fn experts_may_stay_on_disk() -> Result<()> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v3");
     let config = Config::open(&fixture.join("config.json")).expect("config");
     let (folder, tensors) = (tempfile::tempdir()?, tensors(&fixture));
-    write_tensors(&folder.path().join("model.safetensors"), &tensors, weights::stored).expect("written");
+    write_tensors(&folder.path().join("model.safetensors"), &tensors, |name| NumberFormat::Fp8.stored(name))
+        .expect("written");
     let open = || Checkpoint::open(folder.path()).expect("weights");
     let (experts, largest) = open().bytes_of(|name| name.contains(".mlp.experts."));
     let memory = ExpertMemory::new(5 * largest);

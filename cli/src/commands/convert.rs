@@ -5,10 +5,10 @@ use crate::output::say;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::ValueEnum;
-use retort_kernels::Bits;
-use retort_model::checkpoint::{Outgoing, Stored, write_outgoing};
+use retort_kernels::{Bits, QUANTISED_BLOCK};
+use retort_model::checkpoint::{Checkpoint, NumberFormat, Outgoing, Stored, write_outgoing};
 use retort_student::lora::{self, Merged};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -27,21 +27,14 @@ pub enum To {
 }
 
 impl To {
-    fn stored(self, name: &str) -> Stored {
-        let matrix = |bits| match retort_teacher::weights::stored(name) {
-            Stored::Fp8 => Stored::Quantised(bits),
-            // Every prediction passes through them, and each is read once for all layers.
-            _ if name.ends_with("embed_tokens.weight") || name == "lm_head.weight" => Stored::Quantised(Bits::Eight),
-            other => other,
-        };
+    fn format(self) -> NumberFormat {
         match self {
-            Self::Fp8 => retort_teacher::weights::stored(name),
-            Self::Bf16 | Self::F16 if name.ends_with("e_score_correction_bias") => Stored::F32,
-            Self::Bf16 => Stored::Bf16,
-            Self::F16 => Stored::F16,
-            Self::F32 => Stored::F32,
-            Self::Q8 => matrix(Bits::Eight),
-            Self::Q4 => matrix(Bits::Four),
+            Self::Fp8 => NumberFormat::Fp8,
+            Self::Bf16 => NumberFormat::Bf16,
+            Self::F16 => NumberFormat::F16,
+            Self::F32 => NumberFormat::F32,
+            Self::Q8 => NumberFormat::Quantised(Bits::Eight),
+            Self::Q4 => NumberFormat::Quantised(Bits::Four),
         }
     }
 }
@@ -68,10 +61,12 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
     }
     let merged = Merged::new(model.checkpoint()?, model.adapter()?);
     let checkpoint = merged.base();
-    if let Some(to) = to {
-        model.files.config = config(&model.files.config, to).context("its `config.json` could not be changed")?;
+    let format = to.map(To::format);
+    if let Some(format) = format {
+        model.files.config = config(&model.files.config, format).context("its `config.json` could not be changed")?;
+        say_what_stays(checkpoint, format)?;
     }
-    model.files.write_small(out)?;
+    std::fs::create_dir_all(out).with_context(|| format!("`{}` could not be created", out.display()))?;
     let tensors: Vec<Outgoing> = checkpoint
         .weights()
         .map(|(name, shape)| Outgoing {
@@ -81,8 +76,9 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
         })
         .collect();
     let path = out.join("model.safetensors");
-    write_outgoing(&path, &tensors, |name| match to {
-        Some(to) => to.stored(name),
+    // The weights first: where they cannot be written, no folder is left that looks like a model.
+    write_outgoing(&path, &tensors, |name| match format {
+        Some(format) => format.stored(name),
         None => match checkpoint.dtype(name).as_deref() {
             Some("BF16") => Stored::Bf16,
             Some("F16") => Stored::F16,
@@ -92,30 +88,38 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
             _ => Stored::F32,
         },
     })?;
+    model.files.write_small(out)?;
     let (before, after) = (checkpoint.bytes(), std::fs::metadata(&path)?.len());
     say!("{} tensors in `{}`, {before} bytes before, {after} now", tensors.len(), path.display());
     Ok(ExitCode::SUCCESS)
 }
 
+/// Quantised blocks lie in whole tiles: tells of matrices that stay bf16, and refuses a format that none can have.
+fn say_what_stays(checkpoint: &Checkpoint, format: NumberFormat) -> Result<()> {
+    let is_meant =
+        |name: &str, shape: &[usize]| shape.len() == 2 && matches!(format.stored(name), Stored::Quantised(_));
+    let meant: Vec<_> = checkpoint.weights().filter(|(name, shape)| is_meant(name, shape)).collect();
+    let mut left = meant.iter().filter(|(name, shape)| format.stored(name).of_shape(shape) == Stored::Bf16);
+    let Some((name, shape)) = left.next() else { return Ok(()) };
+    let count = 1 + left.count();
+    if count == meant.len() {
+        bail!("no matrix is a multiple of 16 x {QUANTISED_BLOCK}, as blocks need it: `{name}` is {shape:?}");
+    }
+    say!(
+        "{count} of {} matrices stay bf16: `{name}`, {shape:?}, is no multiple of 16 x {QUANTISED_BLOCK}",
+        meant.len()
+    );
+    Ok(())
+}
+
 /// The config with the number format that other programs read from it.
-fn config(json: &str, to: To) -> Result<String> {
+fn config(json: &str, format: NumberFormat) -> Result<String> {
     let mut config: Map<String, Value> = serde_json::from_str(json)?;
     config.shift_remove("quantization_config");
-    let quantisation = match to {
-        To::Fp8 => Some(retort_teacher::weights::quantization_config()),
-        To::Q8 => Some(json!({ "quant_method": "retort", "bits": 8, "group_size": 32 })),
-        To::Q4 => Some(json!({ "quant_method": "retort", "bits": 4, "group_size": 32 })),
-        To::Bf16 | To::F16 | To::F32 => None,
-    };
-    if let Some(quantisation) = quantisation {
+    if let Some(quantisation) = format.quantization_config() {
         config.insert("quantization_config".into(), quantisation);
     }
-    let dtype = match to {
-        To::F32 => "float32",
-        To::F16 => "float16",
-        To::Bf16 | To::Fp8 | To::Q8 | To::Q4 => "bfloat16",
-    };
     let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
-    config.insert(key.into(), dtype.into());
+    config.insert(key.into(), format.dtype().into());
     Ok(serde_json::to_string_pretty(&config)?)
 }

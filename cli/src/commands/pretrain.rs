@@ -10,7 +10,7 @@ use retort_datagen::gym::{Selection, exercises};
 use retort_distill::objective::Objective;
 use retort_distill::pretrain::{GymMixture, GymStream, Solutions};
 use retort_distill::trainer::{TrainSettings, train};
-use retort_model::checkpoint::Stored;
+use retort_model::checkpoint::{NumberFormat, Stored};
 use retort_model::decoder::Trainable;
 use retort_model::house;
 use retort_model::observe::Observer;
@@ -54,10 +54,10 @@ pub fn teacher(args: &Pretrain) -> Result<ExitCode> {
     let pretraining = recipe.pretraining.context("the recipe has no `[pretraining]` section")?;
     let mut config = recipe.model.clone();
     config.check(&args.recipe)?;
-    config.quantization_config = Some(retort_teacher::weights::quantization_config());
+    config.quantization_config = NumberFormat::Fp8.quantization_config();
     let source = Box::new(Fresh { seed: recipe.seed });
     let model = retort_teacher::train::Trainee::new(config.clone(), source, pretraining, &Device::Cpu)?;
-    run(args, &recipe, &model, serde_json::to_string_pretty(&config)?, retort_teacher::weights::stored)
+    run(args, &recipe, &model, serde_json::to_string_pretty(&config)?, |name| NumberFormat::Fp8.stored(name))
 }
 
 pub fn student(args: &Pretrain) -> Result<ExitCode> {

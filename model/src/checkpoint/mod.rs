@@ -6,11 +6,13 @@
 mod fp8;
 mod header;
 mod index;
+mod number_format;
 mod pager;
 mod read;
 mod write;
 
 pub use fp8::Fp8Block;
-pub use pager::{ExpertMemory, expert_budget};
+pub use number_format::{NumberFormat, check_numbers};
+pub use pager::{ExpertMemory, cache_share, expert_budget};
 pub use read::Checkpoint;
 pub use write::{Outgoing, Stored, fingerprint, write_bytes, write_outgoing, write_tensors};

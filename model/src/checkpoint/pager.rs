@@ -94,11 +94,22 @@ impl Bytes {
     }
 }
 
-/// What a memory limit leaves for experts, once everything else has its share.
+/// The most memory for caches, whatever the limit.
+const MOST_CACHES: usize = 2 << 30;
+
+/// The share of a memory limit that caches get.
+pub fn cache_share(memory: usize) -> usize {
+    MOST_CACHES.min(memory / 8)
+}
+
+/// What a memory limit leaves for experts, once caches and everything else have their shares.
 pub fn expert_budget(memory: usize, everything_else: usize, one_expert: usize) -> Result<usize, Error> {
-    match memory.checked_sub(everything_else) {
-        Some(left) if left >= 2 * one_expert => Ok(left),
-        _ => Err(Error::Memory { memory, needed: everything_else + 2 * one_expert }),
+    let least = everything_else + 2 * one_expert;
+    // A seventh of what is not caches is an eighth of the whole.
+    let needed = least + MOST_CACHES.min(least.div_ceil(7));
+    match memory < needed {
+        true => Err(Error::Memory { memory, needed, has_experts: one_expert > 0 }),
+        false => Ok(memory - everything_else - cache_share(memory)),
     }
 }
 
@@ -128,7 +139,17 @@ mod tests {
 
     #[test]
     fn a_limit_without_room_for_experts_is_refused() {
-        assert_eq!(expert_budget(1000, 700, 100).ok(), Some(300));
-        assert!(matches!(expert_budget(1000, 900, 100), Err(Error::Memory { needed: 1100, .. })));
+        assert_eq!(expert_budget(1600, 700, 100).ok(), Some(700));
+        for (everything_else, one_expert) in [(900, 100), (901, 0), (40 << 30, 1 << 20)] {
+            let Err(Error::Memory { needed, has_experts, .. }) = expert_budget(1000, everything_else, one_expert)
+            else {
+                panic!("not refused")
+            };
+            assert_eq!(has_experts, one_expert > 0);
+            // What the error asks for is enough, and no byte too much.
+            let budget = expert_budget(needed, everything_else, one_expert).expect("enough");
+            assert!(budget >= 2 * one_expert && budget <= 2 * one_expert + 1, "{budget}");
+            assert!(expert_budget(needed - 1, everything_else, one_expert).is_err());
+        }
     }
 }

@@ -3,12 +3,14 @@
 use super::fp8::Fp8Block;
 use crate::Error;
 use candle_core::{DType, Tensor};
-use retort_kernels::{Bits, FP8_BLOCK, StoredMatrix};
+use retort_kernels::{Bits, FP8_BLOCK, Format, QUANTISED_BLOCK, StoredMatrix};
 use safetensors::tensor::{Dtype, View};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How a tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +20,37 @@ pub enum Stored {
     F16,
     /// e4m3 with 128 x 128 scales beside it; for matrices only.
     Fp8,
-    /// Blocks of 32 codes, see `retort_kernels::Bits`; a tensor that is no matrix of whole tiles and blocks is bf16.
+    /// Blocks of 32 codes, see `retort_kernels::Bits`.
     Quantised(Bits),
+}
+
+impl Stored {
+    /// What a tensor of this shape is stored as where this is asked for: only matrices are packed, and those that do not
+    /// fill their tiles and blocks stay bf16.
+    pub fn of_shape(self, shape: &[usize]) -> Self {
+        match (self, shape) {
+            (Self::Fp8, [_, _]) => self,
+            (Self::Fp8, _) => Self::F32,
+            (Self::Quantised(bits), &[o, i]) if bits.stored_shape((o, i)).is_some() => self,
+            (Self::Quantised(_), _) => Self::Bf16,
+            (Self::F32 | Self::Bf16 | Self::F16, _) => self,
+        }
+    }
+
+    /// The numbers of a matrix [o, i], row after row, in this form; `None` for f32, which is none of the stored ones.
+    pub fn pack(self, numbers: &[f32], (o, i): (usize, usize)) -> candle_core::Result<Option<StoredMatrix>> {
+        Ok(Some(match self {
+            Self::F32 => return Ok(None),
+            Self::Bf16 => StoredMatrix::rounded(numbers, (o, i), Format::Bf16)?,
+            Self::F16 => StoredMatrix::rounded(numbers, (o, i), Format::F16)?,
+            Self::Quantised(bits) => StoredMatrix::quantised(numbers, (o, i), bits)?,
+            Self::Fp8 => {
+                let Fp8Block { bytes, scale_inv } = Fp8Block::quantise(numbers, o, i);
+                let (range, format) = (0..bytes.len(), Format::Fp8 { scale_inv: scale_inv.into() });
+                StoredMatrix::new(Arc::new(bytes), range, format, (o, i))?
+            }
+        }))
+    }
 }
 
 /// A tensor to be written. Its numbers are asked for when their turn comes, so one tensor is in memory at a time.
@@ -57,16 +88,25 @@ impl Piece<'_> {
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
         }
-        let too_large = |value: f32| match self.dtype {
-            Dtype::BF16 => half::bf16::from_f32(value).is_infinite(),
-            Dtype::F16 => half::f16::from_f32(value).is_infinite(),
+        let too_large = |at: usize, format| {
+            let (name, value) = (self.tensor.name.clone(), values[at]);
+            Err(Error::TooLarge { name, path: self.path.into(), at, value, format })
+        };
+        if let (Some(bits), &[o, i]) = (self.bits, self.tensor.shape.as_slice()) {
+            let packed = StoredMatrix::quantised(&values, (o, i), bits)?;
+            // A block whose scale is beyond f16 begins here.
+            return match packed.first_not_finite() {
+                Some(at) => too_large(largest(&values, at..at + QUANTISED_BLOCK), "Q4 and Q8"),
+                None => Ok(packed.bytes().to_vec()),
+            };
+        }
+        let beyond = |value: &f32| match self.dtype {
+            Dtype::BF16 => half::bf16::from_f32(*value).is_infinite(),
+            Dtype::F16 => half::f16::from_f32(*value).is_infinite(),
             _ => false,
         };
-        if let Some(at) = values.iter().position(|&value| too_large(value)) {
-            return Err(Error::NotFinite { name: self.tensor.name.clone(), path: self.path.into(), at });
-        }
-        if let (Some(bits), &[o, i]) = (self.bits, self.tensor.shape.as_slice()) {
-            return Ok(StoredMatrix::quantised(&values, (o, i), bits)?.bytes().to_vec());
+        if let Some(at) = values.iter().position(beyond) {
+            return too_large(at, if self.dtype == Dtype::F16 { "f16" } else { "bf16" });
         }
         Ok(match (self.dtype, self.tensor.shape.as_slice()) {
             (Dtype::BF16, _) => values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect(),
@@ -111,27 +151,22 @@ pub fn write_outgoing(path: &Path, tensors: &[Outgoing], stored: impl Fn(&str) -
     let mut pieces = BTreeMap::new();
     for tensor in tensors {
         let piece = |dtype, shape, scales| Piece { tensor, dtype, shape, bits: None, scales, path, failure: &failure };
-        let (dtype, name) = match (stored(&tensor.name), tensor.shape.as_slice()) {
+        let (name, shape) = (&tensor.name, &tensor.shape);
+        let whole = match (stored(name).of_shape(shape), shape.as_slice()) {
             (Stored::Fp8, &[o, i]) => {
                 let blocks = vec![o.div_ceil(FP8_BLOCK), i.div_ceil(FP8_BLOCK)];
-                pieces.insert(format!("{}_scale_inv", tensor.name), piece(Dtype::F32, blocks, true));
-                (Dtype::F8_E4M3, &tensor.name)
+                pieces.insert(format!("{name}_scale_inv"), piece(Dtype::F32, blocks, true));
+                piece(Dtype::F8_E4M3, shape.clone(), false)
             }
-            (Stored::Quantised(bits), shape) => {
-                if let &[o, i] = shape
-                    && let Some(shape) = bits.stored_shape((o, i))
-                {
-                    let piece = piece(Dtype::U8, shape.to_vec(), false);
-                    pieces.insert(tensor.name.clone(), Piece { bits: Some(bits), ..piece });
-                    continue;
-                }
-                (Dtype::BF16, &tensor.name)
+            (Stored::Quantised(bits), &[o, i]) => {
+                let stored_shape = bits.stored_shape((o, i)).unwrap_or_default();
+                Piece { bits: Some(bits), ..piece(Dtype::U8, stored_shape.to_vec(), false) }
             }
-            (Stored::Bf16, _) => (Dtype::BF16, &tensor.name),
-            (Stored::F16, _) => (Dtype::F16, &tensor.name),
-            _ => (Dtype::F32, &tensor.name),
+            (Stored::Bf16, _) => piece(Dtype::BF16, shape.clone(), false),
+            (Stored::F16, _) => piece(Dtype::F16, shape.clone(), false),
+            _ => piece(Dtype::F32, shape.clone(), false),
         };
-        pieces.insert(name.clone(), piece(dtype, tensor.shape.clone(), false));
+        pieces.insert(name.clone(), whole);
     }
     let header = Some([("format".to_string(), "pt".to_string())].into_iter().collect());
     let written = crate::durable::replace_with(path, |temporary| {
@@ -146,6 +181,12 @@ pub fn write_outgoing(path: &Path, tensors: &[Outgoing], stored: impl Fn(&str) -
         (None, Err(source)) => Err(Error::Io { action: "written", path: path.into(), source }),
         (None, Ok(())) => Ok(()),
     }
+}
+
+/// Where in `range`, which the end of the numbers cuts, the one farthest from 0 stands.
+fn largest(values: &[f32], range: Range<usize>) -> usize {
+    let range = range.start..range.end.min(values.len());
+    range.clone().max_by(|a, b| values[*a].abs().total_cmp(&values[*b].abs())).unwrap_or(range.start)
 }
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {

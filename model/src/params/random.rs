@@ -2,8 +2,9 @@
 //!
 //! Every byte is drawn, so that no page is shared with another and none is cheap to read.
 
-use super::{Fresh, Init, Kept, Source};
+use super::{Fresh, Init, Source};
 use crate::Error;
+use crate::checkpoint::Stored;
 use candle_core::{Device, Shape, Tensor};
 use half::f16;
 use rayon::prelude::*;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A source of random weights.
 pub struct Random {
-    kept: Kept,
+    stored: Stored,
     /// Counts the matrices, so that no two are equal.
     made: AtomicU64,
 }
@@ -22,31 +23,38 @@ pub struct Random {
 const SIZE: f32 = 0.02;
 
 impl Random {
-    pub fn new(kept: Kept) -> Self {
-        Self { kept, made: AtomicU64::new(0) }
+    pub fn new(stored: Stored) -> Self {
+        Self { stored, made: AtomicU64::new(0) }
     }
 
-    fn matrix(&self, (o, i): (usize, usize)) -> candle_core::Result<StoredMatrix> {
+    /// A matrix [o, i]; `None` for f32, which has no stored form.
+    fn matrix(&self, (o, i): (usize, usize)) -> candle_core::Result<Option<StoredMatrix>> {
         let seed = self.made.fetch_add(1, Ordering::Relaxed);
-        let format = match self.kept {
-            Kept::Bf16 => Format::Bf16,
-            Kept::Fp8 => {
+        let format = match self.stored {
+            Stored::F32 => return Ok(None),
+            Stored::F16 => Format::F16,
+            Stored::Bf16 => Format::Bf16,
+            Stored::Fp8 => {
                 let blocks = o.div_ceil(FP8_BLOCK) * i.div_ceil(FP8_BLOCK);
                 Format::Fp8 { scale_inv: vec![SIZE; blocks].into() }
             }
-            Kept::Quantised(bits) => Format::Quantised(bits),
+            Stored::Quantised(bits) => Format::Quantised(bits),
         };
         let Some(size) = format.bytes((o, i)) else { candle_core::bail!("a matrix of {o} x {i} is too large") };
         let mut bytes = vec![0u8; size];
         fill(&mut bytes, seed);
-        match self.kept {
+        match self.stored {
+            Stored::F32 => (),
             // A sign, an exponent of 2^-7 or 2^-6, any fraction.
-            Kept::Bf16 => bytes.as_chunks_mut::<2>().0.par_iter_mut().for_each(|pair| {
+            Stored::F16 => bytes.as_chunks_mut::<2>().0.par_iter_mut().for_each(|pair| {
+                *pair = (u16::from_le_bytes(*pair) & 0x87ff | 0x2000).to_le_bytes();
+            }),
+            Stored::Bf16 => bytes.as_chunks_mut::<2>().0.par_iter_mut().for_each(|pair| {
                 *pair = (u16::from_le_bytes(*pair) & 0x80ff | 0x3c00).to_le_bytes();
             }),
             // A sign, an exponent of 2^-1 or 2^0, any fraction.
-            Kept::Fp8 => bytes.par_iter_mut().for_each(|byte| *byte = *byte & 0x8f | 0x30),
-            Kept::Quantised(bits) => {
+            Stored::Fp8 => bytes.par_iter_mut().for_each(|byte| *byte = *byte & 0x8f | 0x30),
+            Stored::Quantised(bits) => {
                 // The lowest code has no counterpart; with it the mean would not be 0, and all states would look alike.
                 bytes.par_iter_mut().for_each(|byte| *byte = balanced(*byte, bits));
                 let deviation = if bits == Bits::Four { 4.6 } else { 74.0 };
@@ -56,7 +64,7 @@ impl Random {
                 });
             }
         }
-        StoredMatrix::new(Arc::new(bytes), 0..size, format, (o, i))
+        StoredMatrix::new(Arc::new(bytes), 0..size, format, (o, i)).map(Some)
     }
 }
 
@@ -71,7 +79,8 @@ impl Source for Random {
             [e, o, i] => (e, o, i),
             _ => return Ok(None),
         };
-        Ok(Some((0..e).map(|_| self.matrix((o, i))).collect::<candle_core::Result<_>>()?))
+        let matrices: candle_core::Result<_> = (0..e).map(|_| self.matrix((o, i))).collect();
+        Ok(matrices?)
     }
 }
 
@@ -106,14 +115,16 @@ mod tests {
 
     #[test]
     fn weights_have_the_size_they_should_and_differ() -> Result<(), Error> {
-        for kept in [Kept::Bf16, Kept::Fp8, Kept::Quantised(Bits::Four), Kept::Quantised(Bits::Eight)] {
-            let matrices = Random::new(kept).stored("w", &Shape::from((2, 48, 160)))?.expect("stored");
+        for stored in
+            [Stored::Bf16, Stored::F16, Stored::Fp8, Stored::Quantised(Bits::Four), Stored::Quantised(Bits::Eight)]
+        {
+            let matrices = Random::new(stored).stored("w", &Shape::from((2, 48, 160)))?.expect("stored");
             let numbers: Vec<Vec<f32>> = matrices.iter().map(StoredMatrix::to_vec).collect();
             assert_ne!(numbers[0], numbers[1]);
             let mean_square = numbers[0].iter().map(|x| x * x).sum::<f32>() / numbers[0].len() as f32;
-            assert!((0.3..3.0).contains(&(mean_square.sqrt() / SIZE)), "{kept:?}: {}", mean_square.sqrt());
+            assert!((0.3..3.0).contains(&(mean_square.sqrt() / SIZE)), "{stored:?}: {}", mean_square.sqrt());
             let mean = numbers[0].iter().sum::<f32>() / numbers[0].len() as f32;
-            assert!(mean.abs() < 0.05 * SIZE, "{kept:?}: mean {mean}");
+            assert!(mean.abs() < 0.05 * SIZE, "{stored:?}: mean {mean}");
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::{Config, RopeScaling};
 use retort_model::Error;
+use retort_model::checkpoint::check_numbers;
 use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes};
 use std::path::Path;
 
@@ -59,10 +60,11 @@ impl Config {
             ("rope_interleaved", Some(false.into())),
             ("is_llama_config", None),
             ("transformers.js_config", None),
-            // How weights are stored; a reader goes by the tensors, and a format that it lacks is refused there.
             ("quantization_config", None),
         ];
         check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
+        let packed = self.rest.get("quantization_config");
+        check_numbers(&self.rest, packed).or_else(|(field, value)| refuse(&field, value))?;
         if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
             return refuse("num_key_value_heads", format!("{} of {}", self.kv_heads(), self.num_attention_heads));
         }

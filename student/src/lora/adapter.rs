@@ -34,7 +34,11 @@ impl Adapter {
         let path = folder.join(CONFIG);
         let io = |source| Error::Io { action: "created", path: folder.into(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
-        let json = serde_json::to_string_pretty(config).map_err(|source| Error::Json { path: path.clone(), source })?;
+        let json = serde_json::to_string_pretty(config).map_err(|source| Error::Json {
+            path: path.clone(),
+            place: ".".into(),
+            source,
+        })?;
         write_bytes(&path, json.as_bytes())?;
         write_tensors(&folder.join(WEIGHTS), tensors, |_| Stored::F32)
     }

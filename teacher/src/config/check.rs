@@ -2,6 +2,7 @@
 
 use super::{Config, RopeScaling, Scoring, TopkMethod};
 use retort_model::Error;
+use retort_model::checkpoint::check_numbers;
 use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes};
 use serde_json::Value;
 use std::path::Path;
@@ -38,6 +39,8 @@ impl Config {
             ("mlp_bias", Some(Value::from(false))),
         ];
         check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
+        let packed = self.quantization_config.as_ref();
+        check_numbers(&self.rest, packed).or_else(|(field, value)| refuse(&field, value))?;
         Ok(())
     }
 

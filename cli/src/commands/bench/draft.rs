@@ -2,6 +2,7 @@
 
 use super::quality::Answers;
 use crate::args::BenchDraft;
+use crate::commands::INTERRUPTED;
 use crate::open::{self, Embedded, ModelFiles};
 use crate::output::say;
 use anyhow::{Result, bail};
@@ -30,6 +31,9 @@ pub fn run(args: &BenchDraft) -> Result<ExitCode> {
             let mut jobs = Answers::new(problems.clone());
             let begin = Instant::now();
             engine.generate(&mut jobs)?;
+            if crate::progress::cancelled() {
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
             let tokens = jobs.tokens();
             rates[usize::from(draft)].push(tokens.len() as f64 / begin.elapsed().as_secs_f64());
             written.push(tokens);

@@ -11,7 +11,7 @@ use crate::args::Bench;
 use anyhow::Result;
 use clap::ValueEnum;
 use retort_kernels::Bits;
-use retort_model::params::Kept;
+use retort_model::checkpoint::NumberFormat;
 use retort_model::workers::inside;
 use std::process::ExitCode;
 
@@ -27,12 +27,12 @@ pub enum Quant {
 }
 
 impl Quant {
-    fn kept(self) -> Kept {
+    fn format(self) -> NumberFormat {
         match self {
-            Self::Q4 => Kept::Quantised(Bits::Four),
-            Self::Q8 => Kept::Quantised(Bits::Eight),
-            Self::Bf16 => Kept::Bf16,
-            Self::Fp8 => Kept::Fp8,
+            Self::Q4 => NumberFormat::Quantised(Bits::Four),
+            Self::Q8 => NumberFormat::Quantised(Bits::Eight),
+            Self::Bf16 => NumberFormat::Bf16,
+            Self::Fp8 => NumberFormat::Fp8,
         }
     }
 

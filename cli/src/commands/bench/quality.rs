@@ -3,6 +3,7 @@
 
 use super::Quant;
 use crate::args::BenchQuality;
+use crate::commands::INTERRUPTED;
 use crate::open::{self, Embedded, ModelFiles};
 use crate::output::say;
 use anyhow::{Result, bail};
@@ -24,12 +25,18 @@ pub fn run(args: &BenchQuality) -> Result<ExitCode> {
     let engine = model.chat_engine()?;
     let mut jobs = Answers::new(problems.into_iter().map(|problem| problem.problem).collect());
     engine.generate(&mut jobs)?;
+    if crate::progress::cancelled() {
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
     let answers: Vec<Completion> = jobs.done.into_values().filter(|answer| !answer.token_ids.is_empty()).collect();
     if answers.is_empty() {
         bail!("the model wrote nothing to compare along");
     }
     for quant in &args.quant {
-        let packed = model.architecture.packed(model.checkpoint()?, quant.kept())?;
+        if crate::progress::cancelled() {
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        let packed = model.architecture.packed(model.checkpoint()?, quant.format())?;
         let found = compare(&engine.decoder, packed.as_ref(), &answers)?;
         say!("{}", line(&model.name, *quant, answers.len(), found));
     }
