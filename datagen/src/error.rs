@@ -56,6 +56,8 @@ pub enum Error {
 
     #[error(transparent)]
     Spend(#[from] crate::spend::Error),
+    #[error("`verify` names no verifier")]
+    Rule(#[from] crate::verify::RuleError),
 
     // The trace store.
     #[error("`{path}` is being written by {owner}")]
@@ -147,6 +149,7 @@ impl Error {
             Unanswered { .. } => "what was finished is stored; the same command asks for the rest again".into(),
             UnknownRequest { .. } => return None,
             Spend(error) => return error.hint(),
+            Rule(_) => "see `verify` in the README for what it may be".into(),
             Locked { .. } => "wait for it to end, or write to another folder".into(),
             NotADataset { .. } | FolderTaken { .. } => "name an empty or new folder".into(),
             NoRun { .. } => "name the folder of a run, or a new one".into(),

@@ -11,9 +11,9 @@ mod tests;
 use crate::Error;
 use crate::problem::Problem;
 use crate::spend::{Budget, Spend};
-use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, ProblemSet, RunHeader, Slice, TraceStore};
+use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, Past, ProblemSet, Quota, RunHeader, Slice, TraceStore};
 use crate::tally::Tally;
-use crate::verify;
+use crate::verify::{self, Rule};
 use queue::Queue;
 use retort_model::capture::Capture;
 use retort_model::generate::{Generate, GenerateError};
@@ -39,6 +39,10 @@ pub struct Plan {
     pub prompt_suffix: String,
     /// Which samples training may use.
     pub keep: Keep,
+    /// Right samples after which a problem has enough, counted in the order of its samples; none for all `n`.
+    pub quota: Option<u32>,
+    /// Which turns are right.
+    pub verify: Rule,
     /// What to write down of the generator's distribution, if anything.
     pub capture: Option<Capture>,
     /// Rows that share a shard of the dataset.
@@ -59,6 +63,8 @@ impl Default for Plan {
             seed: 0,
             prompt_suffix: String::new(),
             keep: Keep::Right,
+            quota: None,
+            verify: Rule::default(),
             capture: None,
             rows_per_shard: DEFAULT_ROWS_PER_SHARD,
             budget: Budget::default(),
@@ -78,6 +84,7 @@ impl Plan {
     }
 
     fn header(&self, generator: &dyn Generate, problems: &[&Problem]) -> RunHeader {
+        let past = if generator.is_reproducible() { Past::LeftOut } else { Past::NotKept };
         RunHeader {
             generator: GeneratorId { name: generator.name().into(), fingerprint: generator.fingerprint().into() },
             sampling: self.sampling.clone(),
@@ -85,6 +92,8 @@ impl Plan {
             n: self.n,
             prompt_suffix: self.prompt_suffix.clone(),
             keep: self.keep,
+            quota: self.quota.map(|verified| Quota { verified, past }),
+            verify: self.verify.clone(),
             capture: self.capture,
             verifier: verify::VERSION,
             problem_set: ProblemSet::of(problems.iter().copied()),
@@ -95,6 +104,9 @@ impl Plan {
         let refuse = |setting, found: String, expected| Err(Error::Setting { setting, found, expected });
         if self.n == 0 {
             return refuse("n", self.n.to_string(), "at least 1");
+        }
+        if let Some(quota) = self.quota.filter(|quota| !(1..=self.n).contains(quota)) {
+            return refuse("quota", quota.to_string(), "at least 1 and no more than `n`");
         }
         let captured = || self.capture.and_then(|capture| capture.fault());
         if let Some((setting, found, expected)) = self.sampling.fault().or_else(captured) {
@@ -108,8 +120,10 @@ impl Plan {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     pub run_id: String,
-    /// Samples of the complete run.
+    /// Samples of the complete run; fewer than `n` for each problem where some have enough before.
     pub planned: u64,
+    /// Samples that this call left out, unfinished or not, because their problem had enough before them.
+    pub left_out: u64,
     /// Samples that were there before.
     pub resumed: u64,
     /// Samples made by this call.
@@ -141,6 +155,7 @@ pub fn run(
     observer: &dyn Observer,
 ) -> Result<Summary, Error> {
     plan.check()?;
+    let verifier = plan.verify.verifier()?;
     let problems = distinct(problems, observer);
     let header = plan.header(generator, &problems);
     let mut store = TraceStore::open(dir, &header, plan.slice, &problems, plan.rows_per_shard)?;
@@ -153,24 +168,24 @@ pub fn run(
     if spend.torn_bytes() > 0 {
         observer.remark(&format!("{} bytes of an unfinished write were cut off the ledger", spend.torn_bytes()));
     }
-    let planned = store.manifest().samples();
+    let planned = store.tally().samples() + store.left();
     if resumed.samples > 0 {
         observer.remark(&format!("{} of {planned} samples are stored already", resumed.samples));
     }
     observer.started("traces", Some(planned), "samples");
-    let mut queue = Queue::new(generator, &problems, plan, &mut store, &mut spend, observer);
+    let mut queue = Queue::new(generator, &problems, plan, &*verifier, &mut store, &mut spend, observer);
     let generated = catch_unwind(AssertUnwindSafe(|| generator.generate(&mut queue)));
-    let unanswered = queue.unanswered();
     let cost = queue.cost();
+    let (unanswered, left_out) = queue.close();
     let (sealed, closed) = (store.seal(), spend.close());
     // What stopped the generator comes before what that did to the store.
     stopped_by(generated, generator.name())?;
     sealed?;
     closed?;
-    let tally = store.tally().clone();
-    let interrupted = tally.samples() < planned && observer.cancelled();
-    if tally.samples() < planned && !interrupted {
-        let missing = unanswered.max(planned - tally.samples());
+    let (tally, left) = (store.tally().clone(), store.left());
+    let (planned, interrupted) = (tally.samples() + left, left > 0 && observer.cancelled());
+    if left > 0 && !interrupted {
+        let missing = unanswered.max(left);
         return Err(Error::Unanswered { generator: generator.name().into(), missing });
     }
     observer.advanced(tally.samples(), &queue::progress_note(&tally, &cost));
@@ -178,6 +193,7 @@ pub fn run(
     Ok(Summary {
         run_id: store.manifest().run_id.clone(),
         planned,
+        left_out,
         resumed: resumed.samples,
         generated: tally.samples() - resumed.samples,
         tally,

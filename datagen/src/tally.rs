@@ -20,6 +20,14 @@ impl Tally {
         self.completion_tokens += u64::from(sample.completion_tokens);
     }
 
+    /// Takes back what was added.
+    pub(crate) fn remove(&mut self, sample: &Sample) {
+        self.by_verdict[sample.verdict as usize] -= 1;
+        self.kept -= u64::from(sample.kept);
+        self.prompt_tokens -= u64::from(sample.prompt_tokens);
+        self.completion_tokens -= u64::from(sample.completion_tokens);
+    }
+
     /// How many samples have this verdict.
     pub fn count(&self, verdict: Verdict) -> u64 {
         self.by_verdict[verdict as usize]

@@ -1,27 +1,33 @@
 //! What a completion is worth: how it ended, which answer it gives, and whether that answer is the gold.
 //!
-//! The domain of a problem picks the verifier. A verdict is `right` or `wrong` only where that is certain; the rest is
-//! `undecided`. Reasons read `cause: detail`, so that causes can be counted.
+//! A [`Rule`] picks the verifier; without one the domain of a problem does. A verdict is `right` or `wrong` only where
+//! that is certain; the rest is `undecided`. Reasons read `cause: detail`, so that causes can be counted.
 
+mod answers;
+mod combined;
 mod ending;
 mod expression;
 mod extract;
+mod format;
 pub mod math;
 mod pairs;
+mod rule;
+mod schema;
 
 #[cfg(test)]
 mod tests;
 
 pub use extract::extract_answer;
+pub use format::Format;
 pub use pairs::grade_file;
+pub use rule::{Rule, RuleError};
 
 use crate::problem::Problem;
 use crate::sample::Verdict;
-use math::{Equality, Grade};
 use retort_model::generate::Completion;
 
 /// Rises whenever a rule changes that could change a verdict; a dataset holds verdicts of one version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A verdict and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,53 +48,28 @@ pub fn cause(reason: &str) -> &str {
     reason.split_once(": ").map_or(reason, |(cause, _)| cause)
 }
 
-/// Decides whether an answer is the gold of a problem.
-pub trait Verifier {
-    /// `Right`, `Wrong` or `Undecided`.
-    fn verify(&self, problem: &Problem, answer: &str) -> Judgement;
+/// Decides what a completed turn is worth. The verifiers are the rewards, too.
+pub trait Verifier: Send + Sync {
+    fn verify(&self, problem: &Problem, turn: &Completion) -> Judgement;
 }
 
-/// Takes what is mathematically equal to the gold, or the same words.
-pub struct Mathematical;
-
-impl Verifier for Mathematical {
-    fn verify(&self, problem: &Problem, answer: &str) -> Judgement {
-        let Grade { verdict, reason } = math::compare(&problem.answer, answer);
-        let verdict = match verdict {
-            Equality::Equal => Verdict::Right,
-            Equality::NotEqual => Verdict::Wrong,
-            Equality::Undecided => Verdict::Undecided,
-        };
-        Judgement::new(verdict, reason)
-    }
+/// Decides whether an answer is the gold of a problem: `Right`, `Wrong` or `Undecided`.
+trait AnswerVerifier: Send + Sync {
+    fn verify_answer(&self, problem: &Problem, answer: &str) -> Judgement;
 }
 
-/// Takes any expression that uses the gold's numbers and has the gold's value.
-pub struct Expression;
-
-impl Verifier for Expression {
-    fn verify(&self, problem: &Problem, answer: &str) -> Judgement {
-        expression::compare(&problem.answer, answer)
+impl<V: AnswerVerifier> Verifier for V {
+    fn verify(&self, problem: &Problem, turn: &Completion) -> Judgement {
+        match extract_answer(&turn.response) {
+            Some(answer) => self.verify_answer(problem, answer),
+            None => Judgement::new(Verdict::NoAnswer, "no answer found"),
+        }
     }
 }
 
-/// The verifier for problems of this domain.
-pub fn verifier(domain: &str) -> &'static dyn Verifier {
-    match domain {
-        "countdown" => &Expression,
-        _ => &Mathematical,
-    }
-}
-
-/// Judges a completion. How it ended comes first: only a turn that the model ended itself has an answer to verify.
-pub fn classify(problem: &Problem, completion: &Completion) -> Judgement {
-    if let Some(ended) = ending::judge(completion) {
-        return ended;
-    }
-    match extract_answer(&completion.response) {
-        Some(answer) => verifier(&problem.domain).verify(problem, answer),
-        None => Judgement::new(Verdict::NoAnswer, "no answer found"),
-    }
+/// Judges a completion. How it ended comes first: only a turn that the model ended itself is worth verifying.
+pub fn classify(problem: &Problem, turn: &Completion, verifier: &dyn Verifier) -> Judgement {
+    ending::judge(turn).unwrap_or_else(|| verifier.verify(problem, turn))
 }
 
 /// Quotes a piece of model output inside a reason, shortened.

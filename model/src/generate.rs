@@ -144,6 +144,10 @@ pub trait Generate {
     fn name(&self) -> &str;
     /// A hash of weights, tokenizer and template; equal fingerprints give equal completions.
     fn fingerprint(&self) -> &str;
+    /// Whether the same request gives the same completion at any time, for nothing but time.
+    fn is_reproducible(&self) -> bool {
+        true
+    }
     /// Works through `jobs` until it is empty.
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError>;
 }

@@ -3,6 +3,7 @@
 use super::Asking;
 use clap::{Args, Subcommand};
 use retort_datagen::store::Slice;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +67,9 @@ pub struct DatagenRun {
     /// Do only part I of N, counted from 0, such as `$SLURM_ARRAY_TASK_ID/8`; `datagen merge` puts the parts together
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<Slice>,
+    /// Stop a problem once so many of its samples, counted in their order, are right
+    #[arg(long, value_name = "Q")]
+    pub quota: Option<NonZeroU32>,
     #[command(flatten)]
     pub asking: Asking,
     #[command(flatten)]

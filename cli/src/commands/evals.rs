@@ -6,7 +6,7 @@ use crate::args::{Compare, Evals, EvalsRun};
 use crate::open;
 use crate::output::say;
 use crate::progress::Progress;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::{Plan, Summary};
@@ -39,6 +39,9 @@ pub fn samples(run: &Path) -> Result<Vec<Sample>> {
 
 fn score(args: &EvalsRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
+    if recipe.quota.is_some() {
+        bail!("`quota` is for traces: a score needs every sample");
+    }
     let problems =
         open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
     let progress = Progress::new();

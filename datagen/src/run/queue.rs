@@ -7,7 +7,7 @@ use crate::sample::{Sample, Verdict};
 use crate::spend::Spend;
 use crate::store::{Keep, TraceStore};
 use crate::tally::Tally;
-use crate::verify::{self, Judgement};
+use crate::verify::{self, Judgement, Verifier};
 use retort_model::attempts::Attempts;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
 use retort_model::observe::Observer;
@@ -20,12 +20,15 @@ pub(super) struct Queue<'a> {
     generator: &'a dyn Generate,
     problems: &'a [&'a Problem],
     plan: &'a Plan,
+    verifier: &'a dyn Verifier,
     store: &'a mut TraceStore,
     spend: &'a mut Spend,
     observer: &'a dyn Observer,
     /// Where to look for the next request: `problem * n + sample`, which is also the request's id.
     next: u64,
     open: HashSet<u64>,
+    /// Samples that were asked for and left out, because their problem had enough before they were done.
+    left_out: u64,
     /// When the observer was first heard to ask for a stop.
     stopped: Cell<Option<Instant>>,
 }
@@ -35,19 +38,27 @@ impl<'a> Queue<'a> {
         generator: &'a dyn Generate,
         problems: &'a [&'a Problem],
         plan: &'a Plan,
+        verifier: &'a dyn Verifier,
         store: &'a mut TraceStore,
         spend: &'a mut Spend,
         observer: &'a dyn Observer,
     ) -> Self {
         let (open, stopped) = (HashSet::new(), Cell::new(None));
-        let queue = Self { generator, problems, plan, store, spend, observer, next: 0, open, stopped };
+        let queue =
+            Self { generator, problems, plan, verifier, store, spend, observer, next: 0, open, left_out: 0, stopped };
         queue.report();
         queue
     }
 
-    /// Requests that were handed out and not answered.
-    pub(super) fn unanswered(&self) -> u64 {
-        self.open.len() as u64
+    /// Ends the run: what was handed out and not answered is not going to be. Gives back how many that are, and how many
+    /// samples were left out.
+    pub(super) fn close(self) -> (u64, u64) {
+        for &id in &self.open {
+            if let Some((problem, sample)) = self.key(id) {
+                self.store.release(&problem.uuid, sample);
+            }
+        }
+        (self.open.len() as u64, self.left_out)
     }
 
     /// The problem and the sample's number behind a request; `None` past the end.
@@ -61,7 +72,7 @@ impl<'a> Queue<'a> {
     /// What the run cost so far and is going to cost, in words.
     pub(super) fn cost(&self) -> String {
         let tally = self.store.tally();
-        self.spend.note(tally.kept, tally.samples(), self.store.manifest().samples())
+        self.spend.note(tally.kept, tally.samples(), tally.samples() + self.store.left())
     }
 
     fn report(&self) {
@@ -81,7 +92,7 @@ impl<'a> Queue<'a> {
     }
 
     fn sample(&self, problem: &Problem, sample: u32, completion: Completion) -> Sample {
-        let Judgement { verdict, reason } = verify::classify(problem, &completion);
+        let Judgement { verdict, reason } = verify::classify(problem, &completion, self.verifier);
         let kept = match self.plan.keep {
             Keep::Right => verdict == Verdict::Right,
             Keep::All => true,
@@ -138,8 +149,9 @@ impl Jobs for Queue<'_> {
             let id = self.next;
             let (problem, sample) = self.key(id)?;
             self.next += 1;
-            if !self.store.contains(&problem.uuid, sample) {
+            if self.store.needs(&problem.uuid, sample) {
                 self.open.insert(id);
+                self.store.expect(&problem.uuid, sample);
                 return Some(Request {
                     id,
                     messages: vec![Message::user(self.plan.prompt(problem))],
@@ -160,9 +172,23 @@ impl Jobs for Queue<'_> {
         let Some((problem, sample)) = asked else {
             return Err(Error::UnknownRequest { generator: self.generator.name().into(), id }.into());
         };
-        self.store.append(self.sample(problem, sample, completion))?;
+        let stored = self.store.append(self.sample(problem, sample, completion))?;
+        self.left_out += u64::from(!stored);
         self.report();
         Ok(())
+    }
+
+    fn is_wanted(&self, id: u64) -> bool {
+        // What is paid for is taken.
+        !self.generator.is_reproducible()
+            || self.key(id).is_none_or(|(problem, sample)| self.store.needs(&problem.uuid, sample))
+    }
+
+    fn abandoned(&mut self, id: u64) {
+        if let Some((problem, sample)) = self.key(id).filter(|_| self.open.remove(&id)) {
+            self.store.release(&problem.uuid, sample);
+            self.left_out += 1;
+        }
     }
 
     fn cancelled(&self) -> bool {

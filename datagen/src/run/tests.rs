@@ -1,5 +1,7 @@
 //! Runs with a generator that answers by rule: nothing is asked twice, and an interruption changes no byte.
 
+mod quota;
+
 use super::*;
 use crate::sample::Verdict;
 use crate::store::TraceReader;
@@ -20,6 +22,10 @@ struct Adder {
     forgets: u64,
     /// Panics after this many answers.
     panics_after: Option<u64>,
+    /// Answers so many requests at a time, in place of three.
+    at_once: Option<usize>,
+    /// Whether its answers are paid for.
+    paid: bool,
 }
 
 impl Adder {
@@ -50,16 +56,23 @@ impl Generate for Adder {
     fn fingerprint(&self) -> &str {
         "0123"
     }
+    fn is_reproducible(&self) -> bool {
+        !self.paid
+    }
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
         let mut forgets = self.forgets;
         loop {
-            let mut batch: Vec<Request> = (0..3).map_while(|_| jobs.next()).collect();
+            let mut batch: Vec<Request> = (0..self.at_once.unwrap_or(3)).map_while(|_| jobs.next()).collect();
             if batch.is_empty() {
                 return Ok(());
             }
             while let Some(request) = batch.pop() {
                 if jobs.cancelled() {
                     return Ok(());
+                }
+                if !jobs.is_wanted(request.id) {
+                    jobs.abandoned(request.id);
+                    continue;
                 }
                 if Some(self.answered.get()) == self.breaks_after {
                     return Err(GenerateError::EmptyPrompt { model: "double".into() });
@@ -265,6 +278,8 @@ fn progress_repetitions_and_settings_are_spoken_about() {
 
     let refused = [
         Plan { n: 0, ..plan.clone() },
+        Plan { quota: Some(0), ..plan.clone() },
+        Plan { quota: Some(plan.n + 1), ..plan.clone() },
         Plan { sampling: Sampling { temperature: f64::NAN, ..plan.sampling.clone() }, ..plan.clone() },
         Plan { sampling: Sampling { top_p: 0.0, ..plan.sampling.clone() }, ..plan.clone() },
         Plan { sampling: Sampling { max_tokens: 0, ..plan.sampling.clone() }, ..plan.clone() },

@@ -20,6 +20,8 @@ pub struct DerivedWriter {
     place: PathBuf,
     folder: Folder,
     manifest: Manifest,
+    /// The number of the shard that is being filled, and its rows.
+    index: u64,
     rows: Vec<Sample>,
     tally: Tally,
     /// Held, not read: keeps a second writer away.
@@ -41,7 +43,15 @@ impl DerivedWriter {
         for left in folder.names()?.iter().filter(|name| *name != ".lock") {
             folder.remove(left)?;
         }
-        Ok(Self { place: dir.into(), folder, manifest, rows: Vec::new(), tally: Tally::default(), _lock: lock })
+        Ok(Self {
+            place: dir.into(),
+            folder,
+            manifest,
+            index: 0,
+            rows: Vec::new(),
+            tally: Tally::default(),
+            _lock: lock,
+        })
     }
 
     /// Adds a row.
@@ -51,16 +61,26 @@ impl DerivedWriter {
         if self.rows.len() >= self.manifest.rows_per_shard as usize { self.seal() } else { Ok(()) }
     }
 
+    /// Goes on with shard `index`, which is the one being filled or a later one.
+    pub(super) fn go_on_with(&mut self, index: u64) -> Result<(), Error> {
+        if index != self.index {
+            self.seal()?;
+            self.index = index;
+        }
+        Ok(())
+    }
+
     fn seal(&mut self) -> Result<(), Error> {
         if self.rows.is_empty() {
             return Ok(());
         }
-        let index = self.manifest.shards.len() as u64;
+        let index = self.index;
         let file = ShardEntry::file_name(index);
         let bytes = reader::encode_shard(&self.folder.path(&file), &self.manifest, self.rows.iter())?;
         self.folder.write(&file, &bytes)?;
         self.manifest.shards.push(ShardEntry::new(index, self.rows.len() as u64, &bytes));
         self.rows.clear();
+        self.index += 1;
         Ok(())
     }
 

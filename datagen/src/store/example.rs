@@ -3,6 +3,7 @@
 use super::{GeneratorId, Keep, ProblemSet, RunHeader, TraceStore};
 use crate::problem::Problem;
 use crate::sample::{Sample, Verdict};
+use crate::verify::Rule;
 use retort_model::sampling::Sampling;
 use std::path::Path;
 
@@ -21,6 +22,8 @@ pub(crate) fn header() -> RunHeader {
         n: 2,
         prompt_suffix: String::new(),
         keep: Keep::Right,
+        quota: None,
+        verify: Rule::ByDomain,
         capture: None,
         verifier: 1,
         problem_set: ProblemSet::of(&problems()),

@@ -3,6 +3,7 @@
 use super::folder::Folder;
 use crate::Error;
 use crate::problem::Problem;
+use crate::verify::Rule;
 use retort_model::capture::Capture;
 use retort_model::sampling::Sampling;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,24 @@ pub enum Keep {
     All,
 }
 
+/// When a problem has enough samples: once this many of them, in their order, are right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quota {
+    pub verified: u32,
+    pub past: Past,
+}
+
+/// What becomes of samples past a quota that were in flight when it was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Past {
+    /// They are left out, so that the dataset is the same however many were in flight: each could be made again.
+    LeftOut,
+    /// They were paid for: they are stored, and not kept for training.
+    NotKept,
+}
+
 /// Everything that decides what a run's rows say. Two runs with equal headers write equal datasets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,6 +83,12 @@ pub struct RunHeader {
     /// Appended to every problem on a line of its own; empty for none.
     pub prompt_suffix: String,
     pub keep: Keep,
+    /// When a problem has enough samples; not there where it has as many as were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// Which turns are right; not there where the problem's domain says it.
+    #[serde(default, skip_serializing_if = "Rule::is_default")]
+    pub verify: Rule,
     /// What is captured of the generator's distribution; not there where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,

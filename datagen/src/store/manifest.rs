@@ -182,7 +182,7 @@ impl Manifest {
         }
     }
 
-    /// All samples that the complete dataset holds.
+    /// All samples that the complete dataset holds; at most so many where the run has a quota.
     pub fn samples(&self) -> u64 {
         match (self.problems(), self.run()) {
             (Some(problems), Some(run)) => problems.saturating_mul(u64::from(run.n)),

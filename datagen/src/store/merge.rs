@@ -3,18 +3,20 @@
 use super::derive::DerivedWriter;
 use super::header::RunHeader;
 use super::manifest::{Manifest, Origin, Slice};
+use super::quotas::Quotas;
 use super::reader::TraceReader;
 use crate::Error;
-use crate::sample::Sample;
+use crate::sample::{Sample, Verdict};
 use crate::tally::Tally;
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::path::{Path, PathBuf};
 
 /// A slice that is read row by row.
 struct Part<'a> {
     dir: &'a Path,
     run_id: &'a str,
-    samples: Box<dyn Iterator<Item = Result<Sample, Error>> + 'a>,
+    samples: Peekable<Box<dyn Iterator<Item = Result<Sample, Error>> + 'a>>,
 }
 
 impl Part<'_> {
@@ -31,6 +33,12 @@ impl Part<'_> {
         }
         Ok(sample)
     }
+
+    /// The next row, where it is another sample of this problem.
+    fn another(&mut self, problem: &Option<String>) -> Result<Option<Sample>, Error> {
+        let same = |row: &Result<Sample, Error>| row.as_ref().is_ok_and(|row| Some(&row.uuid) == problem.as_ref());
+        self.samples.next_if(same).transpose()
+    }
 }
 
 /// Merges the complete slices in `dirs`, in any order, into a dataset at `out`. Every shard is verified on the way.
@@ -43,15 +51,30 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<(Manifest, Tally), Error> {
     let rows_per_shard = readers.first().map_or(1, |reader| reader.manifest().rows_per_shard);
     let mut writer = DerivedWriter::with_manifest(out, Manifest::new(run.clone(), None, rows_per_shard))?;
     let run_id = run.run_id();
-    let part = |reader| Part { dir: TraceReader::dir(reader), run_id: &run_id, samples: Box::new(reader.samples()) };
+    let samples = |reader| -> Box<dyn Iterator<Item = _>> { Box::new(TraceReader::samples(reader)) };
+    let part = |reader| Part { dir: TraceReader::dir(reader), run_id: &run_id, samples: samples(reader).peekable() };
     let mut parts: Vec<Part> = slices.into_iter().map(part).collect();
     let of = parts.len() as u64;
     for place in 0..run.problem_set.problems {
         // Below the number of parts, which are in memory.
         let part = &mut parts[(place % of) as usize];
-        let mut problem = None;
-        for number in 0..run.n {
-            writer.push(part.next(number, &mut problem)?)?;
+        let mut push = |sample: Sample| {
+            let position = place * u64::from(run.n) + u64::from(sample.sample);
+            writer.go_on_with(position / u64::from(rows_per_shard))?;
+            writer.push(sample)
+        };
+        let (mut problem, mut quotas) = (None, Quotas::new(run.quota, run.n, 1));
+        for number in 0.. {
+            let sample = part.next(number, &mut problem)?;
+            let has_enough = quotas.add(0, number, sample.verdict == Verdict::Right);
+            push(sample)?;
+            if has_enough {
+                break;
+            }
+        }
+        // Those past the quota, where they were paid for.
+        while let Some(sample) = part.another(&problem)? {
+            push(sample)?;
         }
     }
     writer.finish()
@@ -78,7 +101,7 @@ fn slices(readers: &[TraceReader]) -> Result<(&RunHeader, Vec<&TraceReader>), Er
         if of != expected {
             return refuse(reader, format!("its run was divided by {of} and the first one's by {expected}"));
         }
-        if reader.rows() < reader.manifest().samples() {
+        if header.quota.is_none() && reader.rows() < reader.manifest().samples() {
             let (found, samples) = (reader.rows(), reader.manifest().samples());
             return refuse(reader, format!("it holds {found} of its {samples} samples; finish its run first"));
         }

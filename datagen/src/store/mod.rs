@@ -5,7 +5,8 @@
 //!   `.manifest.json.copy`, is for repairs;
 //! - `data-NNNNN.arrow`: sealed, immutable shards (Arrow IPC file, zstd); shard `i` holds the samples at positions
 //!   `i * rows_per_shard ..`, where the position of a sample is `problem * n + sample`. Which rows share a shard
-//!   depends on their keys alone, so an interrupted run ends with the rows of an uninterrupted one;
+//!   depends on their keys alone, so an interrupted run ends with the rows of an uninterrupted one. Where a problem has
+//!   enough samples before its last one (`quotas`), the places of the others stay empty;
 //! - `journal.bin`: samples that are stored and whose shard is not full yet; absent when there are none;
 //! - `README.md`: a dataset card;
 //! - `.lock`: held by the one writer;
@@ -22,6 +23,7 @@ mod header;
 mod journal;
 mod manifest;
 mod merge;
+mod quotas;
 mod reader;
 mod repair;
 mod shard;
@@ -33,7 +35,7 @@ pub(crate) mod example;
 mod tests;
 
 pub use derive::DerivedWriter;
-pub use header::{GeneratorId, Keep, ProblemSet, RunHeader};
+pub use header::{GeneratorId, Keep, Past, ProblemSet, Quota, RunHeader};
 pub use manifest::{Derived, FORMAT_VERSION, Manifest, Origin, Parent, ShardEntry, Slice};
 pub use merge::merge;
 pub use reader::TraceReader;

@@ -52,7 +52,7 @@ fn samples_come_back_as_they_were_in_the_order_of_their_keys() {
     assert_eq!(reader.manifest().sealed_rows(), 2);
     let places: Vec<_> = [0, 1, 3, 4, 5].iter().map(|&place| samples()[place].clone()).collect();
     assert_eq!(reader.read_all().unwrap(), places);
-    assert!(store.contains(&samples()[0].uuid, 0) && !store.contains(&samples()[2].uuid, 0));
+    assert!(!store.needs(&samples()[0].uuid, 0) && store.needs(&samples()[2].uuid, 0));
     assert!(!store.append(samples()[5].clone()).unwrap());
     assert!(store.append(samples()[2].clone()).unwrap());
     store.seal().unwrap();

@@ -1,13 +1,16 @@
 //! Writing a trace dataset: every sample into the journal at once, full shards sealed as soon as they are full.
 
+mod loading;
+
 use super::folder::{self, CARD, Folder};
-use super::header::{ProblemSet, RunHeader};
+use super::header::{Past, ProblemSet, RunHeader};
 use super::journal::{self, Journal};
 use super::manifest::{Manifest, Origin, ShardEntry, Slice};
+use super::quotas::Quotas;
 use super::{card, reader};
 use crate::Error;
 use crate::problem::Problem;
-use crate::sample::Sample;
+use crate::sample::{Sample, Verdict};
 use crate::tally::Tally;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -36,6 +39,9 @@ pub struct TraceStore {
     n: u32,
     /// The place of each problem in the run.
     problems: HashMap<String, u64>,
+    quotas: Quotas,
+    /// Positions that were handed out: their samples may have been paid for.
+    expected: BTreeSet<u64>,
     /// The numbers of the sealed shards.
     sealed: BTreeSet<u64>,
     /// By shard, then position: what the journal holds.
@@ -107,9 +113,13 @@ impl TraceStore {
             Origin::Derived(_) => return Err(Error::NoRun { path: folder.dir().into() }),
         }
         let places = problems.iter().zip(0u64..).filter(|&(_, place)| slice.is_none_or(|slice| slice.holds(place)));
+        let problems: HashMap<String, u64> =
+            places.zip(0u64..).map(|((problem, _), place)| (problem.uuid.clone(), place)).collect();
         let mut store = Self {
             folder,
-            problems: places.zip(0u64..).map(|((problem, _), place)| (problem.uuid.clone(), place)).collect(),
+            quotas: Quotas::new(run.quota, run.n, problems.len()),
+            problems,
+            expected: BTreeSet::new(),
             n: run.n,
             sealed: BTreeSet::new(),
             unsealed: BTreeMap::new(),
@@ -123,52 +133,6 @@ impl TraceStore {
         store.load_journal()?;
         store.resumed.samples = store.tally.samples();
         Ok(store)
-    }
-
-    fn load_sealed(&mut self) -> Result<(), Error> {
-        for entry in self.manifest.shards.clone() {
-            let index = entry.index().unwrap_or(u64::MAX);
-            let rows = reader::read_shard(&self.folder, &entry)?;
-            let mut expected = self.positions(index);
-            for row in &rows {
-                if self.position(&row.uuid, row.sample) != expected.next() || row.run_id != self.manifest.run_id {
-                    return Err(self.foreign(&self.folder.path(&entry.file), row));
-                }
-                self.tally.add(row);
-            }
-            if expected.next().is_some() {
-                let (part, found) = ("its number of rows", rows.len().to_string());
-                let expected = self.positions(index).count().to_string();
-                return Err(Error::Damaged { path: self.folder.path(&entry.file), part, expected, found });
-            }
-            self.sealed.insert(index);
-            self.resumed.sealed += entry.rows;
-        }
-        Ok(())
-    }
-
-    fn load_journal(&mut self) -> Result<(), Error> {
-        let Some(contents) = journal::read(&self.folder)? else { return Ok(()) };
-        self.resumed.torn_bytes = contents.torn;
-        for record in contents.records {
-            let sample = record.sample;
-            let position = self.position(&sample.uuid, sample.sample);
-            if position != Some(record.position) || sample.run_id != self.manifest.run_id {
-                return Err(self.foreign(&self.folder.path(journal::FILE), &sample));
-            }
-            // A writer that was killed between sealing and clearing the journal leaves rows in both.
-            if !self.has(record.position) {
-                self.tally.add(&sample);
-                self.hold(record.position, sample);
-            }
-        }
-        // Written anew rather than continued: what a killed writer left was perhaps never fsynced, and after a failed fsync
-        // another one of the same pages proves nothing.
-        match self.unsealed.is_empty() {
-            true => self.folder.remove(journal::FILE)?,
-            false => _ = self.begin_journal()?,
-        }
-        Ok(())
     }
 
     /// What the folder held when it was opened.
@@ -191,26 +155,45 @@ impl TraceStore {
         self.tally.samples().saturating_sub(unsynced)
     }
 
-    /// Whether this sample of this problem is stored.
-    pub fn contains(&self, uuid: &str, sample: u32) -> bool {
-        self.position(uuid, sample).is_some_and(|position| self.has(position))
+    /// Whether this sample of this problem is neither stored nor past the problem's quota.
+    pub fn needs(&self, uuid: &str, sample: u32) -> bool {
+        self.position(uuid, sample).is_some_and(|position| !self.has(position) && !self.may_be_empty(position))
     }
 
-    /// Stores a sample; `false` where its key was stored already, and then nothing is written.
+    /// Samples that are needed still; a problem whose quota may yet be reached counts in full.
+    pub fn left(&self) -> u64 {
+        self.quotas.left()
+    }
+
+    /// Tells that a sample was asked for: until it comes or is [released](Self::release), its shard is not sealed.
+    pub fn expect(&mut self, uuid: &str, sample: u32) {
+        self.expected.extend(self.position(uuid, sample));
+    }
+
+    /// Tells that a sample that was asked for is not going to come.
+    pub fn release(&mut self, uuid: &str, sample: u32) {
+        if let Some(position) = self.position(uuid, sample) {
+            self.expected.remove(&position);
+        }
+    }
+
+    /// Stores a sample; `false` where its key was stored already or it is past a quota and left out, and then nothing is
+    /// written.
     pub fn append(&mut self, sample: Sample) -> Result<bool, Error> {
         let position = self.position(&sample.uuid, sample.sample);
         let Some(position) = position.filter(|_| sample.run_id == self.manifest.run_id) else {
             return Err(self.foreign(self.folder.dir(), &sample));
         };
+        self.expected.remove(&position);
         if self.has(position) {
             return Ok(false);
         }
+        let Some(sample) = self.within_quota(position, sample) else { return Ok(false) };
         let journal = match self.journal {
             Some(ref mut journal) => journal,
             None => self.begin_journal()?,
         };
         journal.append(position, &sample)?;
-        self.tally.add(&sample);
         if self.hold(position, sample) {
             self.seal()?;
         }
@@ -297,20 +280,89 @@ impl TraceStore {
         self.sealed.contains(&index) || self.unsealed.get(&index).is_some_and(|rows| rows.contains_key(&position))
     }
 
-    /// Keeps a sample until its shard is sealed; `true` when that can be done.
-    fn hold(&mut self, position: u64, sample: Sample) -> bool {
-        let index = self.shard_of(position);
-        self.unsealed.entry(index).or_default().insert(position, sample);
-        self.is_full(index)
+    fn has_quota(&self) -> bool {
+        self.manifest.run().is_some_and(|run| run.quota.is_some())
     }
 
+    /// Whether the sample at this position is past its problem's quota.
+    fn may_be_empty(&self, position: u64) -> bool {
+        let n = u64::from(self.n);
+        self.quotas.enough(position / n).is_some_and(|enough| position % n >= u64::from(enough))
+    }
+
+    /// A sample as it is to be stored: marked, or not at all, where it is past its problem's quota.
+    fn within_quota(&self, position: u64, mut sample: Sample) -> Option<Sample> {
+        if self.may_be_empty(position) {
+            match self.manifest.run()?.quota?.past {
+                Past::LeftOut => return None,
+                Past::NotKept => set_apart(&mut sample),
+            }
+        }
+        Some(sample)
+    }
+
+    /// Takes note of a verdict; `true` where the problem has enough with it.
+    fn told(&mut self, position: u64, verdict: Verdict) -> bool {
+        let n = u64::from(self.n);
+        // Below `n`, which is a u32.
+        self.quotas.add(position / n, (position % n) as u32, verdict == Verdict::Right)
+    }
+
+    /// Keeps a sample until its shard is sealed; `true` when one can be.
+    fn hold(&mut self, position: u64, sample: Sample) -> bool {
+        self.tally.add(&sample);
+        let verdict = sample.verdict;
+        self.unsealed.entry(self.shard_of(position)).or_default().insert(position, sample);
+        if self.told(position, verdict) {
+            self.settle_past(position / u64::from(self.n));
+        }
+        let first = position / u64::from(self.n) * u64::from(self.n);
+        let last = first + u64::from(self.n) - 1;
+        (self.shard_of(first)..=self.shard_of(last)).any(|index| self.is_full(index))
+    }
+
+    /// Applies the quota, which a problem has just reached, to its samples that came before their turn.
+    fn settle_past(&mut self, problem: u64) {
+        let Some(quota) = self.manifest.run().and_then(|run| run.quota) else { return };
+        let (n, enough) = (u64::from(self.n), u64::from(self.quotas.enough(problem).unwrap_or(self.n)));
+        for position in problem * n + enough..(problem + 1) * n {
+            let index = self.shard_of(position);
+            let Some(rows) = self.unsealed.get_mut(&index) else { continue };
+            let Some(mut sample) = rows.remove(&position) else { continue };
+            self.tally.remove(&sample);
+            if quota.past == Past::NotKept {
+                set_apart(&mut sample);
+                self.tally.add(&sample);
+                rows.insert(position, sample);
+            }
+        }
+    }
+
+    /// Whether nothing can be added to a shard any more, and something is in it.
     fn is_full(&self, index: u64) -> bool {
         let positions = self.positions(index);
-        self.unsealed.get(&index).is_some_and(|rows| rows.len() as u64 == positions.end - positions.start)
+        let Some(rows) = self.unsealed.get(&index).filter(|rows| !rows.is_empty()) else { return false };
+        if !self.has_quota() {
+            return rows.len() as u64 == positions.end - positions.start;
+        }
+        // The samples of a problem that began in an earlier shard may all turn out to be past its quota.
+        let n = u64::from(self.n);
+        let decided = positions.start.is_multiple_of(n) || self.quotas.enough(positions.start / n).is_some();
+        decided
+            && self.expected.range(positions.clone()).next().is_none()
+            && positions.clone().all(|position| rows.contains_key(&position) || self.may_be_empty(position))
     }
 
     fn foreign(&self, path: &Path, sample: &Sample) -> Error {
         let run_id = self.manifest.run_id.clone();
         Error::ForeignSample { path: path.into(), uuid: sample.uuid.clone(), sample: sample.sample, run_id }
+    }
+}
+
+/// Takes a sample that is past its problem's quota from those for training.
+fn set_apart(sample: &mut Sample) {
+    if sample.kept {
+        sample.kept = false;
+        sample.drop_reason = "over quota: enough samples before it are right".into();
     }
 }

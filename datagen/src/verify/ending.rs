@@ -2,6 +2,7 @@
 
 use super::Judgement;
 use crate::sample::Verdict;
+use retort_model::chat::THINK;
 use retort_model::generate::{Completion, FinishReason};
 use retort_model::repetition::loop_period;
 
@@ -37,5 +38,10 @@ pub(super) fn judge(completion: &Completion) -> Option<Judgement> {
         };
         return Some(Judgement::new(Verdict::Unterminated, reason));
     }
-    cut.then(|| Judgement::new(Verdict::Truncated, "cut off after the thinking block"))
+    if cut {
+        return Some(Judgement::new(Verdict::Truncated, "cut off after the thinking block"));
+    }
+    // Which of several answers such a turn gives is anyone's guess, and no student should learn to write so.
+    let second = completion.response.contains(THINK.0) || completion.response.contains(THINK.1);
+    second.then(|| Judgement::new(Verdict::NoAnswer, "a second thinking block"))
 }

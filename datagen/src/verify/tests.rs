@@ -1,5 +1,7 @@
 //! Cases made by hand: what is found in a response, and what equals what.
 
+mod rules;
+
 use super::*;
 use retort_model::generate::FinishReason;
 
@@ -115,7 +117,7 @@ fn answers_are_compared_exactly() {
     for (gold, answer, expected) in cases {
         let judge = |gold: &str, answer: &str| {
             let problem = Problem::new("q".into(), gold.into(), "gym", "sums", "1");
-            verifier("sums").verify(&problem, answer)
+            answers::ByDomain.verify_answer(&problem, answer)
         };
         let judgement = judge(gold, answer);
         assert_eq!(judgement.verdict, expected, "{gold} and {answer}: {}", judgement.reason);
@@ -197,14 +199,15 @@ fn how_a_completion_ended_comes_before_its_answer() {
         (completion(StopString, false, "\\boxed{2 + 1}", vec![1]), Verdict::Right),
         (completion(StopString, true, "", vec![1]), Verdict::Unterminated),
         (completion(Budget, true, "", vec![1]), Verdict::Unterminated),
+        (completion(Stop, false, "\\boxed{2 + 1}</think>\\boxed{2 + 1}", vec![1]), Verdict::NoAnswer),
         (completion(Loop, false, "\\boxed{2 + 1}", vec![5; 64]), Verdict::Loop),
     ];
     for (completion, expected) in cases {
-        let judgement = classify(&problem("countdown"), &completion);
+        let judgement = classify(&problem("countdown"), &completion, &answers::ByDomain);
         assert_eq!(judgement.verdict, expected, "{completion:?}");
         assert!(!judgement.reason.is_empty());
     }
     // Only countdown holds an expression against the numbers it may use; elsewhere its value counts.
     let value = completion(Stop, false, "\\boxed{3}", vec![]);
-    assert_eq!(classify(&problem("sums"), &value).verdict, Verdict::Right);
+    assert_eq!(classify(&problem("sums"), &value, &answers::ByDomain).verdict, Verdict::Right);
 }

@@ -134,6 +134,10 @@ impl Generate for Endpoint<'_> {
         &self.fingerprint
     }
 
+    fn is_reproducible(&self) -> bool {
+        false
+    }
+
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
         Pump::new(self, jobs).run()
     }

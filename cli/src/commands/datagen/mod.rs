@@ -14,11 +14,13 @@ use retort_datagen::gym::Split;
 use retort_datagen::run::{BOXED_SUFFIX, Plan, Summary};
 use retort_datagen::sample::Verdict;
 use retort_datagen::store::DEFAULT_ROWS_PER_SHARD;
+use retort_datagen::verify::Rule;
 use retort_model::capture::Capture;
 use retort_model::sampling::Sampling;
 use retort_teacher::endpoint::Settings;
 use serde::{Deserialize, Serialize};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,6 +32,13 @@ pub struct AskingRecipe {
     pub n: u32,
     pub seed: u64,
     pub sampling: Sampling,
+    /// Right samples after which a problem has enough; without it every problem gets `n`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u32>,
+    /// Which turns are right: `"math"`, `"choice"`, `{ regex = '...' }`, `{ all = ["math", { format = { ... } }] }`;
+    /// without it, what the problem's domain asks for.
+    #[serde(skip_serializing_if = "Rule::is_default")]
+    pub verify: Rule,
     /// What to store of the teacher's distribution: `capture.top_k = 32`, `capture.draws = 50` or `capture = "sampled"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
@@ -49,6 +58,8 @@ impl Default for AskingRecipe {
             n: 1,
             seed: 0,
             sampling: Sampling::default(),
+            quota: None,
+            verify: Rule::default(),
             capture: None,
             prompt_suffix: None,
             rows_per_shard: None,
@@ -64,6 +75,9 @@ impl AskingRecipe {
             Some(path) => recipe::read(path, &asking.set)?,
             None => recipe::parse("", &asking.set).context("`--set` does not fit the recipe")?,
         };
+        // A schema lies beside the recipe that names it.
+        let base = asking.recipe.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        recipe.verify = recipe.verify.with_files(base).map_err(retort_datagen::Error::from)?;
         recipe.n = asking.n.unwrap_or(recipe.n);
         recipe.seed = asking.seed.unwrap_or(recipe.seed);
         Ok(recipe)
@@ -77,6 +91,8 @@ impl AskingRecipe {
         Plan {
             n: self.n,
             sampling: self.sampling.clone(),
+            quota: self.quota,
+            verify: self.verify.clone(),
             capture: self.capture,
             seed: self.seed,
             prompt_suffix,
@@ -102,7 +118,8 @@ fn generate(args: &DatagenRun) -> Result<ExitCode> {
     let problems = open::problems(&args.problems, Split::Train, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
     let progress = Progress::new();
     let (grace, budget) = (Duration::from_secs(args.asking.grace), args.endpoint.budget()?);
-    let plan = Plan { slice: args.shard, grace, budget, ..recipe.plan(&args.problems) };
+    let quota = args.quota.map(NonZeroU32::get).or(recipe.quota);
+    let plan = Plan { slice: args.shard, quota, grace, budget, ..recipe.plan(&args.problems) };
     let teacher = args.endpoint.open(&args.teacher, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;
     let summary = retort_datagen::run::run(&*teacher, &problems, &plan, &args.out, &progress)?;
     say!(
@@ -113,6 +130,9 @@ fn generate(args: &DatagenRun) -> Result<ExitCode> {
         summary.tally.count(Verdict::Right),
         if summary.cost.is_empty() { String::new() } else { format!("; {}", summary.cost) }
     );
+    if summary.left_out > 0 {
+        say!("{} samples in flight were left out: their problems had their quota before them", summary.left_out);
+    }
     if summary.interrupted {
         let Summary { generated, resumed, .. } = summary;
         say!("interrupted with {generated} new samples beside {resumed} older ones; the same command continues");

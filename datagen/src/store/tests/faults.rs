@@ -50,7 +50,7 @@ impl Run {
         let rng = &mut ChaCha8Rng::seed_from_u64(seed);
         let mut store = self.open(disk)?;
         let (mut stored, mut left): (Vec<usize>, Vec<usize>) = (0..self.samples.len())
-            .partition(|&place| store.contains(&self.samples[place].uuid, self.samples[place].sample));
+            .partition(|&place| !store.needs(&self.samples[place].uuid, self.samples[place].sample));
         let mut tell = |store: &TraceStore, stored: &[usize]| {
             acknowledged.extend(&stored[..store.acknowledged() as usize]);
         };
@@ -59,7 +59,7 @@ impl Run {
             let place = left.swap_remove(rng.next_u32() as usize % left.len());
             let appended = store.append(self.samples[place].clone());
             // The sample may be stored although sealing its shard failed.
-            if store.contains(&self.samples[place].uuid, self.samples[place].sample) {
+            if !store.needs(&self.samples[place].uuid, self.samples[place].sample) {
                 stored.push(place);
             }
             tell(&store, &stored);

@@ -1,0 +1,66 @@
+//! What a folder holds when its writer opens it: sealed shards, then the journal.
+
+use super::super::{journal, reader};
+use super::TraceStore;
+use crate::Error;
+use crate::sample::{Sample, Verdict};
+use std::collections::BTreeMap;
+
+impl TraceStore {
+    pub(super) fn load_sealed(&mut self) -> Result<(), Error> {
+        for entry in self.manifest.shards.clone() {
+            let index = entry.index().unwrap_or(u64::MAX);
+            let rows = reader::read_shard(&self.folder, &entry)?;
+            let mut rows = rows.iter().peekable();
+            for position in self.positions(index) {
+                let here = |row: &&Sample| self.position(&row.uuid, row.sample) == Some(position);
+                match rows.next_if(here) {
+                    Some(row) if row.run_id != self.manifest.run_id => break,
+                    Some(row) => {
+                        self.tally.add(row);
+                        self.told(position, row.verdict);
+                    }
+                    // A place that was sealed empty stays so.
+                    None if self.has_quota() => _ = self.told(position, Verdict::Undecided),
+                    None => break,
+                }
+            }
+            if let Some(row) = rows.next() {
+                return Err(self.foreign(&self.folder.path(&entry.file), row));
+            }
+            if !self.has_quota() && entry.rows < self.positions(index).count() as u64 {
+                let (part, found) = ("its number of rows", entry.rows.to_string());
+                let expected = self.positions(index).count().to_string();
+                return Err(Error::Damaged { path: self.folder.path(&entry.file), part, expected, found });
+            }
+            self.sealed.insert(index);
+            self.resumed.sealed += entry.rows;
+        }
+        Ok(())
+    }
+
+    pub(super) fn load_journal(&mut self) -> Result<(), Error> {
+        let Some(contents) = journal::read(&self.folder)? else { return Ok(()) };
+        self.resumed.torn_bytes = contents.torn;
+        for record in contents.records {
+            let sample = record.sample;
+            let position = self.position(&sample.uuid, sample.sample);
+            if position != Some(record.position) || sample.run_id != self.manifest.run_id {
+                return Err(self.foreign(&self.folder.path(journal::FILE), &sample));
+            }
+            // A writer that was killed between sealing and clearing the journal leaves rows in both.
+            if !self.has(record.position)
+                && let Some(sample) = self.within_quota(record.position, sample)
+            {
+                self.hold(record.position, sample);
+            }
+        }
+        // Written anew rather than continued: what a killed writer left was perhaps never fsynced, and after a failed fsync
+        // another one of the same pages proves nothing.
+        match self.unsealed.values().all(BTreeMap::is_empty) {
+            true => self.folder.remove(journal::FILE)?,
+            false => _ = self.begin_journal()?,
+        }
+        Ok(())
+    }
+}
