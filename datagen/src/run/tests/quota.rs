@@ -87,7 +87,7 @@ fn slices_with_a_quota_are_put_together() {
             assert_eq!(files(&merged), files(whole.path()));
         }
         // Every row of the parts, each problem's in their order.
-        assert_eq!(rows(&merged).len(), dirs.iter().map(|dir| rows(dir).len()).sum());
+        assert_eq!(rows(&merged).len(), dirs.iter().map(|dir| rows(dir).len()).sum::<usize>());
         assert!(
             rows(&merged).is_sorted_by_key(|row| {
                 (problems().iter().position(|problem| problem.uuid == row.uuid), row.sample)
