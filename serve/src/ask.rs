@@ -9,6 +9,7 @@ use retort_model::generate::{Message, Role};
 use retort_model::sampling::Sampling;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Which of the two routes was asked.
@@ -61,6 +62,8 @@ pub(crate) struct Ask {
     /// How many of the likeliest tokens are told with every token's log-probability.
     pub logprobs: Option<usize>,
     pub token_ids: bool,
+    /// Whether log-probabilities name tokens as `token_id:7`, which tells apart what looks alike as text.
+    pub tokens_as_ids: bool,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +75,11 @@ struct Body {
     max_completion_tokens: Option<u64>,
     temperature: Option<f64>,
     top_p: Option<f64>,
+    /// -1 and 0 keep all.
+    top_k: Option<i64>,
+    min_p: Option<f64>,
+    repetition_penalty: Option<f64>,
+    logit_bias: Option<BTreeMap<String, f64>>,
     n: Option<usize>,
     seed: Option<i64>,
     stop: Option<OneOrMany>,
@@ -81,6 +89,7 @@ struct Body {
     logprobs: Option<Logprobs>,
     top_logprobs: Option<usize>,
     return_token_ids: Option<bool>,
+    return_tokens_as_token_ids: Option<bool>,
     #[serde(flatten)]
     others: Map<String, Value>,
 }
@@ -138,13 +147,7 @@ const HARMLESS: [&str; 7] =
     ["user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier", "separate_reasoning"];
 
 /// Fields that are not supported, with the value at which they do nothing; so do null, `false`, `""`, `[]` and `{}`.
-const NEUTRAL: [(&str, f64); 5] = [
-    ("frequency_penalty", 0.0),
-    ("presence_penalty", 0.0),
-    ("repetition_penalty", 1.0),
-    ("min_p", 0.0),
-    ("best_of", 1.0),
-];
+const NEUTRAL: [(&str, f64); 3] = [("frequency_penalty", 0.0), ("presence_penalty", 0.0), ("best_of", 1.0)];
 
 impl Ask {
     /// Reads a request for the model called `model`.
@@ -178,6 +181,15 @@ impl Ask {
         if most == Some(0) && !echo {
             return refuse("`max_tokens` must be at least 1");
         }
+        let drawn = Sampling {
+            temperature: body.temperature.unwrap_or(1.0),
+            top_p: body.top_p.unwrap_or(1.0),
+            top_k: body.top_k.filter(|k| *k > 0).and_then(|k| usize::try_from(k).ok()),
+            min_p: body.min_p.unwrap_or(0.0),
+            repetition_penalty: body.repetition_penalty.unwrap_or(1.0),
+            logit_bias: biases(body.logit_bias, engine)?,
+            ..Sampling::default()
+        };
         let sampling = prompts.iter().map(|prompt| {
             let room = engine.context.saturating_sub(prompt.tokens.len());
             if room == 0 && !(most == Some(0) && prompt.tokens.len() == engine.context) {
@@ -185,8 +197,7 @@ impl Ask {
                 return refuse(format!("the prompt has {length} tokens and the context of the model holds {context}"));
             }
             let max_tokens = most.unwrap_or(room).min(room);
-            let (temperature, top_p) = (body.temperature.unwrap_or(1.0), body.top_p.unwrap_or(1.0));
-            let sampling = Sampling { temperature, top_p, max_tokens, ..Sampling::default() };
+            let sampling = Sampling { max_tokens, ..drawn.clone() };
             match (Sampling { max_tokens: max_tokens.max(1), ..sampling.clone() }).fault() {
                 Some((setting, found, expected)) => refuse(format!("`{setting}` is {found}; it takes {expected}")),
                 None => Ok(sampling),
@@ -214,9 +225,20 @@ impl Ask {
             echo,
             logprobs,
             token_ids: body.return_token_ids.unwrap_or(false),
+            tokens_as_ids: body.return_tokens_as_token_ids.unwrap_or(false),
             prompts,
         })
     }
+}
+
+/// What is added to the logits of tokens, by the text of their ids.
+fn biases(biases: Option<BTreeMap<String, f64>>, engine: &AnyEngine) -> Result<BTreeMap<u32, f64>, Refusal> {
+    let size = engine.decoder.head().rows();
+    let read = |(id, bias): (String, f64)| match id.parse::<u32>() {
+        Ok(known) if (known as usize) < size => Ok((known, bias)),
+        _ => refuse(format!("`logit_bias` names `{}`, which is no token id of the model", id.escape_debug())),
+    };
+    biases.into_iter().flatten().map(read).collect()
 }
 
 fn supported(others: &Map<String, Value>) -> Result<(), Refusal> {

@@ -134,7 +134,7 @@ async fn tell_logprobs(app: &Arc<App>, ask: &Ask, mut choices: Vec<Choice>) -> R
     let Some(top) = ask.logprobs else { return Ok(choices) };
     let closes = || Refusal::new(503, "the endpoint closes");
     let _turn = app.scoring.acquire().await.map_err(|_| closes())?;
-    let (app, kind, echo) = (app.clone(), ask.kind, ask.echo);
+    let (app, kind, echo, as_ids) = (app.clone(), ask.kind, ask.echo, ask.tokens_as_ids);
     let scoring = tokio::task::spawn_blocking(move || {
         let text = |choice: &Choice| (choice.prompt.clone(), choice.tokens.clone());
         let texts: Vec<(Arc<[u32]>, Vec<u32>)> = choices.iter().map(text).collect();
@@ -142,7 +142,7 @@ async fn tell_logprobs(app: &Arc<App>, ask: &Ask, mut choices: Vec<Choice>) -> R
             texts.iter().map(|(prompt, tokens)| Text { prompt, completion: tokens, echo }).collect();
         let scored = score(&app.engine, &texts, top)?;
         for (choice, scored) in choices.iter_mut().zip(scored) {
-            choice.logprobs = scored.json(kind, &app.engine.tokenizer);
+            choice.logprobs = scored.json(kind, &app.engine.tokenizer, as_ids);
         }
         Ok(choices)
     });

@@ -80,9 +80,12 @@ fn number(logprob: f32) -> Value {
 }
 
 impl Scored {
-    /// As the two routes of the protocol write it.
-    pub(crate) fn json(&self, kind: Kind, tokenizer: &Tokenizer) -> Value {
-        let text = |id: u32| tokenizer.decode(&[id]).unwrap_or_default();
+    /// As the two routes of the protocol write it; tokens are named by their text, or with `as_ids` by their ids.
+    pub(crate) fn json(&self, kind: Kind, tokenizer: &Tokenizer, as_ids: bool) -> Value {
+        let text = |id: u32| match as_ids {
+            true => format!("token_id:{id}"),
+            false => tokenizer.decode(&[id]).unwrap_or_default(),
+        };
         match kind {
             Kind::Chat => {
                 let entry = |id: u32, logprob: f32| {

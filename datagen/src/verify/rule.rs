@@ -2,7 +2,7 @@
 
 use super::answers::{ByDomain, Choice, Exact, Expression, Mathematical, Numeric, Pattern};
 use super::combined::{All, Any};
-use super::schema::JsonSchema;
+use super::schema::{JsonSchema, Schema};
 use super::{Format, Verifier};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -56,7 +56,7 @@ pub enum RuleError {
         #[source]
         source: serde_json::Error,
     },
-    #[error("the JSON schema of the verifier is none: {0}")]
+    #[error("the JSON schema of the verifier cannot be followed: {0}")]
     BadSchema(String),
     #[error("the pattern of the verifier is none")]
     BadPattern(#[source] Box<regex::Error>),
@@ -112,10 +112,7 @@ impl Rule {
             Self::JsonSchemaFile(file) => {
                 return Err(RuleError::Setting(format!("names `{}`, which was not read", file.display())));
             }
-            Self::JsonSchema(schema) => {
-                let validator = jsonschema::validator_for(schema);
-                Box::new(JsonSchema(validator.map_err(|error| RuleError::BadSchema(error.to_string()))?))
-            }
+            Self::JsonSchema(schema) => Box::new(JsonSchema(Schema::new(schema).map_err(RuleError::BadSchema)?)),
             Self::Format(format) => match format.fault() {
                 Some(fault) => return Err(RuleError::Setting(fault)),
                 None => Box::new(format.clone()),

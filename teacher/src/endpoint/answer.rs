@@ -4,9 +4,10 @@
 //! needs a reason to end that the profile knows, the `[DONE]` of a stream, and usage where the server gives any.
 
 use super::failure::{Class, Failure};
+use super::logprobs::Told;
 use super::profile::{Finish, Profile};
 use retort_model::attempts::Usage;
-use retort_model::chat::{THINK, Thought, split_thinking};
+use retort_model::chat::{Thought, split_thinking};
 use retort_model::generate::{Completion, FinishReason};
 use serde_json::Value;
 
@@ -22,6 +23,7 @@ pub(super) struct Answer {
     usage: Option<Usage>,
     token_ids: Vec<u32>,
     prompt_token_ids: Vec<u32>,
+    told: Told,
     done: bool,
     /// Pieces that held more than a heartbeat.
     pub pieces: u64,
@@ -46,6 +48,8 @@ pub(super) struct Expected<'a> {
     pub prefilled: bool,
     /// The prompt where it was rendered here.
     pub prompt: &'a [u32],
+    /// Whether log-probabilities were asked for.
+    pub captured: bool,
 }
 
 impl Answer {
@@ -106,6 +110,7 @@ impl Answer {
         self.content.push_str(content);
         self.reasoning.push_str(reasoning);
         self.ids(choice, profile);
+        self.told.add(&choice["logprobs"], profile)?;
         if let Some(finish) = choice["finish_reason"].as_str() {
             if self.finish.as_deref().is_some_and(|before| before != finish) {
                 return Err(Failure::garbage("two reasons to end"));
@@ -129,7 +134,7 @@ impl Answer {
 
     /// The completion, where everything that makes one is there.
     pub(super) fn finish(self, expected: Expected<'_>) -> Result<Reply, Failure> {
-        let Expected { profile, model, answers_as, prefilled, prompt } = expected;
+        let Expected { profile, model, answers_as, prefilled, prompt, .. } = expected;
         if let Some(found) = self.model.as_ref().filter(|found| *found != model && !answers_as.contains(found)) {
             return Err(Failure::new(Class::OtherModel, found.clone()));
         }
@@ -149,7 +154,8 @@ impl Answer {
             Some(Finish::Retry) => return Err(Failure::new(Class::Broken, format!("finish_reason `{finish}`"))),
             None => return Err(Failure::garbage(format!("the unknown finish_reason `{finish}`"))),
         };
-        let thought = self.thought(finish_reason, prefilled)?;
+        let thought = self.thought(finish_reason, prefilled);
+        let targets = self.told.targets(expected.captured, &self.token_ids)?;
         let usage = self.usage.unwrap_or_default();
         let written = if self.usage.is_some() { usage.completion_tokens as usize } else { self.token_ids.len() };
         if thought.reasoning.is_empty() && thought.response.is_empty() && written > EMPTY_TOKENS {
@@ -169,7 +175,7 @@ impl Answer {
                 prompt_token_ids,
                 token_ids: self.token_ids,
                 forced: vec![],
-                targets: None,
+                targets,
                 prompt_tokens,
                 completion_tokens: written,
             },
@@ -178,26 +184,24 @@ impl Answer {
         })
     }
 
-    /// Thinking and answer, wherever the server put them.
-    fn thought(&self, finish_reason: FinishReason, prefilled: bool) -> Result<Thought, Failure> {
+    /// Thinking and answer, wherever the server put them. A second block stays in the answer as the model wrote it: what
+    /// that is worth is for a verifier to say.
+    fn thought(&self, finish_reason: FinishReason, prefilled: bool) -> Thought {
         if self.reasoning.is_empty() {
-            let thought = split_thinking(&self.content, prefilled);
-            if thought.response.contains(THINK.1) {
-                return Err(Failure::garbage("two thinking blocks"));
-            }
-            return Ok(thought);
+            return split_thinking(&self.content, prefilled);
         }
-        if THINK.0 == self.content.trim_start().get(..THINK.0.len()).unwrap_or_default()
-            || self.content.contains(THINK.1)
-        {
-            return Err(Failure::garbage("thinking in two places"));
+        let (reasoning, mut content) = (self.reasoning.trim(), self.content.trim());
+        // Some servers put the thinking into its field and leave it in the content too.
+        let twice = split_thinking(content, false);
+        if twice.reasoning == reasoning && !twice.unterminated {
+            content = &content[content.len() - twice.response.len()..];
         }
-        Ok(Thought {
-            reasoning: self.reasoning.trim().into(),
-            response: self.content.trim().into(),
+        Thought {
+            reasoning: reasoning.into(),
+            response: content.into(),
             // A server that parts the two sends no answer where the thinking never ended.
-            unterminated: self.content.trim().is_empty() && finish_reason != FinishReason::Refused,
-        })
+            unterminated: content.is_empty() && finish_reason != FinishReason::Refused,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod events;
 mod failure;
 mod gate;
 mod key;
+mod logprobs;
 mod profile;
 mod prompt;
 mod pump;

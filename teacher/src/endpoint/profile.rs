@@ -47,9 +47,14 @@ pub struct Profile {
     pub token_ids: Option<String>,
     /// Where a choice or the answer holds the ids of the prompt.
     pub prompt_token_ids: Option<String>,
+    /// What stands before the id where log-probabilities name tokens by their ids; without it none are captured.
+    pub token_id_prefix: Option<String>,
     /// Sent with every request.
     #[serde(default)]
     pub extra: Map<String, Value>,
+    /// Sent with requests for log-probabilities.
+    #[serde(default)]
+    pub with_logprobs: Map<String, Value>,
     pub finish: BTreeMap<String, Finish>,
 }
 

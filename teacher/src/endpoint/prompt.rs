@@ -4,6 +4,7 @@ use super::Error;
 use super::profile::Profile;
 use super::settings::{Api, Settings};
 use retort_model::attempts::Estimate;
+use retort_model::capture::Capture;
 use retort_model::chat::{ChatTemplate, opens_thinking};
 use retort_model::generate::Request;
 use retort_model::sampling::Sampling;
@@ -25,6 +26,8 @@ pub(super) struct Prepared {
     pub prefilled: bool,
     /// The prompt where it was rendered here.
     pub prompt: Vec<u32>,
+    /// Whether log-probabilities are asked for.
+    pub captured: bool,
     /// The most bytes that an answer may have.
     pub limit: usize,
 }
@@ -34,6 +37,9 @@ const TEMPLATE_TOKENS: u64 = 256;
 
 /// An answer has at most so many bytes for each token, with everything that streams wrap around one.
 const TOKEN_BYTES: usize = 4096;
+
+/// And so many for each token that is told of in its place.
+const TOLD_BYTES: usize = 256;
 
 pub(super) fn prepare(
     request: &Request,
@@ -71,15 +77,21 @@ pub(super) fn prepare(
         body.insert(profile.seed.clone(), json!(request.noise.seed()));
     }
     body.extend(beyond_common(&request.sampling));
+    if let Some(capture) = request.capture {
+        body.extend(logprobs(capture, api));
+        body.extend(profile.with_logprobs.clone());
+    }
     for (name, value) in profile.extra.iter().chain(&settings.extra) {
         body.insert(name.clone(), value.clone());
     }
+    let told = if let Some(Capture::TopK(k)) = request.capture { k + 1 } else { 1 };
     Ok(Prepared {
         body: Value::Object(body).to_string().into_bytes(),
         estimate: Estimate { request: request.id, prompt_tokens, completion_tokens: max_tokens as u64 },
         prefilled,
         prompt,
-        limit: (1 << 20) + max_tokens.saturating_mul(TOKEN_BYTES),
+        captured: request.capture.is_some(),
+        limit: (1 << 20) + max_tokens.saturating_mul(TOKEN_BYTES + told.saturating_mul(TOLD_BYTES)),
     })
 }
 
@@ -96,12 +108,25 @@ fn beyond_common(sampling: &Sampling) -> Map<String, Value> {
     settings.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect()
 }
 
-/// The first setting of a request for which the protocol has no words, and what was found.
-pub(super) fn unsupported(request: &Request) -> Option<(&'static str, String)> {
+/// How the protocol asks for log-probabilities.
+fn logprobs(capture: Capture, api: Api) -> Map<String, Value> {
+    let k = if let Capture::TopK(k) = capture { k } else { 0 };
+    let fields = match api {
+        Api::Chat if k > 0 => vec![("logprobs", json!(true)), ("top_logprobs", json!(k))],
+        Api::Chat => vec![("logprobs", json!(true))],
+        Api::Completions => vec![("logprobs", json!(k))],
+    };
+    fields.into_iter().map(|(name, value)| (name.into(), value)).collect()
+}
+
+/// The first setting of a request for which the server has no words, and what was found.
+pub(super) fn unsupported(request: &Request, profile: &Profile) -> Option<(&'static str, String)> {
     let Sampling { thinking_budget, loop_repeats, .. } = request.sampling;
     let budget = thinking_budget.map(|budget| ("thinking_budget", budget.to_string()));
     let repeats = || loop_repeats.map(|repeats| ("loop_repeats", repeats.to_string()));
-    budget.or_else(repeats).or_else(|| request.capture.map(|capture| ("capture", format!("{capture:?}"))))
+    let told = |capture: &Capture| !matches!(capture, Capture::Draws(_)) && profile.token_id_prefix.is_some();
+    let capture = || request.capture.filter(|capture| !told(capture)).map(|found| ("capture", format!("{found:?}")));
+    budget.or_else(repeats).or_else(capture)
 }
 
 /// No tokenizer of these models makes more tokens than bytes.

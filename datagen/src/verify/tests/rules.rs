@@ -77,6 +77,35 @@ fn json_has_a_shape() {
     for (response, expected) in cases {
         assert_eq!(verdict(&written, "q", "", &turn("", response)), expected, "{response}");
     }
+    let cases = [
+        (json!({ "enum": [1, "a", { "b": [2] }] }), json!({ "b": [2.0] }), true),
+        (json!({ "const": 1 }), json!(2), false),
+        (json!({ "type": ["integer", "null"] }), json!(3.0), true),
+        (json!({ "type": "integer" }), json!(3.5), false),
+        (json!({ "items": { "type": "string", "minLength": 2 }, "maxItems": 2 }), json!(["ab", "éa"]), true),
+        (json!({ "items": { "type": "string", "minLength": 2 } }), json!(["ab", "é"]), false),
+        (json!({ "maxItems": 1 }), json!([1, 2]), false),
+        (json!({ "properties": { "x": {} }, "additionalProperties": false }), json!({ "x": 1 }), true),
+        (json!({ "properties": { "x": {} }, "additionalProperties": false }), json!({ "y": 1 }), false),
+        (json!({ "minimum": 1, "exclusiveMaximum": 2 }), json!(1), true),
+        (json!({ "minimum": 1, "exclusiveMaximum": 2 }), json!(2), false),
+        (json!({ "pattern": "^[0-9]+$" }), json!("12"), true),
+        (json!({ "pattern": "^[0-9]+$" }), json!("1a"), false),
+        (json!({ "anyOf": [{ "type": "null" }, { "minimum": 5 }] }), json!(7), true),
+        (json!({ "anyOf": [{ "type": "null" }, { "type": "string" }] }), json!(7), false),
+        (json!({ "oneOf": [{ "minimum": 5 }, { "maximum": 9 }] }), json!(7), false),
+        (json!({ "oneOf": [{ "minimum": 5 }, { "maximum": 9 }] }), json!(10), true),
+        (json!({ "allOf": [{ "minimum": 5 }, { "maximum": 9 }] }), json!(10), false),
+        (json!({ "not": { "type": "array" } }), json!([]), false),
+        // A bound of something else says nothing.
+        (json!({ "minimum": 5, "minLength": 3, "required": ["x"] }), json!(true), true),
+        (json!(false), json!(1), false),
+        (json!(true), json!(1), true),
+    ];
+    for (schema, document, fits) in cases {
+        let found = verdict(&Rule::JsonSchema(schema.clone()), "q", "", &turn("", &document.to_string()));
+        assert_eq!(found == Right, fits, "{schema}: {document}");
+    }
     let folder = tempfile::tempdir().expect("folder");
     std::fs::write(folder.path().join("shape.json"), r#"{"type": "array"}"#).expect("written");
     let from_file = rule(json!({ "all": [{ "json_schema_file": "shape.json" }] }));
@@ -146,7 +175,9 @@ fn what_is_no_rule_says_why() {
         (json!({ "regex": "(" }), "pattern"),
         (json!({ "numeric": -1.0 }), "`numeric`"),
         (json!({ "all": [] }), "no verifier"),
-        (json!({ "json_schema": { "type": 3 } }), "schema"),
+        (json!({ "json_schema": { "type": 3 } }), "`type`"),
+        (json!({ "json_schema": { "$ref": "#/a" } }), "`$ref`"),
+        (json!({ "json_schema": { "items": { "uniqueItems": true } } }), "`uniqueItems`"),
         (json!({ "format": { "foreign_words": 2.0 } }), "`foreign_words`"),
         (json!({ "format": { "min_tokens": 3, "max_tokens": 2 } }), "`min_tokens`"),
         (json!({ "format": { "repeats": 0 } }), "`repeats`"),
