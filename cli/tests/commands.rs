@@ -141,6 +141,8 @@ fn a_config_alone_tells_sizes_and_the_saving() {
     let message = fails(&["model", "logits", ".", "--tokens", "1", "--out", "l.safetensors"], here.path());
     assert!(message.contains("model.safetensors") && message.contains("hint:"), "{message}");
     let message = fails(&["model", "generate", ".", "--prompt", "x", "--raw"], here.path());
+    assert!(message.contains("model.safetensors") && message.contains("hint:"), "{message}");
+    let message = fails(&["model", "generate", ".", "--prompt", "x", "--raw", "--show-prompt"], here.path());
     assert!(message.contains("tokenizer.json") && message.contains("hint:"), "{message}");
     std::fs::write(here.path().join("pytorch_model.bin"), "").expect("written");
     let message = fails(&["model", "inspect", "."], here.path());
@@ -165,6 +167,31 @@ fn weights_are_held_against_the_config_and_need_no_tokenizer() {
     std::fs::write(here.path().join("config.json"), config.to_string()).expect("written");
     let message = fails(&["model", "inspect", "."], here.path());
     assert!(message.contains("model.layers.1.") && message.contains("hint:"), "{message}");
+}
+
+#[test]
+fn a_format_that_cannot_hold_the_weights_leaves_no_model() {
+    let here = tempfile::tempdir().expect("folder");
+    succeeds(&["model", "convert", "embedded-student", "--to", "f32", "--out", "whole"], here.path());
+    let file = here.path().join("whole/model.safetensors");
+    let mut bytes = std::fs::read(&file).expect("weights");
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("a length")) as usize;
+    let entries: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).expect("a header");
+    let start = &entries["model.layers.0.mlp.up_proj.weight"]["data_offsets"][0];
+    let element = 8 + header + start.as_u64().expect("an offset") as usize + 4 * 100;
+    bytes[element..element + 4].copy_from_slice(&3.4e38f32.to_le_bytes());
+    std::fs::write(&file, bytes).expect("written");
+    for format in ["q4", "q8", "bf16", "f16"] {
+        let message = fails(&["model", "convert", "whole", "--to", format, "--out", "packed"], here.path());
+        assert!(message.contains("up_proj.weight` holds 3.4e38 at element 100"), "{format}: {message}");
+        assert_eq!(std::fs::read_dir(here.path().join("packed")).expect("folder").count(), 0, "{format}");
+    }
+    let config = here.path().join("whole/config.json");
+    let text = std::fs::read_to_string(&config).expect("config");
+    std::fs::write(&config, text.replacen('{', "{\"quantization_config\": {\"quant_method\": \"awq\"},", 1))
+        .expect("written");
+    let message = fails(&["model", "inspect", "whole"], here.path());
+    assert!(message.contains("quantization_config.quant_method") && message.contains("awq"), "{message}");
 }
 
 #[test]

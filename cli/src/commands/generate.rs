@@ -36,6 +36,10 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
     }
     let open = if args.show_prompt { ModelFiles::look } else { ModelFiles::open };
     let model = open(&args.model, Embedded::Teacher)?.within(args.memory);
+    if !args.show_prompt {
+        // A folder without weights says so first, whatever else it lacks.
+        model.checkpoint()?;
+    }
     let template = if args.raw { model.files.raw_template()? } else { model.files.template()? };
     let messages = vec![Message::user(args.prompt.as_str())];
     let prompt = template.prompt(&messages)?;
