@@ -3,7 +3,9 @@
 use crate::benchmark::BenchmarkCard;
 use crate::report::{Fact, FamilyDifference, Report, Reproducibility, Seconds};
 use crate::score::{Questions, Scored, questions};
-use crate::statistics::{Bootstrap, Difference, Estimate, gap_recovered, mcnemar_exact, paired_difference, share_of};
+use crate::statistics::{
+    Bootstrap, Difference, Estimate, gap_recovered, holm, mcnemar_exact, paired_difference, share_of,
+};
 use crate::transitions::Transitions;
 use crate::wording::percent;
 use crate::{Error, Role};
@@ -81,12 +83,17 @@ impl<'a> Run<'a> {
     }
 
     /// The paired difference self - other.
-    fn minus(&self, other: &Run<'_>) -> Result<Difference, Error> {
-        self.minus_where(other, |_| true)
+    fn minus(&self, other: &Run<'_>, flips: &Bootstrap) -> Result<Difference, Error> {
+        self.minus_where(other, flips, |_| true)
     }
 
     /// The same over the problems of the families that `wanted` names.
-    fn minus_where(&self, other: &Run<'_>, wanted: impl Fn(&str) -> bool) -> Result<Difference, Error> {
+    fn minus_where(
+        &self,
+        other: &Run<'_>,
+        flips: &Bootstrap,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Difference, Error> {
         let (mut pairs, mut single, mut gained, mut lost) = (Vec::new(), true, 0, 0);
         for (first, second) in self.questions.values().zip(other.questions.values()) {
             if !wanted(first.family) {
@@ -98,7 +105,8 @@ impl<'a> Run<'a> {
             gained += u64::from(first.right > second.right);
             lost += u64::from(first.right < second.right);
         }
-        let difference = paired_difference(&pairs).ok_or_else(|| Error::EmptyRun { run: self.role.to_string() })?;
+        let difference =
+            paired_difference(&pairs, flips).ok_or_else(|| Error::EmptyRun { run: self.role.to_string() })?;
         Ok(Difference { mcnemar_p: single.then(|| mcnemar_exact(gained, lost)), ..difference })
     }
 }
@@ -112,8 +120,9 @@ pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
     for other in [Some(&student), base.as_ref(), control.as_ref()].into_iter().flatten() {
         same_problems(&teacher, other)?;
     }
-    let minus = |other: &Option<Run<'_>>| other.as_ref().map(|other| student.minus(other)).transpose();
-    let teacher_minus_base = base.as_ref().map(|base| teacher.minus(base)).transpose()?;
+    let flips = &context.bootstrap;
+    let minus = |other: &Option<Run<'_>>| other.as_ref().map(|other| student.minus(other, flips)).transpose();
+    let teacher_minus_base = base.as_ref().map(|base| teacher.minus(base, flips)).transpose()?;
     let gap_recovered = match (&base, &teacher_minus_base) {
         (Some(base), Some(gap)) => {
             let of_base = base.questions.values();
@@ -129,27 +138,29 @@ pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
     };
     let whole = teacher.scored.score.ci95;
     let share = share_of(&student.pairs(&teacher), whole, "the teacher's score", &context.bootstrap);
-    let families: Result<Vec<_>, Error> = teacher
+    let families: Result<Vec<(String, Difference)>, Error> = teacher
         .scored
         .families
         .iter()
         .map(|scored| {
-            let difference = student.minus_where(&teacher, |family| family == scored.family)?;
-            Ok(FamilyDifference { family: scored.family.clone(), student_minus_teacher: difference })
+            let difference = student.minus_where(&teacher, flips, |family| family == scored.family)?;
+            Ok((scored.family.clone(), difference))
         })
         .collect();
+    let families = corrected(families?);
     let present: Vec<&Run<'_>> =
         [Some(&teacher), base.as_ref(), control.as_ref(), Some(&student)].into_iter().flatten().collect();
     Ok(Report {
         format: Report::FORMAT.into(),
         cautions: cautions(&present),
         gap_recovered,
-        student_minus_teacher: student.minus(&teacher)?,
+        keeps_95_percent: share.defined().map(|(_, interval)| interval.lo > NON_INFERIOR),
+        student_minus_teacher: student.minus(&teacher, flips)?,
         student_minus_base: minus(&base)?,
         student_minus_control: minus(&control)?,
         teacher_minus_base,
         student_share_of_teacher: share,
-        student_minus_teacher_by_family: families?,
+        student_minus_teacher_by_family: families,
         transitions: Transitions::between(&teacher.questions, &student.questions, EXAMPLES_EACH),
         seconds: Seconds(context.seconds),
         reproducibility: Reproducibility {
@@ -165,6 +176,16 @@ pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
         control: control.map(|run| run.scored),
         student: student.scored,
     })
+}
+
+/// The student keeps the teacher's score where it certainly keeps more than this share of it.
+const NON_INFERIOR: f64 = 0.95;
+
+/// The differences by family, with p-values for all of them at once.
+fn corrected(differences: Vec<(String, Difference)>) -> Vec<FamilyDifference> {
+    let p: Vec<f64> = differences.iter().map(|(_, difference)| difference.sign_flip_p).collect();
+    let of = |((family, student_minus_teacher), holm_p)| FamilyDifference { family, student_minus_teacher, holm_p };
+    differences.into_iter().zip(holm(&p)).map(of).collect()
 }
 
 /// Refuses two runs unless they hold the same problems under the same labels.

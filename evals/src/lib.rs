@@ -14,6 +14,7 @@ pub mod score;
 pub mod statistics;
 pub mod table;
 pub mod transitions;
+pub mod tries;
 
 mod error;
 mod wording;

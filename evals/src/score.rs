@@ -5,6 +5,7 @@
 
 use crate::Error;
 use crate::statistics::{Interval, Mean, Method, Question, mean_score, quantile};
+use crate::tries::{Tries, tries};
 use retort_datagen::sample::{Sample, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,9 @@ pub struct Scored {
     /// Every verdict, also those that no sample has.
     pub outcomes: Vec<Outcome>,
     pub completion_tokens: Tokens,
+    /// What several tries reach; not there where problems have one sample.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tries: Vec<Tries>,
     pub run: RunFacts,
 }
 
@@ -123,6 +127,7 @@ impl Scored {
             families: families(questions),
             outcomes: outcomes(samples(), score.samples),
             completion_tokens: tokens(samples()),
+            tries: tries(questions),
             run: RunFacts {
                 run_ids: run_ids.into_iter().map(String::from).collect(),
                 seed: samples().all(|sample| sample.seed == first.seed).then_some(first.seed),

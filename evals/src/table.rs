@@ -3,6 +3,7 @@
 use crate::report::Report;
 use crate::score::Scored;
 use crate::statistics::{Difference, Estimate};
+use crate::tries::Tries;
 use crate::wording::{count, duration, findings, percent, points, points_range, range, sign, verdict};
 use retort_datagen::sample::Verdict;
 
@@ -47,6 +48,19 @@ pub fn score(scored: &Scored) -> String {
         count(score.samples),
         completion_tokens.mean
     )];
+    if !scored.tries.is_empty() {
+        let tries = |of: fn(&Tries) -> f64| {
+            scored
+                .tries
+                .iter()
+                .map(|tries| format!("@{} {}", tries.k, percent(of(tries))))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        lines.push(format!("  at least one right {}", tries(|tries| tries.pass)));
+        lines.push(format!("  majority right     {}", tries(|tries| tries.consensus)));
+        lines.push(format!("  all right          {}", tries(|tries| tries.all)));
+    }
     // Questions from a file may name no family; a line without a name would say the same as the first.
     for family in scored.families.iter().filter(|family| !family.family.is_empty()) {
         let levels = family.levels.iter().map(|level| format!("{} {}", level.level, percent(level.score.pass_at_1)));

@@ -1,7 +1,7 @@
 //! How figures are said in words; the page and the terminal table share it.
 
 use crate::report::Report;
-use crate::statistics::{Difference, Interval};
+use crate::statistics::{Difference, Interval, problems_needed};
 
 /// 0.7454 as `74.5%`.
 pub(crate) fn percent(share: f64) -> String {
@@ -66,6 +66,11 @@ pub(crate) fn sign(difference: &Difference) -> &'static str {
     }
 }
 
+/// A p-value as `0.042`, or `< 0.001`.
+pub(crate) fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
+}
+
 /// The result in one sentence.
 pub(crate) fn verdict(report: &Report) -> String {
     let share = report.student_share_of_teacher.defined();
@@ -95,6 +100,10 @@ pub(crate) fn findings(report: &Report) -> Vec<String> {
         range(score.ci95),
         percent(report.teacher.score.pass_at_1),
     )];
+    findings.extend(report.keeps_95_percent.map(|keeps| match keeps {
+        true => "It certainly keeps more than 95% of the teacher’s score.".to_owned(),
+        false => "That it keeps 95% of the teacher’s score is not shown.".to_owned(),
+    }));
     for (name, difference) in [("control", &report.student_minus_control), ("base", &report.student_minus_base)] {
         let Some(difference) = difference else { continue };
         let range = points_range(difference.ci95);
@@ -102,7 +111,15 @@ pub(crate) fn findings(report: &Report) -> Vec<String> {
         findings.push(match sign(difference) {
             "above 0" => format!("It beats the {name} by {by}."),
             "below 0" => format!("It trails the {name} by {by}."),
-            _ => format!("It cannot be told apart from the {name}: {} points ({range}).", points(difference.value)),
+            _ => {
+                let needed = difference.standard_error.and_then(|error| {
+                    let needed = problems_needed(difference.value, error, difference.problems)?;
+                    (needed < 1_000_000)
+                        .then(|| format!(" {} problems would show a difference of this size.", count(needed)))
+                });
+                let of = points(difference.value);
+                format!("It cannot be told apart from the {name}: {of} points ({range}).{}", needed.unwrap_or_default())
+            }
         });
     }
     findings

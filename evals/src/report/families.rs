@@ -5,7 +5,7 @@ use super::html::{gridlines, key, whisker};
 use crate::Role;
 use crate::score::{Family, Score, Scored};
 use crate::statistics::Difference;
-use crate::wording::{count, percent, points, points_range, range};
+use crate::wording::{count, p_value, percent, points, points_range, range};
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 
@@ -22,13 +22,13 @@ pub(super) fn forest(report: &Report) -> Markup {
     html! {
         section {
             h2 { "By family" }
-            p.note { "Pass@1 with 95% intervals, each family by itself: with many families, one in twenty intervals misses by chance." }
+            p.note { "Pass@1 with 95% intervals, each family by itself. A star marks differences that stay beside those of all other families (sign-flip test, Holm, 5%)." }
             ul.legend { @for (role, _) in &models { li { (key(*role)) (role) } } }
             div.forest {
                 div.row { div."head change" { "student − teacher" } }
-                (row("All problems", &all, &report.student_minus_teacher))
+                (row("All problems", &all, &report.student_minus_teacher, report.student_minus_teacher.sign_flip_p))
                 @for difference in &report.student_minus_teacher_by_family {
-                    (row(shown(&difference.family), &family(&difference.family), &difference.student_minus_teacher))
+                    (row(shown(&difference.family), &family(&difference.family), &difference.student_minus_teacher, difference.holm_p))
                 }
                 div.row { div.plot { (axis()) } }
             }
@@ -36,7 +36,7 @@ pub(super) fn forest(report: &Report) -> Markup {
     }
 }
 
-fn row(name: &str, scores: &[(Role, &Score)], difference: &Difference) -> Markup {
+fn row(name: &str, scores: &[(Role, &Score)], difference: &Difference, p: f64) -> Markup {
     let height = LINE * scores.len() + 4;
     let described: Vec<String> = scores
         .iter()
@@ -53,7 +53,7 @@ fn row(name: &str, scores: &[(Role, &Score)], difference: &Difference) -> Markup
                     }
                 }
             }
-            div.change { b { (points(difference.value)) } span { (points_range(difference.ci95)) } }
+            div.change { b title={ "p " (p_value(p)) } { (points(difference.value)) @if p < 0.05 { "*" } } span { (points_range(difference.ci95)) } }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The page: head, verdict, key figures, and the sections in the order in which a reader asks.
 
-use super::{Report, families, models, record, traces};
+use super::{Report, curves, families, models, record, traces};
 use crate::Role;
 use crate::statistics::{Difference, Estimate, Interval};
 use crate::wording;
@@ -31,6 +31,7 @@ pub(super) fn page(report: &Report) -> Markup {
                     (models::scores(report))
                     (families::forest(report))
                     (families::heat(report))
+                    (curves::section(report))
                     (models::outcomes(report))
                     (traces::section(report))
                     (models::tokens(report))

@@ -2,6 +2,7 @@
 //!
 //! The page is rendered from the report alone, so a stored `report.json` can be shown again.
 
+mod curves;
 mod families;
 mod html;
 mod models;
@@ -34,6 +35,8 @@ pub struct Report {
     pub student_minus_base: Option<Difference>,
     pub teacher_minus_base: Option<Difference>,
     pub student_share_of_teacher: Estimate,
+    /// Whether the interval of that share lies above 95%; `None` where the share is undefined.
+    pub keeps_95_percent: Option<bool>,
     pub student_minus_teacher_by_family: Vec<FamilyDifference>,
     pub transitions: Transitions,
     /// What a reader should know before trusting the figures.
@@ -47,6 +50,8 @@ pub struct Report {
 pub struct FamilyDifference {
     pub family: String,
     pub student_minus_teacher: Difference,
+    /// The p-value of the sign-flip test, corrected for all families (Holm).
+    pub holm_p: f64,
 }
 
 /// What is needed to get the same figures again.
@@ -94,7 +99,7 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for Seconds {
 
 impl Report {
     /// The format that this version writes.
-    pub const FORMAT: &'static str = "retort report 1";
+    pub const FORMAT: &'static str = "retort report 2";
 
     /// The models that were run, teacher first.
     pub fn models(&self) -> Vec<(Role, &Scored)> {

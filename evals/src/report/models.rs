@@ -4,7 +4,7 @@ use super::Report;
 use super::html::{gridlines, key, whisker};
 use crate::score::Scored;
 use crate::statistics::Difference;
-use crate::wording::{count, percent, points, points_range, range, sign};
+use crate::wording::{count, p_value, percent, points, points_range, range, sign};
 use maud::{Markup, html};
 use retort_datagen::sample::Verdict;
 
@@ -66,15 +66,14 @@ fn difference(name: &str, difference: Option<&Difference>) -> Markup {
                 td.number { (points_range(difference.ci95)) }
                 td.number {
                     (sign(difference))
-                    @if let Some(p) = difference.mcnemar_p { span.generator { "McNemar p " (p_value(p)) } }
+                    @match difference.mcnemar_p {
+                        Some(p) => span.generator { "McNemar p " (p_value(p)) },
+                        None => span.generator { "sign-flip p " (p_value(difference.sign_flip_p)) },
+                    }
                 }
             }
         }
     }
-}
-
-fn p_value(p: f64) -> String {
-    if p < 0.001 { "< 0.001".into() } else { format!("{p:.3}") }
 }
 
 /// With a capital.

@@ -4,17 +4,25 @@
 //! benchmark drew from the world. Two models are always compared on the same questions, paired.
 
 mod bootstrap;
+mod holm;
 mod mcnemar;
 mod mean;
 mod paired;
+mod power;
 mod ratio;
+mod sampled;
+mod sign_flip;
 mod wilson;
 
 pub use bootstrap::{Bootstrap, quantile};
+pub use holm::holm;
 pub use mcnemar::mcnemar_exact;
 pub use mean::{Mean, Method, Question, mean_score};
 pub use paired::{Difference, DifferenceMethod, paired_difference};
+pub use power::{detectable, problems_needed};
 pub use ratio::{Estimate, Triple, gap_recovered, share_of};
+pub use sampled::{Vote, all_of_k, consensus_at_k, pass_at_k};
+pub use sign_flip::sign_flip_p;
 pub use wilson::wilson;
 
 use serde::{Deserialize, Serialize};
@@ -62,5 +70,7 @@ fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
     (mean, (values.len() > 1).then(|| (squares / (n - 1.0) / n).sqrt()))
 }
 
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod tests;

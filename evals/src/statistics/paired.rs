@@ -10,7 +10,7 @@
 //! Source: D. G. Bonett, R. M. Price, Adjusted Wald confidence interval for a difference of binomial proportions based on
 //! paired data, J. Educ. Behav. Stat. 37 (2012); for fractional d it is the same shrinkage.
 
-use super::{Interval, Z95, mean_and_error};
+use super::{Bootstrap, Interval, Z95, detectable, mean_and_error, sign_flip_p};
 use serde::{Deserialize, Serialize};
 
 /// How the interval of a difference was made.
@@ -35,11 +35,16 @@ pub struct Difference {
     pub correlation: Option<f64>,
     /// Exact two-sided McNemar p-value; `None` unless both runs have one sample per question.
     pub mcnemar_p: Option<f64>,
+    /// Two-sided p-value of the sign-flip test.
+    pub sign_flip_p: f64,
+    /// The smallest true difference that would be found in four of five repetitions; `None` for a single question.
+    pub detectable: Option<f64>,
     pub problems: usize,
 }
 
-/// The difference first - second over (first, second) scores of the same questions; `None` without questions.
-pub fn paired_difference(pairs: &[(f64, f64)]) -> Option<Difference> {
+/// The difference first - second over (first, second) scores of the same questions; `None` without questions. `flips`
+/// says how often the signs are flipped, and from which seed.
+pub fn paired_difference(pairs: &[(f64, f64)], flips: &Bootstrap) -> Option<Difference> {
     if pairs.is_empty() {
         return None;
     }
@@ -55,7 +60,17 @@ pub fn paired_difference(pairs: &[(f64, f64)]) -> Option<Difference> {
         _ => (bonett_price(&differences), DifferenceMethod::BonettPrice),
     };
     let correlation = correlation(pairs);
-    Some(Difference { value, ci95, interval, standard_error, correlation, mcnemar_p: None, problems: pairs.len() })
+    Some(Difference {
+        value,
+        ci95,
+        interval,
+        standard_error,
+        correlation,
+        mcnemar_p: None,
+        sign_flip_p: sign_flip_p(&differences, flips),
+        detectable: standard_error.map(detectable),
+        problems: pairs.len(),
+    })
 }
 
 fn bonett_price(differences: &[f64]) -> Interval {
