@@ -178,6 +178,10 @@ pub fn run(
     let cost = queue.cost();
     let (unanswered, left_out) = queue.close();
     let (sealed, closed) = (store.seal(), spend.close());
+    match spend.overcharge().as_str() {
+        "" => {}
+        overcharge => observer.remark(overcharge),
+    }
     // What stopped the generator comes before what that did to the store.
     stopped_by(generated, generator.name())?;
     sealed?;

@@ -3,7 +3,7 @@
 //! Before a request leaves, the most that it can cost is reserved and made durable; a request for which the limit has no
 //! room is not sent. So what was spent never exceeds the limit, whatever dies in between: an attempt whose outcome is
 //! unknown stays charged in full. (A server that uses more than it was asked for is charged as it says; only so can the
-//! sum pass the limit.)
+//! sum pass the limit, and the run says by how much.)
 
 mod ledger;
 mod price;
@@ -80,6 +80,8 @@ pub(crate) struct Spend {
     ledger: Ledger,
     /// When the attempts of this process were admitted, in seconds.
     begun: HashMap<u64, u64>,
+    /// What servers charged in this process beyond what was reserved.
+    overcharged: Money,
     now: fn() -> u64,
 }
 
@@ -108,7 +110,14 @@ impl Spend {
                 }
             }
         }
-        Ok(Self { budget: budget.clone(), model: model.into(), ledger, begun: HashMap::new(), now: wall_clock })
+        Ok(Self {
+            budget: budget.clone(),
+            model: model.into(),
+            ledger,
+            begun: HashMap::new(),
+            overcharged: Money(0),
+            now: wall_clock,
+        })
     }
 
     /// Bytes of an unfinished write that were cut off the ledger.
@@ -119,6 +128,17 @@ impl Spend {
     /// What was spent, reserves included; `None` where nothing has a price.
     pub(crate) fn spent(&self) -> Option<Money> {
         self.currency().map(|_| self.ledger.balance.spent())
+    }
+
+    /// What was charged in this process beyond what was reserved, in words: a server used more tokens than it was asked
+    /// for. Empty where none did.
+    pub(crate) fn overcharge(&self) -> String {
+        match (self.overcharged, self.currency()) {
+            (Money(0), _) | (_, None) => String::new(),
+            (over, Some(currency)) => {
+                format!("the server used more than it was asked for: {over} {currency} beyond the reserves")
+            }
+        }
     }
 
     /// `0.4200 USD so far, 0.0014 per kept trace, about 1.26 in all`; empty where nothing has a price.
@@ -200,6 +220,7 @@ impl Attempts for Spend {
         let reserve = self.ledger.balance.reserved.get(&attempt).copied().unwrap_or_default();
         let begin = self.begun.remove(&attempt).unwrap_or(now / 1000);
         let cost = self.cost(settlement.charge, reserve, begin, now / 1000);
+        self.overcharged = self.overcharged.plus(cost.minus(reserve));
         let usage = if let Charge::Used(usage) = settlement.charge { Some(usage.into()) } else { None };
         let (outcome, detail) = (settlement.outcome.into(), settlement.detail.clone());
         Ok(self.ledger.append(now, What::Settled { attempt, outcome, cost, usage, detail })?)

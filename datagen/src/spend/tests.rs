@@ -50,6 +50,7 @@ fn reserves_become_costs_and_unknown_outcomes_stay_charged() {
     settle(&mut spend, second, Charge::Unknown);
     assert_eq!(spend.spent(), Money::of(0.0059));
     assert_eq!(spend.note(2, 4, 10), "0.005900 USD so far, 0.002950 per kept trace, about 0.0147 in all");
+    assert_eq!(spend.overcharge(), "");
     let left = granted(&mut spend, 4).unwrap();
     drop(spend);
     // The process died with `left` in flight.
@@ -157,4 +158,15 @@ fn what_cannot_be_priced_is_refused_and_a_free_model_needs_no_price() {
     assert_eq!((spend.spent(), spend.note(1, 1, 1)), (None, String::new()));
     let mut spend = Spend::open(dir.path(), &budget(1.0), "m").unwrap();
     assert!(granted(&mut spend, 1).is_some());
+}
+
+#[test]
+fn a_server_that_uses_more_than_was_asked_for_is_told_of() {
+    let dir = tempdir().unwrap();
+    let mut spend = Spend::open(dir.path(), &budget(1.0), "m").unwrap();
+    let attempt = granted(&mut spend, 1).unwrap();
+    // 1000 x 1 + 2000 x 4 millionths where 1000 x 1 + 1000 x 4 were reserved.
+    settle(&mut spend, attempt, used(1000, 0, 2000));
+    assert_eq!(spend.spent(), Money::of(0.009));
+    assert!(spend.overcharge().contains("0.004000 USD beyond"), "{}", spend.overcharge());
 }
