@@ -27,8 +27,8 @@ pub(super) struct Queue<'a> {
     /// Where to look for the next request: `problem * n + sample`, which is also the request's id.
     next: u64,
     open: HashSet<u64>,
-    /// Samples that were asked for and left out, because their problem had enough before they were done.
-    left_out: u64,
+    /// Samples that were given up, because their problem had enough before they were done.
+    abandoned: u64,
     /// When the observer was first heard to ask for a stop.
     stopped: Cell<Option<Instant>>,
 }
@@ -45,7 +45,7 @@ impl<'a> Queue<'a> {
     ) -> Self {
         let (open, stopped) = (HashSet::new(), Cell::new(None));
         let queue =
-            Self { generator, problems, plan, verifier, store, spend, observer, next: 0, open, left_out: 0, stopped };
+            Self { generator, problems, plan, verifier, store, spend, observer, next: 0, open, abandoned: 0, stopped };
         queue.report();
         queue
     }
@@ -58,7 +58,7 @@ impl<'a> Queue<'a> {
                 self.store.release(&problem.uuid, sample);
             }
         }
-        (self.open.len() as u64, self.left_out)
+        (self.open.len() as u64, self.abandoned + self.store.left_out())
     }
 
     /// The problem and the sample's number behind a request; `None` past the end.
@@ -172,8 +172,7 @@ impl Jobs for Queue<'_> {
         let Some((problem, sample)) = asked else {
             return Err(Error::UnknownRequest { generator: self.generator.name().into(), id }.into());
         };
-        let stored = self.store.append(self.sample(problem, sample, completion))?;
-        self.left_out += u64::from(!stored);
+        self.store.append(self.sample(problem, sample, completion))?;
         self.report();
         Ok(())
     }
@@ -187,7 +186,7 @@ impl Jobs for Queue<'_> {
     fn abandoned(&mut self, id: u64) {
         if let Some((problem, sample)) = self.key(id).filter(|_| self.open.remove(&id)) {
             self.store.release(&problem.uuid, sample);
-            self.left_out += 1;
+            self.abandoned += 1;
         }
     }
 

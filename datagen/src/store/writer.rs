@@ -42,6 +42,8 @@ pub struct TraceStore {
     quotas: Quotas,
     /// Positions that were handed out: their samples may have been paid for.
     expected: BTreeSet<u64>,
+    /// Samples that came and were left out.
+    left_out: u64,
     /// The numbers of the sealed shards.
     sealed: BTreeSet<u64>,
     /// By shard, then position: what the journal holds.
@@ -120,6 +122,7 @@ impl TraceStore {
             quotas: Quotas::new(run.quota, run.n, problems.len()),
             problems,
             expected: BTreeSet::new(),
+            left_out: 0,
             n: run.n,
             sealed: BTreeSet::new(),
             unsealed: BTreeMap::new(),
@@ -165,6 +168,11 @@ impl TraceStore {
         self.quotas.left()
     }
 
+    /// Samples that came and were left out, because their problem had enough before them.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+
     /// Tells that a sample was asked for: until it comes or is [released](Self::release), its shard is not sealed.
     pub fn expect(&mut self, uuid: &str, sample: u32) {
         self.expected.extend(self.position(uuid, sample));
@@ -188,7 +196,10 @@ impl TraceStore {
         if self.has(position) {
             return Ok(false);
         }
-        let Some(sample) = self.within_quota(position, sample) else { return Ok(false) };
+        let Some(sample) = self.within_quota(position, sample) else {
+            self.left_out += 1;
+            return Ok(false);
+        };
         let journal = match self.journal {
             Some(ref mut journal) => journal,
             None => self.begin_journal()?,
@@ -330,10 +341,13 @@ impl TraceStore {
             let Some(rows) = self.unsealed.get_mut(&index) else { continue };
             let Some(mut sample) = rows.remove(&position) else { continue };
             self.tally.remove(&sample);
-            if quota.past == Past::NotKept {
-                set_apart(&mut sample);
-                self.tally.add(&sample);
-                rows.insert(position, sample);
+            match quota.past {
+                Past::LeftOut => self.left_out += 1,
+                Past::NotKept => {
+                    set_apart(&mut sample);
+                    self.tally.add(&sample);
+                    rows.insert(position, sample);
+                }
             }
         }
     }
