@@ -15,6 +15,8 @@ pub struct Example {
     pub tokens: Vec<u32>,
     /// Tokens from here on are predicted; those before are given (completion-only loss).
     pub loss_from: usize,
+    /// Places of tokens behind that which are given all the same: nobody chose them.
+    pub given: Vec<usize>,
     /// What the teacher said of the predicted tokens when it wrote them, where that was captured.
     pub captured: Option<Arc<Captured>>,
     /// The same text in the tokens of a teacher with another tokenizer.
@@ -40,12 +42,14 @@ pub struct Translation {
 impl Example {
     /// Tokens alone.
     pub fn new(tokens: Vec<u32>, loss_from: usize) -> Self {
-        Self { tokens, loss_from, captured: None, translation: None }
+        Self { tokens, loss_from, given: vec![], captured: None, translation: None }
     }
 
     /// How many tokens are predicted.
     pub fn targets(&self) -> usize {
-        self.tokens.len().saturating_sub(self.loss_from.max(1))
+        let first = self.loss_from.max(1);
+        let given = self.given.iter().filter(|place| (first..self.tokens.len()).contains(place)).count();
+        self.tokens.len().saturating_sub(first) - given
     }
 }
 
@@ -118,6 +122,9 @@ impl Stream for Epochs {
                 hasher.update(&token.to_le_bytes());
             });
             // Absent ones add nothing, so that plain examples keep their hash.
+            example.given.iter().for_each(|place| {
+                hasher.update(&(*place as u64).to_le_bytes());
+            });
             if let Some(Captured { rows, counts }) = example.captured.as_deref() {
                 rows.offsets.iter().for_each(|offset| {
                     hasher.update(&(*offset as u64).to_le_bytes());
@@ -176,6 +183,11 @@ pub(crate) fn targets(examples: &[Example], batch: &Batch, distance: usize) -> V
         // Row i predicts token i + distance: rows that would predict a given token do not count.
         let given = example.loss_from.saturating_sub(distance).min(example.tokens.len());
         targets[span[0]..span[0] + given].fill(None);
+        for row in example.given.iter().filter_map(|place| place.checked_sub(distance)) {
+            if row < example.tokens.len() {
+                targets[span[0] + row] = None;
+            }
+        }
     }
     targets
 }
@@ -196,6 +208,11 @@ mod tests {
         assert_eq!(targets(&examples, &batch, 2), [Some(3), Some(4), None, None, None, None]);
         assert_eq!(examples[0].targets(), 2);
         assert_eq!(examples[1].targets(), 1);
+        let forced = [Example { given: vec![3], ..example(&[1, 2, 3, 4, 5], 2) }];
+        let batch = pack(&forced);
+        assert_eq!(targets(&forced, &batch, 1), [None, Some(3), None, Some(5), None]);
+        assert_eq!(targets(&forced, &batch, 2), [Some(3), None, Some(5), None, None]);
+        assert_eq!(forced[0].targets(), 2);
     }
 
     #[test]

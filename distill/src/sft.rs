@@ -34,6 +34,8 @@ pub struct Audit {
     pub too_long_tokens: usize,
     /// Kept rows whose token ids are another text in the student's vocabulary.
     pub other_tokens: usize,
+    /// Kept rows with tokens that were forced, not drawn, which cannot be told from the others in the student's tokens.
+    pub forced: usize,
     /// Kept rows that were written after another prompt than the student's template renders.
     pub other_prompt: usize,
     pub examples: usize,
@@ -88,7 +90,13 @@ impl Reading<'_> {
                 continue;
             }
             let example = match self.target {
-                Target::Trace => trace,
+                Target::Trace => match forced_places(sample, &trace) {
+                    Some(given) => Example { given, ..trace },
+                    None => {
+                        audit.forced += 1;
+                        continue;
+                    }
+                },
                 Target::Answer => self.chat.example(&sample.problem, "", &sample.response)?,
             };
             audit.tokens += example.tokens.len();
@@ -105,8 +113,10 @@ impl Reading<'_> {
             return Err(Error::OtherTokens { path: dataset.into(), rows: audit.other_tokens, of: kept });
         }
         if examples.is_empty() {
-            let reason =
-                format!("{} rows, {} not kept, {} longer than the context", audit.rows, audit.not_kept, audit.too_long);
+            let reason = format!(
+                "{} rows, {} not kept, {} longer than the context, {} with forced tokens",
+                audit.rows, audit.not_kept, audit.too_long, audit.forced
+            );
             return Err(Error::NoTraces { path: dataset.into(), reason });
         }
         Ok((examples, audit))
@@ -133,6 +143,21 @@ impl Reading<'_> {
         Ok(untold || same(split_thinking(&text, false)) || same(split_thinking(&text, true)))
     }
 }
+
+/// Where in a trace the tokens stand that were forced; `None` where its tokens are not those that were written.
+fn forced_places(sample: &Sample, trace: &Example) -> Option<Vec<usize>> {
+    if sample.forced.is_empty() {
+        return Some(vec![]);
+    }
+    let completion = trace.tokens.get(trace.loss_from..)?;
+    // A student's template may open the thinking block where the teacher's prompt did.
+    let before =
+        (0..completion.len()).take(MOST_OPENING).find(|&at| completion[at..].starts_with(&sample.token_ids))?;
+    Some(sample.forced.iter().map(|place| trace.loss_from + before + *place as usize).collect())
+}
+
+/// No opening of a thinking block has more tokens.
+const MOST_OPENING: usize = 8;
 
 /// A trace's captured targets, row by row, behind `before` tokens of which nothing was captured.
 fn captured(targets: &Targets, before: usize) -> Captured {
@@ -161,4 +186,27 @@ pub fn split(samples: Vec<Sample>, share: f64) -> (Vec<Sample>, Vec<Sample>) {
         _ => f64::NEG_INFINITY,
     };
     samples.into_iter().partition(|sample| place(sample) >= share && place(sample) > lowest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forced_tokens_are_found_behind_an_opening_or_not_at_all() {
+        let document = serde_json::json!({
+            "run_id": "r", "uuid": "u", "sample": 0, "problem": "q", "answer": "1", "source": "", "domain": "",
+            "difficulty": "", "messages": [], "reasoning": "", "response": "", "finish_reason": "stop",
+            "verdict": "right", "verdict_reason": "", "kept": true, "drop_reason": "", "prompt_tokens": 1,
+            "completion_tokens": 4, "generator": "m", "seed": 0, "prompt_token_ids": [], "token_ids": [7, 8, 9, 2],
+            "forced": [1, 2],
+        });
+        let mut sample: Sample = serde_json::from_value(document).expect("a sample");
+        let places = |sample: &Sample, tokens: &[u32]| forced_places(sample, &Example::new(tokens.to_vec(), 2));
+        assert_eq!(places(&sample, &[1, 1, 7, 8, 9, 2]), Some(vec![3, 4]));
+        assert_eq!(places(&sample, &[1, 1, 5, 7, 8, 9, 2]), Some(vec![4, 5]));
+        assert_eq!(places(&sample, &[1, 1, 7, 8, 3, 2]), None);
+        sample.forced.clear();
+        assert_eq!(places(&sample, &[1, 1, 3]), Some(vec![]));
+    }
 }

@@ -283,6 +283,7 @@ fn describe(audit: &Audit) -> String {
     }
     for (count, what) in [
         (audit.other_tokens, "in other tokens than the student's, learnt from as text"),
+        (audit.forced, "left out: which of their tokens were forced cannot be told in the student's tokens"),
         (audit.other_prompt, "written after another prompt than the student's template renders"),
     ] {
         if count > 0 {
@@ -303,10 +304,7 @@ pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
             audit.longest,
             settings.steps
         );
-        let (given, predicted) = example.tokens.split_at(example.loss_from);
-        let given = console::style(text.tokenizer.decode(given)?).dim();
-        let predicted = console::style(text.tokenizer.decode(predicted)?).green();
-        say!("\nthe first of them, given (dim) and predicted (green):\n\n{given}{predicted}\n");
+        say!("\nthe first of them, given (dim) and predicted (green):\n\n{}\n", coloured(&example, text.tokenizer)?);
         let cost = rehearse(model, stream, objective, settings)?;
         let seconds = cost.seconds * settings.steps as f64;
         say!("{:.0} tokens/s: about {}", cost.tokens as f64 / cost.seconds, duration(seconds));
@@ -315,6 +313,18 @@ pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// An example's text, what is given dim and what is predicted green.
+fn coloured(example: &Example, tokenizer: &Tokenizer) -> Result<String> {
+    let is_given = |place: usize| place < example.loss_from || example.given.contains(&place);
+    let places: Vec<usize> = (0..example.tokens.len()).collect();
+    let mut text = String::new();
+    for run in places.chunk_by(|a, b| is_given(*a) == is_given(*b)) {
+        let part = console::style(tokenizer.decode(&example.tokens[run[0]..run[0] + run.len()])?);
+        text += &if is_given(run[0]) { part.dim() } else { part.green() }.to_string();
+    }
+    Ok(text)
 }
 
 fn duration(seconds: f64) -> String {
