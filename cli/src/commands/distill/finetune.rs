@@ -304,7 +304,7 @@ pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
             audit.longest,
             settings.steps
         );
-        say!("\nthe first of them, given (dim) and predicted (green):\n\n{}\n", coloured(&example, text.tokenizer)?);
+        say!("\nthe first of them, given (dim) and predicted (green):\n\n{}\n", coloured(&example, &text.tokenizer)?);
         let cost = rehearse(model, stream, objective, settings)?;
         let seconds = cost.seconds * settings.steps as f64;
         say!("{:.0} tokens/s: about {}", cost.tokens as f64 / cost.seconds, duration(seconds));
