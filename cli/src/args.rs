@@ -177,7 +177,7 @@ pub enum Distill {
 
 #[derive(Debug, Args)]
 pub struct DistillRun {
-    /// Model folder, `hub:org/name[@revision]`, or `embedded`
+    /// Model folder, `hub:org/name[@revision]`, `embedded`, or `preset:NAME` for a fresh one with the teacher's tokens
     #[arg(long)]
     pub student: String,
     /// A dataset folder

@@ -316,6 +316,14 @@ fn a_student_starts_from_a_teacher_and_learns_by_an_adapter() {
     succeeds(&["model", "merge", "adapter", "--base", "copy", "--to", "f16", "--out", "half"], here);
     assert!(largest_difference(&logits("half", here), &adapted) < 0.1);
 
+    let fresh = [&train[..], &["--student", "preset:1m", "--out", "fresh"]].concat();
+    assert!(succeeds(&fresh, here).contains("million parameters in `fresh/initial-1m-0`"));
+    assert!(here.join("fresh/model.safetensors").is_file());
+    // A second run finds the same student and the end of its training.
+    assert!(succeeds(&fresh, here).contains("student written to `fresh`"));
+    let unknown = fails(&[&train[..], &["--student", "preset:9t", "--out", "none"]].concat(), here);
+    assert!(unknown.contains("presets are 1m"), "{unknown}");
+
     // An adapter is trained further as what it is.
     succeeds(&[&train[..], &["--student", "adapter", "--out", "further"]].concat(), here);
     assert!(here.join("further/adapter_model.safetensors").is_file());

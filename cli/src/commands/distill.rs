@@ -162,7 +162,14 @@ pub fn run(command: Distill) -> Result<ExitCode> {
             bail!("`--out` is the folder of `{flag}`, which training would overwrite; name another");
         }
     }
-    let student = ModelFiles::open(&args.student, Embedded::Student)?;
+    let student = match args.student.strip_prefix("preset:") {
+        Some(name) => {
+            // Of its own name and seed, so that other settings find another student there, and are refused.
+            let folder = args.out.join(format!("initial-{name}-{}", recipe.seed));
+            super::student::fresh(name, args.teacher.as_deref().unwrap_or("embedded"), recipe.seed, &folder)?
+        }
+        None => ModelFiles::open(&args.student, Embedded::Student)?,
+    };
     let teacher = args.teacher.as_deref().map(|name| ModelFiles::open(name, Embedded::Teacher)).transpose()?;
     let reader = TraceReader::open(&args.traces)?;
     let samples = reader.read_all()?;

@@ -13,12 +13,23 @@ use retort_model::params::Fresh;
 use retort_student::Trainee;
 use retort_student::initial::FromTeacher;
 use retort_student::presets::{PRESETS, Preset};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The preset of a name on the command line.
 pub fn preset(name: &str) -> Result<&'static Preset, String> {
     let names = || PRESETS.map(|preset| preset.name).join(", ");
     Preset::find(name).ok_or_else(|| format!("presets are {}", names()))
+}
+
+/// The student of a preset with fresh weights, written to `folder` where it does not lie there from an earlier call.
+pub fn fresh(name: &str, vocabulary: &str, seed: u64, folder: &Path) -> Result<ModelFiles> {
+    let preset = preset(name).map_err(anyhow::Error::msg)?;
+    if !folder.join("config.json").exists() {
+        let (vocabulary, out) = (vocabulary.into(), folder.into());
+        init(&StudentInit { preset, vocabulary, from: None, layers: None, seed, out })?;
+    }
+    ModelFiles::open(&folder.to_string_lossy(), Embedded::Student)
 }
 
 pub fn init(args: &StudentInit) -> Result<ExitCode> {
