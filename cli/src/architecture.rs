@@ -113,7 +113,9 @@ impl Architecture {
     /// Refuses a checkpoint whose names or shapes are not those of the config.
     pub fn check(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
         match self {
-            Self::DeepSeek(config) => checkpoint.check(config.parts(), |name| config.is_spare(name)),
+            Self::DeepSeek(config) => {
+                checkpoint.check(config.parts(), |name| config.is_spare(name, |name| checkpoint.has(name)))
+            }
             Self::Dense(config) => checkpoint.check(config.parts(), |name| config.is_spare(name)),
         }
     }

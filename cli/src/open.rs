@@ -105,7 +105,9 @@ impl ModelFiles {
         }
         let folder = Path::new(name);
         if !folder.is_dir() {
-            bail!("`{name}` is not a model folder");
+            let hub = (name.contains('/') && HubName::parse(name).is_ok())
+                .then(|| format!("; `hub:{name}` would fetch it from the hub"));
+            bail!("`{name}` is not a model folder{}", hub.unwrap_or_default());
         }
         if folder.join(lora::CONFIG).is_file() && !folder.join("config.json").is_file() {
             return Self::adapted(folder, role, want);

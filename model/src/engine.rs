@@ -53,7 +53,11 @@ impl<D: Decoder> Engine<D> {
         if prompt.is_empty() {
             return Err(GenerateError::EmptyPrompt { model: self.name.clone() });
         }
-        Ok((prompt, opens_thinking(&text)))
+        let vocabulary = self.decoder.head().rows();
+        match prompt.iter().find(|token| **token as usize >= vocabulary) {
+            Some(&token) => Err(Error::OtherVocabulary { model: self.name.clone(), token, vocabulary }.into()),
+            None => Ok((prompt, opens_thinking(&text))),
+        }
     }
 
     fn check(&self, request: &Request) -> Result<(), GenerateError> {

@@ -57,6 +57,14 @@ pub enum Error {
     Template { model: String, reason: String },
     #[error("the model computed a logit of {value}")]
     LogitNotFinite { value: f32 },
+    #[error("it was interrupted")]
+    Interrupted,
+    #[error("`{path}` is no file")]
+    NoFile { path: PathBuf },
+    #[error("`{path}` has {bytes} bytes, more than any file of its kind")]
+    TooLong { path: PathBuf, bytes: u64 },
+    #[error("the tokenizer of `{model}` gave the token {token}, and the model has {vocabulary}")]
+    OtherVocabulary { model: String, token: u32, vocabulary: usize },
     #[error("worker threads could not be started: {0}")]
     Threads(String),
     #[error("{} MiB of memory are too few: this model needs {} MiB", memory >> 20, needed.div_ceil(1 << 20))]
@@ -84,6 +92,7 @@ impl Error {
             Self::Safetensors { .. } | Self::NotFinite { .. } | Self::Index { .. } | Self::EmptyIndex { .. } => {
                 Some("the file is damaged or incomplete: copy or download it again".into())
             }
+            Self::OtherVocabulary { .. } => Some("tokenizer and weights belong to different models".into()),
             Self::MissingTensor { .. } | Self::ExtraTensor { .. } | Self::TensorShape { .. } => {
                 Some("`config.json` and the weights belong to different models, or the download is incomplete".into())
             }

@@ -4,9 +4,21 @@ use crate::Error;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
+/// Far above the largest tokenizer.
+const LONGEST: u64 = 512 << 20;
+
 /// Reads a text file.
 pub fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })
+    let failed = |source| Error::Io { action: "read", path: path.into(), source };
+    // A pipe or a device may have no end.
+    let about = std::fs::metadata(path).map_err(failed)?;
+    if about.is_file() && about.len() > LONGEST {
+        return Err(Error::TooLong { path: path.into(), bytes: about.len() });
+    }
+    if !about.is_file() && !about.is_dir() {
+        return Err(Error::NoFile { path: path.into() });
+    }
+    std::fs::read_to_string(path).map_err(failed)
 }
 
 /// Reads a JSON file into `T`.

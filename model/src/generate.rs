@@ -156,7 +156,7 @@ pub trait Generate {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenerateError {
-    #[error("the chat template of `{model}` turns the messages into no tokens at all")]
+    #[error("the prompt for `{model}` holds no tokens at all: say something, or use a chat template that does")]
     EmptyPrompt { model: String },
     #[error("`{setting}` is {found}; `{model}` takes {expected}")]
     Setting { model: String, setting: &'static str, found: String, expected: &'static str },

@@ -109,6 +109,7 @@ pub enum TopkMethod {
 
 /// `rope_scaling` as published (`type`) or `rope_parameters` as in transformers 5 (`rope_type`, `rope_theta`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RopeScaling {
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -116,15 +117,48 @@ pub struct RopeScaling {
     pub rope_type: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_theta: Option<f64>,
-    /// The numbers of YaRN, where the type is `yarn`.
-    #[serde(flatten)]
-    pub yarn: Option<Yarn>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub factor: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_max_position_embeddings: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta_fast: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta_slow: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mscale: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mscale_all_dim: Option<f64>,
+    /// In place of what `mscale` and `mscale_all_dim` give; not followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_factor: Option<f64>,
+    /// Whether the ends of the ramp are rounded outwards, as they are in this family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncate: Option<bool>,
+    /// The share of the rotary width that is rotated: all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_rotary_factor: Option<f64>,
 }
 
 impl RopeScaling {
     /// `yarn`, or `default` for no scaling.
     fn kind(&self) -> &str {
         self.rope_type.as_deref().or(self.kind.as_deref()).unwrap_or("default")
+    }
+
+    /// The numbers of YaRN, where the type is `yarn` and those are there that have no usual value.
+    fn yarn(&self) -> Option<Yarn> {
+        if self.kind() != "yarn" {
+            return None;
+        }
+        Some(Yarn {
+            factor: self.factor?,
+            original_max_position_embeddings: self.original_max_position_embeddings?,
+            beta_fast: self.beta_fast.unwrap_or(32.0),
+            beta_slow: self.beta_slow.unwrap_or(1.0),
+            mscale: self.mscale,
+            mscale_all_dim: self.mscale_all_dim,
+        })
     }
 }
 
@@ -199,9 +233,8 @@ impl Config {
         inside.or(self.rope_theta).unwrap_or(1e4)
     }
 
-    pub fn yarn(&self) -> Option<&Yarn> {
-        let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())?;
-        if scaling.kind() == "yarn" { scaling.yarn.as_ref() } else { None }
+    pub fn yarn(&self) -> Option<Yarn> {
+        self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())?.yarn()
     }
 
     pub fn rope_layout(&self) -> RopeLayout {
@@ -210,7 +243,7 @@ impl Config {
 
     /// The factor on q . k before the softmax: (nope + p)^-1/2, times YaRN's.
     pub fn softmax_scale(&self) -> f64 {
-        (self.qk_head_dim() as f64).powf(-0.5) * self.yarn().map_or(1.0, Yarn::softmax_factor)
+        (self.qk_head_dim() as f64).powf(-0.5) * self.yarn().map_or(1.0, |yarn| yarn.softmax_factor())
     }
 
     /// The eps of the query's and the latent's norm.

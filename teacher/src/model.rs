@@ -127,7 +127,7 @@ impl DeepSeek {
             norm: RmsNorm::new(d, config.rms_norm_eps, model.pp("norm"))?,
             lm_head,
             mtp,
-            rope: Rope::new(config.qk_rope_head_dim, config.theta(), config.yarn()),
+            rope: Rope::new(config.qk_rope_head_dim, config.theta(), config.yarn().as_ref()),
             device: params.device().clone(),
             config,
         })

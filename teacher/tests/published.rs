@@ -66,8 +66,7 @@ fn softmax_scales_and_correction_ranges_are_the_published_ones() {
     }
     // Kimi-K2.5 stretches by 64 instead of 32.
     let mut k2 = published("k2");
-    let scaling = k2.rope_scaling.as_mut().and_then(|scaling| scaling.yarn.as_mut()).expect("YaRN");
-    scaling.factor = 64.0;
+    k2.rope_scaling.as_mut().expect("YaRN").factor = Some(64.0);
     assert!((k2.softmax_scale() - 0.144_679_7).abs() < 1e-7, "{}", k2.softmax_scale());
 }
 
@@ -83,7 +82,8 @@ fn copy(name: &str) -> tempfile::TempDir {
 fn check(folder: &Path, change: impl Fn(&mut Config)) -> Result<(), Error> {
     let mut config = Config::open(&folder.join("config.json"))?;
     change(&mut config);
-    Checkpoint::open(folder)?.check(config.parts(), |name| config.is_spare(name))
+    let checkpoint = Checkpoint::open(folder)?;
+    checkpoint.check(config.parts(), |name| config.is_spare(name, |name| checkpoint.has(name)))
 }
 
 #[test]
@@ -105,10 +105,47 @@ fn what_does_not_belong_together_is_refused_by_name() {
         config.topk_method = Some(retort_teacher::config::TopkMethod::Greedy);
     });
     assert!(bias.contains("e_score_correction_bias"), "{bias}");
+    let layers = fault("v3", |config| config.num_hidden_layers -= 1);
+    assert!(layers.contains("none of the model's") && layers.contains("model.layers."), "{layers}");
     let shape = fault("v3", |config| config.vocab_size += 1);
     assert!(shape.contains("embed_tokens") && shape.contains("shape"), "{shape}");
     // A module for multi-token prediction that nobody asked for is harmless.
     check(copy("v3-mtp").path(), |config| config.num_nextn_predict_layers = 0).expect("accepted");
+}
+
+/// Each is one change of the published config of V3 that would give another model, or that contradicts the rest.
+#[test]
+fn what_is_not_followed_is_refused_by_name() {
+    let path = fixtures().join("published/v3.json");
+    let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("text")).expect("JSON");
+    let cases = [
+        ("/rope_scaling/attention_factor", serde_json::json!(2.0), "rope_scaling.attention_factor"),
+        ("/rope_scaling/truncate", false.into(), "rope_scaling.truncate"),
+        ("/rope_scaling/partial_rotary_factor", 0.5.into(), "rope_scaling.partial_rotary_factor"),
+        ("/rope_scaling/zzz", 1.into(), "`rope_scaling.zzz`"),
+        ("/rope_scaling/factor", "40".into(), "rope_scaling.factor"),
+        ("/rope_scaling/rope_theta", 7.0.into(), "rope_scaling.rope_theta"),
+        ("/rope_scaling/rope_type", "linear".into(), "rope_scaling.type"),
+        ("/rope_scaling/type", "linear".into(), "rope_scaling.type"),
+        ("/rope_parameters", serde_json::json!({ "rope_type": "default", "rope_theta": 5e5 }), "rope_theta"),
+        ("/architectures", serde_json::json!(["LlamaForCausalLM"]), "architectures"),
+        ("/dtype", "float32".into(), "torch_dtype"),
+        ("/torch_dtype", "float64".into(), "torch_dtype"),
+        ("/quantization_config/activation_scheme", "static".into(), "quantization_config.activation_scheme"),
+        ("/quantization_config/quant_method", "awq".into(), "quantization_config.quant_method"),
+        ("/topk_group", 0.into(), "topk_group"),
+        ("/topk_group", 9.into(), "topk_group"),
+        ("/scoring_func", "tanh".into(), "scoring_func"),
+        ("/hidden_act", "gelu".into(), "hidden_act"),
+        ("/zzz", 1.into(), "`zzz`"),
+    ];
+    for (place, value, named) in cases {
+        let mut json = json.clone();
+        let (parent, key) = place.rsplit_once('/').expect("a pointer");
+        json.pointer_mut(parent).expect("an object")[key] = value;
+        let error = Config::parse(&json.to_string(), &path).expect_err(place).to_string();
+        assert!(error.contains(named), "{place}: {error}");
+    }
 }
 
 #[test]

@@ -72,9 +72,9 @@ pub struct Generate {
     /// Always take the likeliest token
     #[arg(long, conflicts_with_all = ["temperature", "top_p"])]
     pub greedy: bool,
-    #[arg(long, default_value_t = 0.6)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.6)]
     pub temperature: f64,
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 0.95)]
     pub top_p: f64,
     #[arg(long, default_value_t = 512)]
     pub max_tokens: usize,
@@ -82,10 +82,10 @@ pub struct Generate {
     #[arg(long, value_name = "K")]
     pub top_k: Option<usize>,
     /// Draw from tokens at least this likely, relative to the likeliest
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, allow_negative_numbers = true, value_name = "P", default_value_t = 0.0)]
     pub min_p: f64,
     /// Above 1: make tokens less likely that the prompt or the completion already holds
-    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    #[arg(long, allow_negative_numbers = true, value_name = "R", default_value_t = 1.0)]
     pub repetition_penalty: f64,
     /// Add to the logit of a token, from -100 (never) to 100; may be given several times
     #[arg(long, value_name = "ID=BIAS", value_parser = bias, allow_hyphen_values = true)]

@@ -2,10 +2,12 @@
 
 use crate::open::{Embedded, ModelFiles};
 use crate::output::say;
+use crate::progress;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::ValueEnum;
 use retort_kernels::{Bits, QUANTISED_BLOCK};
+use retort_model::Error;
 use retort_model::checkpoint::{Checkpoint, NumberFormat, Outgoing, Stored, write_outgoing};
 use retort_student::lora::{self, Merged};
 use serde_json::{Map, Value};
@@ -72,7 +74,10 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
         .map(|(name, shape)| Outgoing {
             name: name.into(),
             shape,
-            values: Box::new(|| Ok(merged.read(name, &Device::Cpu)?.flatten_all()?.to_vec1()?)),
+            values: Box::new(|| match progress::cancelled() {
+                true => Err(Error::Interrupted),
+                false => Ok(merged.read(name, &Device::Cpu)?.flatten_all()?.to_vec1()?),
+            }),
         })
         .collect();
     let path = out.join("model.safetensors");

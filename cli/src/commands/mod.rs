@@ -46,7 +46,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
 /// The exit code of an error: that of an interruption, or 2 for work that could not be done.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     use retort_model::{Error::Hub, hub::HubError::Interrupted};
-    let interrupted = |cause: &Error| matches!(cause, Hub(Interrupted));
+    let interrupted = |cause: &Error| matches!(cause, Hub(Interrupted) | Error::Interrupted);
     let hub = error.chain().filter_map(|cause| cause.downcast_ref()).any(interrupted);
     let paused = error.chain().filter_map(|cause| cause.downcast_ref()).any(retort_teacher::endpoint::Error::is_pause);
     if hub || paused { INTERRUPTED } else { 2 }

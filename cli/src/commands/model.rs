@@ -4,6 +4,7 @@ use super::{convert, generate, inspect};
 use crate::args::Model;
 use crate::open::{Embedded, ModelFiles};
 use anyhow::{Result, bail};
+use retort_model::Error;
 use retort_model::batch::Batch;
 use retort_model::checkpoint::{Stored, write_tensors};
 use std::path::Path;
@@ -20,6 +21,10 @@ pub fn run(command: Model) -> Result<ExitCode> {
 }
 
 fn logits(name: &str, tokens: &[u32], out: &Path) -> Result<ExitCode> {
+    let place = |path: &Path| path.canonicalize().ok();
+    if place(out).is_some() && out.parent().and_then(place) == place(Path::new(name)) {
+        bail!("`{}` is a file of the model, which the logits would overwrite; name another", out.display());
+    }
     let decoder = ModelFiles::open(name, Embedded::Teacher)?.decoder()?;
     let (vocabulary, context) = (decoder.head().rows(), decoder.context_length());
     if let Some(bad) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
@@ -29,6 +34,10 @@ fn logits(name: &str, tokens: &[u32], out: &Path) -> Result<ExitCode> {
         bail!("{} tokens are more than the model's context of {context}", tokens.len());
     }
     let logits = decoder.logits(&Batch::packed([tokens]), None)?;
+    let numbers: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+    if let Some(&value) = numbers.iter().find(|value| !value.is_finite()) {
+        return Err(Error::LogitNotFinite { value }.into());
+    }
     write_tensors(out, &[("logits".into(), logits)], |_| Stored::F32)?;
     Ok(ExitCode::SUCCESS)
 }

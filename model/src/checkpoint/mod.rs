@@ -12,7 +12,7 @@ mod read;
 mod write;
 
 pub use fp8::Fp8Block;
-pub use number_format::{NumberFormat, check_numbers};
+pub use number_format::NumberFormat;
 pub use pager::{ExpertMemory, cache_share, expert_budget};
 pub use read::Checkpoint;
 pub use write::{Outgoing, Stored, fingerprint, write_bytes, write_outgoing, write_tensors};

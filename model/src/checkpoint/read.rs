@@ -133,6 +133,11 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Whether a tensor of this name is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
     fn find(&self, name: &str) -> Result<(&Shard, &Entry), Error> {
         let shard = self.names.get(name).map(|&shard| &self.shards[shard]);
         let found = shard.and_then(|shard| Some((shard, shard.header.entries.get(name)?)));

@@ -5,30 +5,17 @@
 //! tables in bf16 drift at long positions.
 
 use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
 use std::f64::consts::PI;
 
 /// YaRN's settings as they stand under `rope_scaling` in a `config.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Yarn {
     pub factor: f64,
     pub original_max_position_embeddings: usize,
-    #[serde(default = "beta_fast")]
     pub beta_fast: f64,
-    #[serde(default = "beta_slow")]
     pub beta_slow: f64,
-    #[serde(default)]
     pub mscale: Option<f64>,
-    #[serde(default)]
     pub mscale_all_dim: Option<f64>,
-}
-
-fn beta_fast() -> f64 {
-    32.0
-}
-
-fn beta_slow() -> f64 {
-    1.0
 }
 
 /// 0.1 m ln(factor) + 1, and 1 where nothing is stretched.

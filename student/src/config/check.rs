@@ -2,8 +2,7 @@
 
 use super::{Config, RopeScaling};
 use retort_model::Error;
-use retort_model::checkpoint::check_numbers;
-use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes};
+use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes, check_storage};
 use std::path::Path;
 
 impl Config {
@@ -13,6 +12,14 @@ impl Config {
             |field: &str, value: String| Err(Error::Unsupported { field: field.into(), value, path: path.into() });
         if !matches!(self.model_type.as_str(), "llama" | "qwen2" | "qwen3") {
             return refuse("model_type", self.model_type.clone());
+        }
+        let family = match self.model_type.as_str() {
+            "llama" => "LlamaForCausalLM",
+            "qwen2" => "Qwen2ForCausalLM",
+            _ => "Qwen3ForCausalLM",
+        };
+        if let Some(other) = self.architectures.iter().find(|name| *name != family) {
+            return refuse("architectures", other.clone());
         }
         if self.hidden_act != "silu" {
             return refuse("hidden_act", self.hidden_act.clone());
@@ -64,7 +71,7 @@ impl Config {
         ];
         check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
         let packed = self.rest.get("quantization_config");
-        check_numbers(&self.rest, packed).or_else(|(field, value)| refuse(&field, value))?;
+        check_storage(&self.rest, packed).or_else(|(field, value)| refuse(&field, value))?;
         if !self.num_attention_heads.is_multiple_of(self.kv_heads()) {
             return refuse("num_key_value_heads", format!("{} of {}", self.kv_heads(), self.num_attention_heads));
         }

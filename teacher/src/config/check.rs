@@ -2,8 +2,7 @@
 
 use super::{Config, RopeScaling, Scoring, TopkMethod};
 use retort_model::Error;
-use retort_model::checkpoint::check_numbers;
-use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes};
+use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes, check_storage};
 use serde_json::Value;
 use std::path::Path;
 
@@ -14,6 +13,10 @@ impl Config {
             |field: &str, value: String| Err(Error::Unsupported { field: field.into(), value, path: path.into() });
         if !matches!(self.model_type.as_str(), "deepseek_v2" | "deepseek_v3" | "kimi_k2") {
             return refuse("model_type", self.model_type.clone());
+        }
+        let family = if self.model_type == "deepseek_v2" { "DeepseekV2ForCausalLM" } else { "DeepseekV3ForCausalLM" };
+        if let Some(other) = self.architectures.iter().find(|name| *name != family) {
+            return refuse("architectures", other.clone());
         }
         if self.hidden_act != "silu" {
             return refuse("hidden_act", self.hidden_act.clone());
@@ -27,8 +30,14 @@ impl Config {
         }
         for (field, scaling) in [("rope_scaling", &self.rope_scaling), ("rope_parameters", &self.rope_parameters)] {
             if let Some(scaling) = scaling {
-                check_rope(scaling).or_else(|value| refuse(field, value))?;
+                check_rope(scaling).or_else(|(key, value)| refuse(&format!("{field}.{key}"), value))?;
+                if let Some(inner) = scaling.rope_theta.filter(|inner| *inner != self.theta()) {
+                    return refuse(&format!("{field}.rope_theta"), format!("{inner} beside {}", self.theta()));
+                }
             }
+        }
+        if let Some(outer) = self.rope_theta.filter(|outer| *outer != self.theta()) {
+            return refuse("rope_theta", format!("{outer} beside {}", self.theta()));
         }
         self.check_numbers().or_else(|(field, value)| refuse(field, value))?;
         let fixed = [
@@ -40,7 +49,7 @@ impl Config {
         ];
         check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
         let packed = self.quantization_config.as_ref();
-        check_numbers(&self.rest, packed).or_else(|(field, value)| refuse(&field, value))?;
+        check_storage(&self.rest, packed).or_else(|(field, value)| refuse(&field, value))?;
         Ok(())
     }
 
@@ -92,6 +101,9 @@ impl Config {
         if !experts.is_multiple_of(groups) {
             return Err(("n_group", format!("{groups} with {experts} experts")));
         }
+        if kept == 0 || kept > groups {
+            return Err(("topk_group", format!("{kept} of {groups} groups")));
+        }
         let selectable = experts / groups * kept.min(groups);
         if self.num_experts_per_tok > selectable {
             return Err(("num_experts_per_tok", format!("{} of {selectable} selectable", self.num_experts_per_tok)));
@@ -106,11 +118,26 @@ impl Config {
     }
 }
 
-fn check_rope(scaling: &RopeScaling) -> Result<(), String> {
+/// The error is the key and its value.
+fn check_rope(scaling: &RopeScaling) -> Result<(), (&'static str, String)> {
+    if let (Some(kind), Some(other)) = (&scaling.rope_type, &scaling.kind)
+        && kind != other
+    {
+        return Err(("type", format!("`{other}` beside `rope_type` `{kind}`")));
+    }
+    if let Some(factor) = scaling.attention_factor {
+        return Err(("attention_factor", factor.to_string()));
+    }
+    if scaling.truncate == Some(false) {
+        return Err(("truncate", "false".into()));
+    }
+    if let Some(share) = scaling.partial_rotary_factor.filter(|share| *share != 1.0) {
+        return Err(("partial_rotary_factor", share.to_string()));
+    }
     match scaling.kind() {
         "default" => Ok(()),
-        "yarn" if scaling.yarn.is_some() => Ok(()),
-        "yarn" => Err("`yarn` without `factor` and `original_max_position_embeddings`".into()),
-        other => Err(format!("type `{other}`")),
+        "yarn" if scaling.yarn().is_some() => Ok(()),
+        "yarn" => Err(("type", "`yarn` without `factor` and `original_max_position_embeddings`".into())),
+        other => Err(("type", format!("`{other}`"))),
     }
 }

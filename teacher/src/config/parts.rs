@@ -20,13 +20,18 @@ impl Config {
 
     /// Whether a tensor that the model does not ask for may stand in its checkpoint: tables that follow from the config,
     /// copies of shared tensors, and a multi-token-prediction module that the config does not ask for.
-    pub fn is_spare(&self, name: &str) -> bool {
+    ///
+    /// `has` tells which tensors are there: a layer behind the last one is a module only where it has a module's `eh_proj`.
+    pub fn is_spare(&self, name: &str, has: impl Fn(&str) -> bool) -> bool {
         let layer = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'));
         if let Some((index, inner)) = layer
             && index.parse().is_ok_and(|index: usize| index >= self.num_hidden_layers)
         {
             let copies = ["embed_tokens.weight", "shared_head.head.weight"];
-            return self.num_nextn_predict_layers == 0 || copies.contains(&inner);
+            return match self.num_nextn_predict_layers {
+                0 => has(&format!("model.layers.{index}.eh_proj.weight")),
+                _ => copies.contains(&inner),
+            };
         }
         name.ends_with(".rotary_emb.inv_freq") || (self.tie_word_embeddings && name == "lm_head.weight")
     }

@@ -144,7 +144,7 @@ impl Pass<'_> {
     fn rotated(&self, x_thp: &Tensor) -> Result<Tensor> {
         let (config, (t, h, p)) = (self.config(), x_thp.dims3()?);
         let positions: Vec<u32> = (0..t as u32).collect();
-        let (cos, sin) = Rope::new(p, config.theta(), config.yarn()).tables(&positions, &Device::Cpu)?;
+        let (cos, sin) = Rope::new(p, config.theta(), config.yarn().as_ref()).tables(&positions, &Device::Cpu)?;
         let table = |table: Tensor| {
             let table = if self.makes(TablesInBf16) { table.to_dtype(DType::BF16)? } else { table };
             let table = table.to_dtype(DType::F64)?;

@@ -22,9 +22,6 @@ use std::time::{Duration, Instant};
 /// Tokens that one pass of a prefill takes, as in the engine.
 const PREFILL_TOKENS: usize = 2048;
 
-/// Every matrix is kept as a format keeps those of this name, embedding and head too, as in the peers' files.
-const PROJECTION: &str = "o_proj";
-
 enum Model {
     DeepSeek(Box<DeepSeek>),
     Dense(Box<Dense>),
@@ -33,7 +30,8 @@ enum Model {
 impl Model {
     fn new(shape: Shape, quant: Quant) -> Result<Self> {
         let (name, json) = shape.config();
-        let (source, path) = (Box::new(Random::new(quant.format().stored(PROJECTION))), Path::new(name));
+        // Embedding and head too, as in the peers' files.
+        let (source, path) = (Box::new(Random::new(quant.format().projections())), Path::new(name));
         Ok(match shape {
             Shape::Qwen2_5_0_5b => {
                 let config = retort_student::Config::parse(&json.to_string(), path)?;
