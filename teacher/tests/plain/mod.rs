@@ -134,7 +134,7 @@ impl Pass<'_> {
         match self.config().yarn() {
             Some(yarn) if self.makes(SoftmaxScaleWithoutYarn) => scale / yarn.softmax_factor(),
             Some(yarn) if self.makes(SoftmaxScaleByMscale) => {
-                scale / yarn.softmax_factor() * squared(yarn, yarn.mscale)
+                scale / yarn.softmax_factor() * squared(&yarn, yarn.mscale)
             }
             _ => scale,
         }
@@ -149,7 +149,7 @@ impl Pass<'_> {
             let table = if self.makes(TablesInBf16) { table.to_dtype(DType::BF16)? } else { table };
             let table = table.to_dtype(DType::F64)?;
             let again = match config.yarn() {
-                Some(yarn) if self.makes(TablesTimesMscale) => squared(yarn, Some(1.0)).sqrt(),
+                Some(yarn) if self.makes(TablesTimesMscale) => squared(&yarn, Some(1.0)).sqrt(),
                 _ => 1.0,
             };
             (table * again)?.reshape((t, 1, p / 2))
