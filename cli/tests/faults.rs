@@ -53,15 +53,34 @@ fn keys(dir: &Path) -> Vec<(String, u32)> {
     samples.into_iter().map(|sample| (sample.uuid, sample.sample)).collect()
 }
 
-/// Kills runs `kills` times in all, each a random time after its start, and repeats them until they end.
+/// Length of the journal and number of files: what changes when samples are stored.
+fn state(out: &Path) -> (u64, usize) {
+    let journal = std::fs::metadata(out.join("journal.bin")).map_or(0, |about| about.len());
+    (journal, std::fs::read_dir(out).map_or(0, Iterator::count))
+}
+
+/// Waits until the run has stored something, or has ended.
+fn stores(child: &mut Child, out: &Path) {
+    let before = state(out);
+    while state(out) == before && child.try_wait().expect("a child").is_none() {
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Kills runs `kills` times in all, and repeats them until they end: three of four a random time after the first sample
+/// that they store, the others a random time after their start.
 fn kill(kills: u32, mut seed: u64) {
     const PROBLEMS: u32 = 96;
     println!("seed {seed}");
     let folder = tempfile::tempdir().expect("folder");
     let whole = folder.path().join("whole");
-    let begin = Instant::now();
-    assert_eq!(ended(run(&whole, PROBLEMS)).0, Some(0));
-    let longest = begin.elapsed().as_millis() as u64;
+    let (begin, child) = (Instant::now(), run(&whole, PROBLEMS));
+    under_way(&whole);
+    let starting = begin.elapsed();
+    assert_eq!(ended(child).0, Some(0));
+    // A machine that was held up once is not waited for every time.
+    let at_most = |time: Duration| time.as_millis().clamp(1, 3000) as u64;
+    let (starting, storing) = (at_most(starting), at_most(begin.elapsed() - starting));
     let expected = files(&whole);
     let (mut killed, mut datasets, mut alive) = (0, 0, 0);
     while killed < kills {
@@ -75,8 +94,13 @@ fn kill(kills: u32, mut seed: u64) {
             let mut random = seed;
             random = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             random = (random ^ (random >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            random ^= random >> 31;
             if killed < kills {
-                sleep(Duration::from_millis((random ^ (random >> 31)) % longest));
+                let within = if random % 4 == 0 { starting } else { storing };
+                if random % 4 != 0 {
+                    stores(&mut child, &out);
+                }
+                sleep(Duration::from_millis((random >> 2) % within));
             }
             let over = killed >= kills || child.try_wait().expect("a child").is_some();
             if over {
