@@ -96,8 +96,9 @@ fn kill(kills: u32, mut seed: u64) {
             random = (random ^ (random >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             random ^= random >> 31;
             if killed < kills {
-                let within = if random % 4 == 0 { starting } else { storing };
-                if random % 4 != 0 {
+                let is_early = random.is_multiple_of(4);
+                let within = if is_early { starting } else { storing };
+                if !is_early {
                     stores(&mut child, &out);
                 }
                 sleep(Duration::from_millis((random >> 2) % within));
