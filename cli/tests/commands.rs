@@ -45,6 +45,7 @@ fn every_command_has_help_with_an_example() {
         "datagen verify",
         "datagen repair",
         "datagen merge",
+        "datagen select",
         "distill run",
         "evals run",
         "evals compare",

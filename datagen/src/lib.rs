@@ -1,5 +1,6 @@
 //! Problems in, verified reasoning traces out: sources, the gym, verifiers and the durable trace store.
 
+pub mod curate;
 pub mod gym;
 pub mod problem;
 pub mod run;
@@ -12,6 +13,7 @@ pub mod store;
 pub mod tally;
 pub mod verify;
 
+mod columns;
 mod error;
 
 pub use error::Error;
