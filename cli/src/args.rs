@@ -5,7 +5,7 @@ mod datagen;
 mod model;
 
 pub use bench::{Bench, BenchDecode, BenchDraft, BenchQuality};
-pub use datagen::{Datagen, DatagenRun, Merge, Select, Show};
+pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
 pub use model::{Generate, Model};
 
 use clap::{Args, Parser, Subcommand};

@@ -2,6 +2,7 @@
 
 pub mod curate;
 pub mod gym;
+pub mod page;
 pub mod problem;
 pub mod run;
 pub mod sample;

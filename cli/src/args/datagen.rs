@@ -28,6 +28,9 @@ pub enum Datagen {
     #[command(after_help = "Examples:\n  retort datagen show traces --limit 3 --verdict wrong\n  \
                             retort datagen show curated --dropped --reason contaminated --limit 10")]
     Show(Box<Show>),
+    /// One HTML page with a dataset's plots and some of its traces; it needs no network
+    #[command(after_help = "Example:\n  retort datagen page traces --out traces.html")]
+    Page(Page),
     /// Check every file of a dataset against its checksum
     #[command(after_help = "Example:\n  retort datagen verify traces")]
     Verify { dir: PathBuf },
@@ -97,6 +100,16 @@ pub struct Show {
     /// One JSON object per trace and line
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Page {
+    pub dir: PathBuf,
+    #[arg(long, value_name = "FILE.html")]
+    pub out: PathBuf,
+    /// Traces of every verdict, and of every cause for which traces were left out
+    #[arg(long, value_name = "N", default_value_t = retort_datagen::page::EXAMPLES)]
+    pub examples: usize,
 }
 
 #[derive(Debug, Args)]

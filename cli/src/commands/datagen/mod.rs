@@ -1,6 +1,7 @@
 //! `retort datagen ...`: traces made, kept, looked at.
 
 mod keep;
+mod page;
 mod select;
 mod show;
 mod stats;
@@ -93,6 +94,7 @@ pub fn run(command: Datagen) -> Result<ExitCode> {
         Datagen::Run(args) => generate(&args),
         Datagen::Stats { dir, json } => stats::run(&dir, json),
         Datagen::Show(args) => show::run(&args),
+        Datagen::Page(args) => page::run(&args),
         Datagen::Verify { dir } => keep::verify(&dir),
         Datagen::Repair { dir } => keep::repair(&dir),
         Datagen::Merge(args) => keep::merge(&args),
