@@ -101,7 +101,7 @@ pub fn select(
     let held = held.map(|(place, reader)| (reader.dir().to_owned(), reader.rows(), kept(&table, place))).collect();
     bring_back(&mut table, recipe);
     let candidates = table.kept().count() as u64;
-    let repeats = decide(&inputs, &mut table, recipe)?;
+    let repeats = decide(&inputs, &mut table, recipe, observer)?;
     if !write(&inputs, &table, &benchmarks, recipe, &repeats, &mut writer, observer)? {
         return Ok(None);
     }
@@ -119,7 +119,12 @@ fn bring_back(table: &mut Table, recipe: &Recipe) {
 }
 
 /// Takes every step; gives back how often rows are written that are not written once.
-fn decide(inputs: &Inputs, table: &mut Table, recipe: &Recipe) -> Result<BTreeMap<usize, u64>, Error> {
+fn decide(
+    inputs: &Inputs,
+    table: &mut Table,
+    recipe: &Recipe,
+    observer: &dyn Observer,
+) -> Result<BTreeMap<usize, u64>, Error> {
     exact::repeated(table);
     if let Some(verdicts) = &recipe.verdicts {
         table.drop_where(|row, _| (!verdicts.contains(&row.verdict)).then_some(Reason::Verdict(row.verdict)));
@@ -143,6 +148,7 @@ fn decide(inputs: &Inputs, table: &mut Table, recipe: &Recipe) -> Result<BTreeMa
             exact::apply(table, unit);
         }
         if let Some(near) = near {
+            observer.remark(&format!("comparing {} that may be near-duplicates", unit.name()));
             near::apply(inputs, table, unit, &near)?;
         }
     }
@@ -163,7 +169,7 @@ fn write(
     observer: &dyn Observer,
 ) -> Result<bool, Error> {
     observer.started("writing", Some(table.rows.len() as u64), "rows");
-    let mut place = 0;
+    let (mut place, mut kept) = (0, 0u64);
     for some in inputs.parts().chunks(rayon::current_num_threads()) {
         if observer.cancelled() {
             return Ok(false);
@@ -182,9 +188,10 @@ fn write(
             }
             writer.push(sample)?;
             place += 1;
+            kept += u64::from(row.kept);
         }
-        observer.advanced(place as u64, "");
+        observer.advanced(place as u64, &format!("{kept} kept"));
     }
-    observer.finished(&format!("{place} rows"));
+    observer.finished(&format!("{place} rows, {kept} kept"));
     Ok(true)
 }

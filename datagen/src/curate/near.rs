@@ -93,7 +93,12 @@ fn thin(signatures: &[&[u32]], sets: &[&[u64]], threshold: f64) -> Vec<(usize, u
         let keys = || bands.iter().copied().enumerate();
         let mut compared = HashSet::new();
         let mut candidates: Vec<usize> = keys().filter_map(|key| stayed.get(&key)).flatten().copied().collect();
-        candidates.retain(|candidate| compared.insert(*candidate));
+        // Sets of so different sizes cannot be similar enough.
+        let comparable = |other: usize| {
+            let (own, other) = (set.len() as f64, sets[other].len() as f64);
+            own.min(other) >= threshold * own.max(other)
+        };
+        candidates.retain(|&candidate| comparable(candidate) && compared.insert(candidate));
         candidates.sort_unstable();
         let similar = candidates.into_iter().map(|other| (other, jaccard(set, sets[other])));
         match similar.into_iter().find(|&(_, similarity)| similarity >= threshold) {

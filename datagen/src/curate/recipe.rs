@@ -70,6 +70,15 @@ pub enum Unit {
     Traces,
 }
 
+impl Unit {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Problems => "problems",
+            Self::Traces => "traces",
+        }
+    }
+}
+
 /// Both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

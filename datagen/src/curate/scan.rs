@@ -88,7 +88,7 @@ impl Inputs {
                 table.parts.push((dataset, part, table.rows.len()));
                 add(&mut table, rows, &mut runs, &mut problems);
             }
-            observer.advanced(table.rows.len() as u64, "");
+            observer.advanced(table.rows.len() as u64, &format!("{} problems", table.problems.len()));
         }
         observer.finished(&format!("{} rows, {} problems", table.rows.len(), table.problems.len()));
         Ok(Some(table))
