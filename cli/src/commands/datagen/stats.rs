@@ -20,7 +20,7 @@ pub fn run(dir: &Path, json: bool) -> Result<ExitCode> {
 }
 
 /// Columns of a label and of a bar as long as the largest, together.
-const LABEL_AND_BAR: usize = 60;
+const LABEL_AND_BAR: usize = 59;
 
 /// Lines `label count share bar`, 80 columns wide at most; labels take what they need, but leave the bars some room.
 fn bars(rows: &[(String, u64)], all: u64) -> Vec<String> {
@@ -29,7 +29,7 @@ fn bars(rows: &[(String, u64)], all: u64) -> Vec<String> {
     let row = |(label, count): &(String, u64)| {
         let label = shortened(label, width);
         let share = 100.0 * *count as f64 / all.max(1) as f64;
-        format!("  {label:<width$}{count:>9}{share:>7.1}% {}", bar(*count as f64 / most as f64, LABEL_AND_BAR - width))
+        format!("  {label:<width$}{count:>10}{share:>7.1}% {}", bar(*count as f64 / most as f64, LABEL_AND_BAR - width))
             .trim_end()
             .to_owned()
     };
