@@ -4,8 +4,8 @@ mod bench;
 mod datagen;
 mod model;
 
-pub use bench::{Bench, BenchDecode, BenchDraft, BenchQuality};
-pub use datagen::{Datagen, DatagenRun, Merge};
+pub use bench::{Bench, BenchCurate, BenchDecode, BenchDraft, BenchQuality};
+pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
 pub use model::{Generate, Model};
 
 use clap::{Args, Parser, Subcommand};

@@ -45,6 +45,8 @@ fn every_command_has_help_with_an_example() {
         "datagen verify",
         "datagen repair",
         "datagen merge",
+        "datagen select",
+        "datagen page",
         "distill run",
         "evals run",
         "evals compare",
@@ -278,6 +280,39 @@ fn the_pipeline_runs_from_end_to_end_and_continues() {
     let stats = succeeds(&["datagen", "stats", "demo/traces", "--json"], here.path());
     let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
     assert_eq!(stats["samples"], 60);
+}
+
+#[test]
+fn traces_are_curated_and_seen() {
+    let here = tempfile::tempdir().expect("folder");
+    let here = here.path();
+    let json =
+        |arguments: &[&str]| -> serde_json::Value { serde_json::from_str(&succeeds(arguments, here)).expect("JSON") };
+    let traces = ["datagen", "run", "--teacher", "embedded", "--problems", "gym:arithmetic@1", "--limit", "6"];
+    succeeds(&[&traces[..], &["-n", "3", "--out", "traces"]].concat(), here);
+    let one = ["datagen", "select", "traces", "--out", "curated", "--set", "per_problem.at_most=1", "--json"];
+    let told = json(&one);
+    let stats = json(&["datagen", "stats", "curated", "--json"]);
+    assert_eq!((&stats["samples"], &stats["kept"]), (&18.into(), &told["kept"]));
+    assert_eq!(stats["kept"], stats["kept_problems"]);
+    assert!(here.join("curated/recipe.toml").is_file());
+    assert!(fails(&one, here).contains("hint: name an empty or new folder"));
+    let unknown = [&one[..3], &["--out", "other", "--set", "per_problems.at_most=1"]].concat();
+    assert!(fails(&unknown, here).contains("per_problems"));
+
+    let bars = succeeds(&["datagen", "stats", "curated"], here);
+    assert!(bars.lines().all(|line| line.chars().count() <= 80) && bars.contains('█'), "{bars}");
+    let dropped = succeeds(&["datagen", "show", "curated", "--dropped", "--limit", "99", "--json"], here);
+    assert_eq!(dropped.lines().count() as u64, 18 - told["kept"].as_u64().expect("a count"));
+    let none = ["datagen", "show", "curated", "--kept", "--reason", "not picked"];
+    assert!(succeeds(&none, here).contains("no such trace among 18"));
+
+    succeeds(&["datagen", "page", "curated", "--out", "page.html"], here);
+    let page = std::fs::read_to_string(here.join("page.html")).expect("a page");
+    assert!(page.contains("not picked") && page.contains("traces are kept"));
+    // What was curated is what a student learns from.
+    let train = ["distill", "run", "--student", "embedded", "--traces", "curated", "--out", "student", "--dry-run"];
+    succeeds(&train, here);
 }
 
 /// Logits of a few tokens.

@@ -32,7 +32,7 @@ const OWNERS: [(&str, &[&str]); 18] = [
     ("tokio", &["teacher/src/endpoint/", "serve/src/"]),
     ("tokio_rustls", &["teacher/src/endpoint/"]),
     ("arrow", &["datagen/src/store/"]),
-    ("polars", &["datagen/src/stats.rs"]),
+    ("polars", &["datagen/src/stats.rs", "datagen/src/columns.rs"]),
     ("num_bigint", &["datagen/src/verify/"]),
     ("num_rational", &["datagen/src/verify/"]),
     ("num_integer", &["datagen/src/verify/"]),

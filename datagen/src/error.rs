@@ -99,6 +99,8 @@ pub enum Error {
     ForeignSample { path: PathBuf, uuid: String, sample: u32, run_id: String },
     #[error("sample {sample} of problem `{uuid}` takes {found} bytes and a record holds at most {limit}")]
     SampleTooLong { uuid: String, sample: u32, found: usize, limit: usize },
+    #[error("`{path}` has {held} rows to draw from and the mix asks for {wanted}")]
+    TooFewRows { path: PathBuf, wanted: u64, held: u64 },
     #[error("`{path}` could not be {action}")]
     Shard {
         action: &'static str,
@@ -170,6 +172,7 @@ impl Error {
             }
             ForeignSample { .. } => "write to another folder".into(),
             SampleTooLong { .. } => "lower `max_tokens`".into(),
+            TooFewRows { .. } => "ask for fewer, or let rows be drawn again with `mix.replacement = true`".into(),
             Shard { .. } | Statistics { .. } => return None,
         })
     }

@@ -1,6 +1,8 @@
 //! Problems in, verified reasoning traces out: sources, the gym, verifiers and the durable trace store.
 
+pub mod curate;
 pub mod gym;
+pub mod page;
 pub mod problem;
 pub mod run;
 pub mod sample;
@@ -12,6 +14,7 @@ pub mod store;
 pub mod tally;
 pub mod verify;
 
+mod columns;
 mod error;
 
 pub use error::Error;

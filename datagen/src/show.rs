@@ -1,7 +1,46 @@
-//! A trace as a person reads it.
+//! A trace as a person reads it, and which ones a person wants to read.
 
-use crate::sample::Sample;
+use crate::sample::{Sample, Verdict};
 use std::fmt::Write;
+
+/// What a trace must be to be shown; what is not set lets everything through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    pub verdict: Option<Verdict>,
+    pub domain: Option<String>,
+    pub difficulty: Option<String>,
+    /// The beginning of the problem's uuid.
+    pub problem: Option<String>,
+    pub sample: Option<u32>,
+    pub kept: Option<bool>,
+    /// A part of the reason of the verdict or of the drop, such as its cause.
+    pub reason: Option<String>,
+    /// A part of question, reasoning or response, in any case.
+    pub text: Option<String>,
+}
+
+impl Filter {
+    pub fn lets_through(&self, sample: &Sample) -> bool {
+        let is = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| wanted == found);
+        let begins =
+            |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|wanted| found.starts_with(wanted));
+        let said =
+            |wanted: &String| [&sample.verdict_reason, &sample.drop_reason].iter().any(|text| text.contains(wanted));
+        let written = |wanted: &String| {
+            let wanted = wanted.to_lowercase();
+            let texts = [&sample.problem, &sample.reasoning, &sample.response];
+            texts.iter().any(|text| text.to_lowercase().contains(&wanted))
+        };
+        self.verdict.is_none_or(|verdict| verdict == sample.verdict)
+            && is(&self.domain, &sample.domain)
+            && is(&self.difficulty, &sample.difficulty)
+            && begins(&self.problem, &sample.uuid)
+            && self.sample.is_none_or(|number| number == sample.sample)
+            && self.kept.is_none_or(|kept| kept == sample.kept)
+            && self.reason.as_ref().is_none_or(said)
+            && self.text.as_ref().is_none_or(written)
+    }
+}
 
 /// The whole story of one sample: question, thinking, answer, verdict. Plain text; control characters that a model may
 /// have written are shown, not sent to the terminal.
@@ -75,5 +114,28 @@ mod tests {
         let places: Vec<usize> = order.iter().map(|part| shown.find(part).unwrap()).collect();
         assert!(places.is_sorted(), "{shown}");
         assert!(shown.contains("right: ") && shown.contains("\\u{1b}[31m") && !shown.contains('\u{1b}'), "{shown}");
+    }
+
+    #[test]
+    fn every_filter_lets_through_what_it_names_and_nothing_else() {
+        let rows = example::samples();
+        let none = Filter::default;
+        let uuid = rows[2].uuid[..13].to_owned();
+        let cases = [
+            (none(), vec![0, 1, 2, 3, 4, 5]),
+            (Filter { verdict: Some(Verdict::Right), ..none() }, vec![0, 2, 4]),
+            (Filter { domain: Some("sums".into()), difficulty: Some("2".into()), ..none() }, vec![2, 3]),
+            (Filter { domain: Some("sum".into()), ..none() }, vec![]),
+            (Filter { difficulty: Some(String::new()), ..none() }, vec![4, 5]),
+            (Filter { problem: Some(uuid), sample: Some(1), ..none() }, vec![3]),
+            (Filter { kept: Some(false), ..none() }, vec![1, 3, 5]),
+            (Filter { reason: Some("no answer".into()), ..none() }, vec![1, 3, 5]),
+            (Filter { text: Some("WHAT IS 30".into()), ..none() }, vec![2, 3]),
+            (Filter { text: Some("boxed{4}".into()), ..none() }, vec![0, 4]),
+        ];
+        for (filter, expected) in cases {
+            let found: Vec<usize> = (0..6).filter(|&place| filter.lets_through(&rows[place])).collect();
+            assert_eq!(found, expected, "{filter:?}");
+        }
     }
 }

@@ -1,19 +1,35 @@
-//! Statistics of a trace dataset, computed by polars over the columns they need.
+//! Statistics of a trace dataset, counted by polars over the columns they need, one part of the dataset at a time.
 
-use crate::Error;
-use crate::sample::Verdict;
-use crate::store::TraceReader;
-use crate::verify;
-use polars::prelude::*;
-use std::collections::BTreeMap;
-use std::io::Cursor;
+mod histogram;
 
 #[cfg(test)]
 mod tests;
 
+pub use histogram::{Histogram, Quantiles};
+
+use crate::Error;
+use crate::columns::{Columns, failed};
+use crate::curate::pass_rate;
+use crate::sample::Verdict;
+use crate::spend::{self, Spent};
+use crate::store::TraceReader;
+use crate::verify;
+use polars::prelude::*;
+use std::collections::BTreeMap;
+
 /// In the order of the schema, as the reader of projections asks.
-const COLUMNS: [&str; 7] =
-    ["domain", "difficulty", "verdict", "kept", "drop_reason", "prompt_tokens", "completion_tokens"];
+const COLUMNS: [&str; 10] = [
+    "run_id",
+    "uuid",
+    "sample",
+    "domain",
+    "difficulty",
+    "verdict",
+    "kept",
+    "drop_reason",
+    "prompt_tokens",
+    "completion_tokens",
+];
 
 /// What a dataset adds up to.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,15 +38,28 @@ pub struct TraceStats {
     /// Samples that the complete run would hold.
     pub planned: u64,
     pub kept: u64,
+    /// Different problems, in each run by itself.
+    pub problems: u64,
+    /// Problems with a kept sample.
+    pub kept_problems: u64,
     /// Every verdict that occurs, in the order of [`Verdict::ALL`].
     pub verdicts: Vec<(Verdict, u64)>,
     /// By domain and difficulty, sorted.
     pub groups: Vec<Group>,
     /// Causes of dropping, the most frequent first.
     pub drop_causes: Vec<(String, u64)>,
-    pub prompt_tokens: Quantiles,
-    pub completion_tokens: Quantiles,
+    /// Problems by the share of their samples that is right, one number for each of [`PASS_RATES`].
+    pub pass_rates: [u64; PASS_RATES.len()],
+    pub prompt_tokens: Lengths,
+    pub completion_tokens: Lengths,
+    /// Completion tokens of kept samples.
+    pub kept_tokens: u64,
+    /// What the run's ledger says, where there is one.
+    pub spent: Option<Spent>,
 }
+
+/// Classes of pass rates in percent; the ends, where a problem teaches nothing new or nothing at all, by themselves.
+pub const PASS_RATES: [&str; 7] = ["0", "to 20", "to 40", "to 60", "to 80", "<100", "100"];
 
 /// The samples of one domain and difficulty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,96 +77,133 @@ impl Group {
     }
 }
 
-/// Of a length in tokens; quantiles are values that occur (nearest rank).
+/// Lengths in tokens.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Quantiles {
-    pub mean: f64,
-    pub min: f64,
-    pub p10: f64,
-    pub p50: f64,
-    pub p90: f64,
-    pub p99: f64,
-    pub max: f64,
+pub struct Lengths {
+    pub total: u64,
+    pub quantiles: Quantiles,
+    pub histogram: Histogram,
+}
+
+impl Lengths {
+    fn of(mut lengths: Vec<u32>) -> Self {
+        lengths.sort_unstable();
+        let total = lengths.iter().map(|&length| u64::from(length)).sum();
+        Self { total, quantiles: Quantiles::of(&lengths), histogram: Histogram::of(&lengths) }
+    }
+}
+
+/// Counts so far, while parts are read.
+#[derive(Default)]
+struct Counts {
+    verdicts: [u64; Verdict::ALL.len()],
+    groups: BTreeMap<(String, String), Group>,
+    causes: BTreeMap<String, u64>,
+    /// (name of run and problem, sample, right, kept).
+    outcomes: Vec<([u8; 16], u32, bool, bool)>,
+    prompt_tokens: Vec<u32>,
+    completion_tokens: Vec<u32>,
+    kept_tokens: u64,
 }
 
 /// Computes the statistics of every sample in the dataset, sealed or not; sealed shards are verified first.
 pub fn trace_stats(reader: &TraceReader) -> Result<TraceStats, Error> {
-    let mut table: Option<DataFrame> = None;
-    for file in reader.ipc_files() {
-        let part = project(file?).map_err(|source| failed(reader, source))?;
-        table = match table {
-            None => Some(part),
-            Some(table) => Some(table.vstack(&part).map_err(|source| failed(reader, source))?),
-        };
+    let mut counts = Counts::default();
+    for part in 0..reader.parts() {
+        counts.add(reader, Columns::read(reader, part, &COLUMNS)?)?;
     }
-    let planned = reader.manifest().samples();
-    match table {
-        Some(table) => summarise(&table, planned).map_err(|source| failed(reader, source)),
-        None => Ok(TraceStats { planned, ..TraceStats::default() }),
-    }
-}
-
-fn failed(reader: &TraceReader, source: PolarsError) -> Error {
-    Error::Statistics { path: reader.dir().into(), source: source.into() }
-}
-
-fn project(file: Vec<u8>) -> PolarsResult<DataFrame> {
-    let columns = COLUMNS.iter().map(|&column| column.to_owned()).collect();
-    IpcReader::new(Cursor::new(file)).with_columns(Some(columns)).finish()
-}
-
-fn summarise(table: &DataFrame, planned: u64) -> PolarsResult<TraceStats> {
-    let mut verdicts = [0; Verdict::ALL.len()];
-    let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
-    let outcomes = table.group_by(["domain", "difficulty", "verdict"])?.select(["kept"]).count()?;
-    let names = texts(&outcomes, "domain")?.zip(texts(&outcomes, "difficulty")?).zip(texts(&outcomes, "verdict")?);
-    for (((domain, difficulty), verdict), count) in names.zip(counts(&outcomes)?) {
-        // The shards' writer knows no other verdicts; a foreign one still counts as a sample.
-        let verdict = Verdict::parse(verdict);
-        if let Some(verdict) = verdict {
-            verdicts[verdict as usize] += count;
-        }
-        let (domain, difficulty) = (domain.to_owned(), difficulty.to_owned());
-        let key = (domain.clone(), difficulty.clone());
-        let group = groups.entry(key).or_insert(Group { domain, difficulty, samples: 0, right: 0 });
-        group.samples += count;
-        group.right += if verdict == Some(Verdict::Right) { count } else { 0 };
-    }
-
-    let kept = table.column("kept")?.bool()?;
-    let dropped = table.filter(&!kept)?;
-    let reasons = dropped.group_by(["drop_reason"])?.select(["kept"]).count()?;
-    let mut causes: BTreeMap<&str, u64> = BTreeMap::new();
-    for (reason, count) in texts(&reasons, "drop_reason")?.zip(counts(&reasons)?) {
-        *causes.entry(verify::cause(reason)).or_default() += count;
-    }
-    let mut drop_causes: Vec<(String, u64)> = causes.iter().map(|(&cause, &count)| (cause.to_owned(), count)).collect();
+    let Counts { verdicts, groups, causes, mut outcomes, prompt_tokens, completion_tokens, kept_tokens } = counts;
+    let mut drop_causes: Vec<(String, u64)> = causes.into_iter().collect();
     drop_causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-
+    let samples = outcomes.len() as u64;
+    let kept = outcomes.iter().filter(|&&(.., kept)| kept).count() as u64;
+    outcomes.sort_unstable();
+    // A mix may hold a row more than once, which is no second sample.
+    outcomes.dedup_by(|next, first| {
+        let same = (next.0, next.1) == (first.0, first.1);
+        first.3 |= same && next.3;
+        same
+    });
+    let (mut problems, mut kept_problems, mut pass_rates) = (0, 0, [0; PASS_RATES.len()]);
+    for group in outcomes.chunk_by(|a, b| a.0 == b.0) {
+        problems += 1;
+        kept_problems += u64::from(group.iter().any(|&(.., kept)| kept));
+        if let Some(rate) = pass_rate::estimate(group.iter().map(|&(_, _, right, _)| right), None) {
+            pass_rates[class(rate)] += 1;
+        }
+    }
     Ok(TraceStats {
-        samples: table.height() as u64,
-        planned,
-        kept: (table.height() - dropped.height()) as u64,
+        samples,
+        planned: reader.manifest().samples(),
+        kept,
+        problems,
+        kept_problems,
         verdicts: Verdict::ALL.into_iter().zip(verdicts).filter(|&(_, count)| count > 0).collect(),
         groups: groups.into_values().collect(),
         drop_causes,
-        prompt_tokens: quantiles(table, "prompt_tokens")?,
-        completion_tokens: quantiles(table, "completion_tokens")?,
+        pass_rates,
+        prompt_tokens: Lengths::of(prompt_tokens),
+        completion_tokens: Lengths::of(completion_tokens),
+        kept_tokens,
+        spent: spend::spent(reader.dir())?,
     })
 }
 
-fn quantiles(table: &DataFrame, column: &str) -> PolarsResult<Quantiles> {
-    let lengths = table.column(column)?.u32()?;
-    let at = |share| Ok::<_, PolarsError>(lengths.quantile(share, QuantileMethod::Nearest)?.unwrap_or_default());
-    Ok(Quantiles {
-        mean: lengths.mean().unwrap_or_default(),
-        min: at(0.0)?,
-        p10: at(0.1)?,
-        p50: at(0.5)?,
-        p90: at(0.9)?,
-        p99: at(0.99)?,
-        max: at(1.0)?,
-    })
+/// The place of a rate in [`PASS_RATES`].
+fn class(rate: f64) -> usize {
+    match rate {
+        rate if rate <= 0.0 => 0,
+        rate if rate >= 1.0 => PASS_RATES.len() - 1,
+        rate => ((5.0 * rate).ceil() as usize).clamp(1, 5),
+    }
+}
+
+impl Counts {
+    fn add(&mut self, reader: &TraceReader, columns: Columns) -> Result<(), Error> {
+        let (runs, uuids, verdicts) = (columns.texts("run_id")?, columns.texts("uuid")?, columns.texts("verdict")?);
+        let (samples, kept) = (columns.counts("sample")?, columns.flags("kept")?);
+        let completion_tokens = columns.counts("completion_tokens")?;
+        for at in 0..columns.rows() {
+            let right = verdicts[at] == Verdict::Right.as_str();
+            self.outcomes.push((name(runs[at], uuids[at]), samples[at], right, kept[at]));
+            self.kept_tokens += if kept[at] { u64::from(completion_tokens[at]) } else { 0 };
+        }
+        self.prompt_tokens.extend(columns.counts("prompt_tokens")?);
+        self.completion_tokens.extend(completion_tokens);
+        self.group(&columns.into_table()).map_err(|source| failed(reader, source))
+    }
+
+    fn group(&mut self, table: &DataFrame) -> PolarsResult<()> {
+        let outcomes = table.group_by(["domain", "difficulty", "verdict"])?.select(["kept"]).count()?;
+        let names = texts(&outcomes, "domain")?.zip(texts(&outcomes, "difficulty")?).zip(texts(&outcomes, "verdict")?);
+        for (((domain, difficulty), verdict), count) in names.zip(counts(&outcomes)?) {
+            // The shards' writer knows no other verdicts; a foreign one still counts as a sample.
+            let verdict = Verdict::parse(verdict);
+            if let Some(verdict) = verdict {
+                self.verdicts[verdict as usize] += count;
+            }
+            let (domain, difficulty) = (domain.to_owned(), difficulty.to_owned());
+            let key = (domain.clone(), difficulty.clone());
+            let group = self.groups.entry(key).or_insert(Group { domain, difficulty, samples: 0, right: 0 });
+            group.samples += count;
+            group.right += if verdict == Some(Verdict::Right) { count } else { 0 };
+        }
+        let kept = table.column("kept")?.bool()?;
+        let dropped = table.filter(&!kept)?;
+        let reasons = dropped.group_by(["drop_reason"])?.select(["kept"]).count()?;
+        for (reason, count) in texts(&reasons, "drop_reason")?.zip(counts(&reasons)?) {
+            *self.causes.entry(verify::cause(reason).to_owned()).or_default() += count;
+        }
+        Ok(())
+    }
+}
+
+/// A name of fixed size for a problem in a run.
+fn name(run: &str, uuid: &str) -> [u8; 16] {
+    let mut name = [0; 16];
+    let hash = blake3::Hasher::new().update(run.as_bytes()).update(b" ").update(uuid.as_bytes()).finalize();
+    name.copy_from_slice(&hash.as_bytes()[..16]);
+    name
 }
 
 fn texts<'a>(table: &'a DataFrame, column: &str) -> PolarsResult<impl Iterator<Item = &'a str>> {

@@ -1,6 +1,8 @@
 //! Running counts over samples: outcomes, kept rows, tokens.
 
 use crate::sample::{Sample, Verdict};
+use crate::verify;
+use std::collections::BTreeMap;
 
 /// What a set of samples adds up to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -8,6 +10,8 @@ pub struct Tally {
     by_verdict: [u64; Verdict::ALL.len()],
     /// Rows that training may use.
     pub kept: u64,
+    /// Rows that training may not use, by the cause.
+    pub dropped: BTreeMap<String, u64>,
     pub prompt_tokens: u64,
     pub completion_tokens: u64,
 }
@@ -16,6 +20,9 @@ impl Tally {
     pub fn add(&mut self, sample: &Sample) {
         self.by_verdict[sample.verdict as usize] += 1;
         self.kept += u64::from(sample.kept);
+        if !sample.kept {
+            *self.dropped.entry(verify::cause(&sample.drop_reason).to_owned()).or_default() += 1;
+        }
         self.prompt_tokens += u64::from(sample.prompt_tokens);
         self.completion_tokens += u64::from(sample.completion_tokens);
     }

@@ -1,12 +1,9 @@
 //! How figures are said in words; the page and the terminal table share it.
 
+pub(crate) use retort_datagen::page::{count, percent};
+
 use crate::report::Report;
 use crate::statistics::{Difference, Interval, problems_needed};
-
-/// 0.7454 as `74.5%`.
-pub(crate) fn percent(share: f64) -> String {
-    format!("{:.1}%", 100.0 * share)
-}
 
 /// An interval of shares as `70.1 to 78.4`, in percent.
 pub(crate) fn range(interval: Interval) -> String {
@@ -40,19 +37,6 @@ pub(crate) fn duration(seconds: f64) -> String {
         60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
         _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
     }
-}
-
-/// A count with a comma between thousands.
-pub(crate) fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut grouped = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 /// What a difference shows: `above 0`, `below 0` or `holds 0`.
@@ -134,9 +118,6 @@ mod tests {
         assert_eq!(points(-0.1234), "−12.3");
         assert_eq!(points(0.0), "0.0");
         assert_eq!(points(-0.0004), "0.0");
-        assert_eq!(percent(0.99996), "100.0%");
-        assert_eq!(count(1_234_567), "1,234,567");
-        assert_eq!(count(12), "12");
         assert_eq!(duration(59.4), "59.4 s");
         assert_eq!(duration(59.94), "1 min 00 s");
         assert_eq!(duration(200.4), "3 min 20 s");

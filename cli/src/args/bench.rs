@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub enum Bench {
@@ -14,6 +15,19 @@ pub enum Bench {
     /// What drafts from a model's multi-token-prediction module save: acceptance, and speed by turns with and without
     #[command(after_help = "Example:\n  retort bench draft --model embedded")]
     Draft(BenchDraft),
+    /// How fast traces are curated with every step, and in how much memory
+    #[command(after_help = "Example:\n  retort bench curate --rows 100000 --dir /tmp/curation")]
+    Curate(BenchCurate),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchCurate {
+    /// Rows of the synthetic dataset
+    #[arg(long, default_value = "100000")]
+    pub rows: u64,
+    /// Where the dataset is written, and left for the next time
+    #[arg(long)]
+    pub dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -127,12 +127,7 @@ impl Ledger {
     /// Opens the ledger in `folder`; one that is not there is made with the first entry.
     pub(super) fn open(folder: &Path) -> Result<Self, Error> {
         let path = folder.join(NAME);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(source) => return Err(Error::Io { action: "read", path, source }),
-        };
-        let Some(bytes) = bytes else {
+        let Some(bytes) = bytes(&path)? else {
             let balance = Balance::default();
             return Ok(Self { path, file: None, end: 0, dirty: false, failed: false, balance, torn: 0 });
         };
@@ -189,6 +184,20 @@ impl Ledger {
 
     fn io(&self, action: &'static str, source: std::io::Error) -> Error {
         Error::Io { action, path: self.path.clone(), source }
+    }
+}
+
+/// What the ledger in `folder` adds up to, a torn last line left out; nothing where there is none.
+pub(super) fn read(folder: &Path) -> Result<Balance, Error> {
+    let path = folder.join(NAME);
+    bytes(&path)?.map_or_else(|| Ok(Balance::default()), |bytes| Ok(scan(&path, &bytes)?.balance))
+}
+
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Io { action: "read", path: path.into(), source }),
     }
 }
 

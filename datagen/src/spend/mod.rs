@@ -85,6 +85,25 @@ pub(crate) struct Spend {
     now: fn() -> u64,
 }
 
+/// What a ledger says that a run spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    pub currency: String,
+    /// What attempts cost whose outcome is known.
+    pub settled: Money,
+    /// What is reserved for the others.
+    pub reserved: Money,
+    pub attempts: u64,
+}
+
+/// What was spent on the dataset in `folder`; `None` where there is no ledger or nothing had a price.
+pub fn spent(folder: &Path) -> Result<Option<Spent>, Error> {
+    let balance = ledger::read(folder)?;
+    let reserved = balance.spent().minus(balance.settled);
+    let currency = balance.currency.filter(|currency| !currency.is_empty());
+    Ok(currency.map(|currency| Spent { currency, settled: balance.settled, reserved, attempts: balance.attempts }))
+}
+
 /// Milliseconds since 1970.
 fn wall_clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)

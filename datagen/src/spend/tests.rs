@@ -53,7 +53,19 @@ fn reserves_become_costs_and_unknown_outcomes_stay_charged() {
     assert_eq!(spend.overcharge(), "");
     let left = granted(&mut spend, 4).unwrap();
     drop(spend);
-    // The process died with `left` in flight.
+    // The process died with `left` in flight; whoever only reads sees the same and changes nothing, torn line or not.
+    let path = dir.path().join("attempts.jsonl");
+    let torn = [std::fs::read(&path).unwrap(), b"{\"sum\":\"0".to_vec()].concat();
+    std::fs::write(&path, &torn).unwrap();
+    let expected = Spent {
+        currency: "USD".into(),
+        settled: Money::of(0.0059).unwrap(),
+        reserved: Money::of(0.005).unwrap(),
+        attempts: 4,
+    };
+    assert_eq!(spent(dir.path()).unwrap(), Some(expected));
+    assert_eq!(std::fs::read(&path).unwrap(), torn);
+    assert_eq!(spent(tempdir().unwrap().path()).unwrap(), None);
     let mut spend = Spend::open(dir.path(), &budget(0.012), "m").unwrap();
     assert_eq!(spend.spent(), Money::of(0.0109));
     assert_eq!(granted(&mut spend, 5), None);

@@ -36,6 +36,7 @@ impl DerivedWriter {
 
     pub(super) fn with_manifest(dir: &Path, manifest: Manifest) -> Result<Self, Error> {
         refuse_taken(dir)?;
+        reader::check_columns(dir, &manifest.origin)?;
         let Some(name) = dir.file_name() else { return Err(io("written", dir)(ErrorKind::InvalidInput.into())) };
         let folder = Folder::native(&dir.with_file_name(format!(".{}.tmp", name.to_string_lossy())));
         folder.create()?;

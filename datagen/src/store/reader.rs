@@ -14,8 +14,8 @@ use std::path::Path;
 pub struct TraceReader {
     folder: Folder,
     manifest: Manifest,
-    /// By the number of the shard that they belong to: sealed ones and rows still in the journal.
-    parts: BTreeMap<u64, Part>,
+    /// In the order of their numbers: sealed shards, and rows still in the journal by the shard that they belong to.
+    parts: Vec<Part>,
     torn_bytes: u64,
 }
 
@@ -59,7 +59,7 @@ impl TraceReader {
                 rows.entry(record.position).or_insert(record.sample);
             }
         }
-        Ok(Self { folder, manifest, parts, torn_bytes: journal.torn })
+        Ok(Self { folder, manifest, parts: parts.into_values().collect(), torn_bytes: journal.torn })
     }
 
     pub fn manifest(&self) -> &Manifest {
@@ -84,7 +84,7 @@ impl TraceReader {
             Part::Sealed(entry) => entry.rows,
             Part::Unsealed(rows) => rows.len() as u64,
         };
-        self.parts.values().map(rows).sum()
+        self.parts.iter().map(rows).sum()
     }
 
     /// Bytes of an unfinished write at the end of the journal; the next run cuts them off.
@@ -94,12 +94,8 @@ impl TraceReader {
 
     /// Every sample, in the order of the problems, then of `sample`; one shard is held at a time.
     pub fn samples(&self) -> impl Iterator<Item = Result<Sample, Error>> + '_ {
-        self.parts.values().flat_map(|part| {
-            let rows = match part {
-                Part::Sealed(entry) => read_shard(&self.folder, entry),
-                Part::Unsealed(rows) => Ok(rows.values().cloned().collect()),
-            };
-            let (rows, error) = match rows {
+        (0..self.parts()).flat_map(|part| {
+            let (rows, error) = match self.part(part) {
                 Ok(rows) => (rows, None),
                 Err(error) => (Vec::new(), Some(Err(error))),
             };
@@ -107,17 +103,30 @@ impl TraceReader {
         })
     }
 
+    /// How many parts the dataset is read in: one after the other they are all of it.
+    pub(crate) fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The samples of one part.
+    pub(crate) fn part(&self, part: usize) -> Result<Vec<Sample>, Error> {
+        match &self.parts[part] {
+            Part::Sealed(entry) => read_shard(&self.folder, entry),
+            Part::Unsealed(rows) => Ok(rows.values().cloned().collect()),
+        }
+    }
+
     /// Every sample at once.
     pub fn read_all(&self) -> Result<Vec<Sample>, Error> {
         self.samples().collect()
     }
 
-    /// The dataset as Arrow IPC files in memory, verified, for an engine that reads columns.
-    pub(crate) fn ipc_files(&self) -> impl Iterator<Item = Result<Vec<u8>, Error>> + '_ {
-        self.parts.values().map(|part| match part {
+    /// One part as an Arrow IPC file in memory, verified, for an engine that reads columns.
+    pub(crate) fn ipc_file(&self, part: usize) -> Result<Vec<u8>, Error> {
+        match &self.parts[part] {
             Part::Sealed(entry) => self.folder.read_verified(entry),
             Part::Unsealed(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.values()),
-        })
+        }
     }
 }
 
@@ -152,4 +161,11 @@ pub(super) fn encode_shard<'a>(
     let encoded = shard::Optional::of(&manifest.origin)
         .and_then(|optional| shard::encode(&rows.collect::<Vec<_>>(), (key, &origin), optional));
     encoded.map_err(|source| failed(source.into()))
+}
+
+/// Refuses an origin whose rows do not have the same columns.
+pub(super) fn check_columns(path: &Path, origin: &Origin) -> Result<(), Error> {
+    let failed =
+        |source: arrow::error::ArrowError| Error::Shard { action: "begun", path: path.into(), source: source.into() };
+    shard::Optional::of(origin).map(|_| ()).map_err(failed)
 }

@@ -4,44 +4,30 @@ use super::{Report, curves, families, models, record, traces};
 use crate::Role;
 use crate::statistics::{Difference, Estimate, Interval};
 use crate::wording;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
+use retort_datagen::page::{document, tile};
 
-/// Nothing may be loaded or run, whatever a model wrote: the browser enforces what escaping promises.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
-
+/// What only this page has.
 const STYLE: &str = include_str!("style.css");
 
 pub(super) fn page(report: &Report) -> Markup {
     let benchmark = report.reproducibility.benchmark.as_ref();
     let name = benchmark.map_or("Distillation report", |card| &card.name);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (name) " · teacher and student" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                main {
-                    (verdict(report, name))
-                    (key_figures(report))
-                    (models::scores(report))
-                    (families::forest(report))
-                    (families::heat(report))
-                    (curves::section(report))
-                    (models::outcomes(report))
-                    (traces::section(report))
-                    (models::tokens(report))
-                    (record::timings(report))
-                    (record::reproducibility(report))
-                    (record::method(report))
-                }
-            }
-        }
-    }
+    let main = html! {
+        (verdict(report, name))
+        (key_figures(report))
+        (models::scores(report))
+        (families::forest(report))
+        (families::heat(report))
+        (curves::section(report))
+        (models::outcomes(report))
+        (traces::section(report))
+        (models::tokens(report))
+        (record::timings(report))
+        (record::reproducibility(report))
+        (record::method(report))
+    };
+    document(&format!("{name} · teacher and student"), STYLE, main)
 }
 
 fn verdict(report: &Report, name: &str) -> Markup {
@@ -69,10 +55,6 @@ fn key_figures(report: &Report) -> Markup {
             (estimate("Share of the teacher’s score", "student / teacher", &report.student_share_of_teacher))
         }
     }
-}
-
-fn tile(label: &str, figure: Markup, below: Markup) -> Markup {
-    html! { div.tile { div.label { (label) } div.figure { (figure) } div."small muted" { (below) } } }
 }
 
 fn estimate(label: &str, formula: &str, estimate: &Estimate) -> Markup {

@@ -6,6 +6,7 @@ use crate::score::Scored;
 use crate::statistics::Difference;
 use crate::wording::{count, p_value, percent, points, points_range, range, sign};
 use maud::{Markup, html};
+use retort_datagen::page::meaning;
 use retort_datagen::sample::Verdict;
 
 /// `4 samples`, or the range where a run is uneven.
@@ -80,19 +81,6 @@ fn difference(name: &str, difference: Option<&Difference>) -> Markup {
 fn title(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// What a verdict means to a reader of the report.
-fn meaning(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Right => "right",
-        Verdict::Wrong => "wrong",
-        Verdict::NoAnswer => "no answer found",
-        Verdict::Truncated => "cut by the token limit",
-        Verdict::Unterminated => "never stopped thinking",
-        Verdict::Loop => "repeats itself",
-        Verdict::Undecided => "verifier undecided",
-    }
 }
 
 pub(super) fn outcomes(report: &Report) -> Markup {

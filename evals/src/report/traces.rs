@@ -3,6 +3,7 @@
 use super::Report;
 use crate::transitions::{Attempt, Example, Transition};
 use maud::{Markup, html};
+use retort_datagen::page::opening;
 
 pub(super) fn section(report: &Report) -> Markup {
     let transitions = &report.transitions;
@@ -66,11 +67,4 @@ fn attempt(name: &str, attempt: &Attempt) -> Markup {
             pre { (attempt.response) }
         }
     }
-}
-
-/// The beginning of a question, on one line.
-fn opening(question: &str) -> String {
-    const LENGTH: usize = 76;
-    let line = question.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= LENGTH { line } else { line.chars().take(LENGTH - 1).chain(['…']).collect() }
 }

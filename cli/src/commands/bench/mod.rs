@@ -1,5 +1,7 @@
-//! `retort bench ...`: how fast this machine runs models, what drafts save, what packing weights costs in quality.
+//! `retort bench ...`: how fast this machine runs models, what drafts save, what packing weights costs in quality,
+//! and how fast traces are curated.
 
+mod curate;
 mod decode;
 mod draft;
 mod quality;
@@ -53,6 +55,7 @@ impl Quant {
 
 pub fn run(command: Bench) -> Result<ExitCode> {
     match command {
+        Bench::Curate(args) => curate::run(&args),
         Bench::Decode(args) => inside(|| decode::run(&args)),
         Bench::Draft(args) => draft::run(&args),
         Bench::Quality(args) => quality::run(&args),

@@ -1,7 +1,10 @@
 //! `retort datagen ...`: traces made, kept, looked at.
 
 mod keep;
-mod look;
+mod page;
+mod select;
+mod show;
+mod stats;
 
 use super::INTERRUPTED;
 use crate::args::{Asking, Datagen, DatagenRun};
@@ -105,11 +108,13 @@ impl AskingRecipe {
 pub fn run(command: Datagen) -> Result<ExitCode> {
     match command {
         Datagen::Run(args) => generate(&args),
-        Datagen::Stats { dir, json } => look::stats(&dir, json),
-        Datagen::Show { dir, limit, verdict } => look::show(&dir, limit, verdict.as_deref()),
+        Datagen::Stats { dir, json } => stats::run(&dir, json),
+        Datagen::Show(args) => show::run(&args),
+        Datagen::Page(args) => page::run(&args),
         Datagen::Verify { dir } => keep::verify(&dir),
         Datagen::Repair { dir } => keep::repair(&dir),
         Datagen::Merge(args) => keep::merge(&args),
+        Datagen::Select(args) => select::run(&args),
     }
 }
 
