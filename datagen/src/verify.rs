@@ -12,7 +12,7 @@ mod pairs;
 #[cfg(test)]
 mod tests;
 
-pub use extract::extract_answer;
+pub use extract::{extract_answer, extract_boxed};
 pub use pairs::grade_file;
 
 use crate::problem::Problem;
@@ -80,10 +80,14 @@ pub fn verifier(domain: &str) -> &'static dyn Verifier {
     }
 }
 
-/// Judges a completion. How it ended comes first: only a turn that the model ended itself has an answer to verify.
+/// Judges a completion. How it ended comes first: only a turn that the model ended itself has an answer to verify. Where
+/// nobody knows the gold answer, nothing is decided.
 pub fn classify(problem: &Problem, completion: &Completion) -> Judgement {
     if let Some(ended) = ending::judge(completion) {
         return ended;
+    }
+    if problem.answer.is_empty() {
+        return Judgement::new(Verdict::Undecided, "not verified: there is no gold answer");
     }
     match extract_answer(&completion.response) {
         Some(answer) => verifier(&problem.domain).verify(problem, answer),

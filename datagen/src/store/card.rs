@@ -57,10 +57,16 @@ fn of_run(manifest: &Manifest, run: &RunHeader, slice: Option<Slice>, tally: &Ta
         "" => "nothing".to_owned(),
         suffix => format!("`{suffix}`"),
     };
+    let prompt = run.prompt.as_ref().map_or(String::new(), |prompt| {
+        let system = prompt.system.as_ref().map(|system| format!("\n- The system says: {}", code(system)));
+        let template = prompt.template.as_ref().map(|template| format!("\n- Problems are put by: {}", code(template)));
+        let think = prompt.think.then(|| "\n- Answers begin inside a thinking block".to_owned());
+        [system, template, think].into_iter().flatten().collect()
+    });
     let facts = format!(
         "- Written by `{}`, fingerprint `{}`
 - Temperature {}, top-p {}, at most {} tokens, seed {}
-- Appended to every problem: {suffix}
+- Appended to every problem: {suffix}{prompt}
 - Problem set `{}`",
         run.generator.name,
         run.generator.fingerprint,
@@ -71,6 +77,11 @@ fn of_run(manifest: &Manifest, run: &RunHeader, slice: Option<Slice>, tally: &Ta
         run.problem_set.fingerprint,
     );
     (summary, facts)
+}
+
+/// A setting on one line.
+fn code(text: &str) -> String {
+    format!("`{}`", text.escape_debug())
 }
 
 /// The same for a dataset that was made from others.

@@ -44,6 +44,11 @@ impl DerivedWriter {
         Ok(Self { place: dir.into(), folder, manifest, rows: Vec::new(), tally: Tally::default(), _lock: lock })
     }
 
+    /// The name of the dataset, for rows that have none yet.
+    pub fn run_id(&self) -> &str {
+        &self.manifest.run_id
+    }
+
     /// Adds a row.
     pub fn push(&mut self, sample: Sample) -> Result<(), Error> {
         self.tally.add(&sample);

@@ -20,6 +20,7 @@ pub(crate) fn header() -> RunHeader {
         seed: 7,
         n: 2,
         prompt_suffix: String::new(),
+        prompt: None,
         keep: Keep::Right,
         capture: None,
         verifier: 1,

@@ -47,6 +47,9 @@ pub struct Profile {
     pub token_ids: Option<String>,
     /// Where a choice or the answer holds the ids of the prompt.
     pub prompt_token_ids: Option<String>,
+    /// Sent where the last message is the beginning of the answer; empty for a server that cannot continue one.
+    #[serde(default)]
+    pub continuing: Map<String, Value>,
     /// Sent with every request.
     #[serde(default)]
     pub extra: Map<String, Value>,
