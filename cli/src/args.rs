@@ -2,13 +2,16 @@
 
 mod bench;
 mod datagen;
+mod exchange;
 mod model;
 
 pub use bench::{Bench, BenchCurate, BenchDecode, BenchDraft, BenchQuality};
 pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
+pub use exchange::{Batch, BatchRead, BatchRun, BatchWrite, Export, Import};
 pub use model::{Generate, Model};
 
 use clap::{Args, Parser, Subcommand};
+use retort_datagen::sources::Selection;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -153,6 +156,12 @@ pub struct Asking {
     /// At most this many problems
     #[arg(long)]
     pub limit: Option<NonZeroUsize>,
+    /// The config of a dataset's folder, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub config: Option<String>,
+    /// The split of a dataset's folder, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub split: Option<String>,
     #[arg(long)]
     pub seed: Option<u64>,
     /// Seconds that completions in flight may still take after Ctrl-C
@@ -164,6 +173,13 @@ pub struct Asking {
     /// Change one key of the recipe, such as `sampling.max_tokens=256`; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+impl Asking {
+    /// The part of a dataset's folder that is asked for.
+    pub fn selection(&self) -> Selection {
+        Selection { config: self.config.clone(), split: self.split.clone() }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -228,7 +244,7 @@ pub struct EvalsRun {
     /// Model folder, `hub:org/name[@revision]`, `embedded`, or the URL of an OpenAI-compatible endpoint
     #[arg(long)]
     pub model: String,
-    /// `gym` (its held-out side), `gym:FAMILY`, or a JSONL file
+    /// `gym` (its held-out side), `gym:FAMILY`, or a file or folder as `datagen run` reads them
     #[arg(long)]
     pub benchmark: String,
     #[arg(long, value_name = "DIR")]

@@ -5,8 +5,9 @@ use crate::hub;
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
+use retort_datagen::gym;
 use retort_datagen::problem::Problem;
-use retort_datagen::{gym, sources};
+use retort_datagen::sources::{self, Columns, Reading, Selection};
 use retort_model::Error;
 use retort_model::chat::ChatTemplate;
 use retort_model::checkpoint::{Checkpoint, ExpertMemory, cache_share, expert_budget, fingerprint};
@@ -276,17 +277,28 @@ pub fn is_gym(name: &str) -> bool {
     name == "gym" || name.starts_with("gym:") || name.starts_with("gym@")
 }
 
-/// Problems from the gym (`gym`, `gym:countdown@3`) or from a file; the held-out side of the gym unless `train`.
-pub fn problems(name: &str, split: gym::Split, seed: u64, limit: Option<usize>) -> Result<Vec<Problem>> {
-    if is_gym(name) {
-        let selection = gym::parse_spec(name)?.with(split, seed);
-        let cells = selection.families.len() * selection.levels.len();
-        let wanted = limit.unwrap_or(GYM_DEFAULT);
-        let mut problems = gym::problems(&selection, wanted.div_ceil(cells.max(1)))?;
-        problems.truncate(wanted);
-        return Ok(problems);
+/// Problems from the gym (`gym`, `gym:countdown@3`) or from a file or folder, which is read as `reading` says; of the gym
+/// the side that `split` names.
+pub fn problems(
+    name: &str,
+    split: gym::Split,
+    seed: u64,
+    reading: &Reading,
+    limit: Option<usize>,
+) -> Result<Vec<Problem>> {
+    if !is_gym(name) {
+        return Ok(sources::read(Path::new(name), reading, limit)?);
     }
-    Ok(sources::read(Path::new(name), limit)?)
+    if reading.selection != Selection::default() || reading.columns != Columns::default() {
+        bail!("`--config`, `--split` and `problems.*` are for files and folders, and `{name}` is generated");
+    }
+    let selection = gym::parse_spec(name)?.with(split, seed);
+    let cells = selection.families.len() * selection.levels.len();
+    let wanted = limit.unwrap_or(GYM_DEFAULT);
+    let mut problems = gym::problems(&selection, wanted.div_ceil(cells.max(1)))?;
+    problems.truncate(wanted);
+    reading.put(&mut problems)?;
+    Ok(problems)
 }
 
 /// Gym problems where no limit is given.

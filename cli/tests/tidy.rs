@@ -19,7 +19,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
 ];
 
 /// The one place that may name an outside crate.
-const OWNERS: [(&str, &[&str]); 18] = [
+const OWNERS: [(&str, &[&str]); 22] = [
     ("gemm", &["kernels/src/matmul.rs"]),
     ("safetensors", &["model/src/checkpoint/"]),
     ("memmap2", &["model/src/checkpoint/"]),
@@ -31,7 +31,11 @@ const OWNERS: [(&str, &[&str]); 18] = [
     ("hyper_util", &["teacher/src/endpoint/", "serve/src/"]),
     ("tokio", &["teacher/src/endpoint/", "serve/src/"]),
     ("tokio_rustls", &["teacher/src/endpoint/"]),
-    ("arrow", &["datagen/src/store/"]),
+    ("arrow", &["datagen/src/store/", "datagen/src/sources/", "datagen/src/exchange/"]),
+    ("parquet", &["datagen/src/sources/", "datagen/src/exchange/"]),
+    ("csv", &["datagen/src/sources/"]),
+    ("flate2", &["datagen/src/sources/"]),
+    ("zstd", &["datagen/src/sources/"]),
     ("polars", &["datagen/src/stats.rs", "datagen/src/columns.rs"]),
     ("num_bigint", &["datagen/src/verify/"]),
     ("num_rational", &["datagen/src/verify/"]),

@@ -1,5 +1,6 @@
 //! Why problems could not be read, or traces not be made, stored or read back, and what to do about it.
 
+use crate::sources::Place;
 use retort_model::generate::GenerateError;
 use std::path::PathBuf;
 
@@ -18,25 +19,54 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    // Sources of problems.
-    #[error("`{path}` has the ending `{found}`, and problems are read from {expected}")]
+    // Sources of rows.
+    #[error("`{path}` has the ending `{found}`, and rows are read from {expected}")]
     UnknownFormat { path: PathBuf, expected: &'static str, found: String },
-    #[error("line {line} of `{path}` is not valid UTF-8")]
-    NotUtf8 { path: PathBuf, line: u64 },
-    #[error("line {line} of `{path}` is longer than {limit} bytes")]
-    LineTooLong { path: PathBuf, line: u64, limit: usize },
-    #[error("line {line} of `{path}` is not valid JSON at column {column}: {reason}")]
-    MalformedLine { path: PathBuf, line: u64, column: usize, reason: String },
-    #[error("line {line} of `{path}` holds {found} where a JSON object is expected")]
-    NotAnObject { path: PathBuf, line: u64, found: &'static str, shape: &'static str },
-    #[error("line {line} of `{path}` has no column {expected}; it has {found}")]
-    MissingColumn { path: PathBuf, line: u64, expected: &'static str, found: String, shape: &'static str },
-    #[error("line {line} of `{path}` holds {found} in the column `{column}` where {expected} is expected")]
-    WrongType { path: PathBuf, line: u64, column: String, expected: &'static str, found: &'static str },
-    #[error("line {line} of `{path}` has an empty {part} in the column `{column}`")]
-    EmptyText { path: PathBuf, line: u64, column: String, part: &'static str },
-    #[error("`{path}` holds no problems")]
-    NoProblems { path: PathBuf },
+    #[error("{place} is not valid UTF-8")]
+    NotUtf8 { place: Place },
+    #[error("{place} is longer than {limit} bytes")]
+    RowTooLong { place: Place, limit: usize },
+    #[error("{place} is not valid JSON at column {column}: {reason}")]
+    MalformedLine { place: Place, column: usize, reason: String },
+    #[error("{place} cannot be read: {reason}")]
+    MalformedRow { place: Place, reason: String },
+    #[error("{place} holds {found} where a JSON object is expected")]
+    NotAnObject { place: Place, found: &'static str, shape: &'static str },
+    #[error("{place} has no column {expected}; it has {found}")]
+    MissingColumn { place: Place, expected: String, found: String, remedy: String },
+    #[error("{place} holds {found} in the column `{column}` where {expected} is expected")]
+    WrongType { place: Place, column: String, expected: &'static str, found: &'static str },
+    #[error("{place} has an empty {part} in the column `{column}`")]
+    EmptyText { place: Place, column: String, part: &'static str },
+    #[error("{place} gives no question by the prompt's template: {reason}")]
+    NoPrompt { place: Place, reason: String },
+    #[error("`prompt.template` is not a template: {reason}")]
+    PromptTemplate { reason: String },
+    #[error("`{path}` holds no rows")]
+    NoRows { path: PathBuf },
+    #[error("`{path}` is not a {format} file that can be read: {reason}")]
+    MalformedFile { path: PathBuf, format: &'static str, reason: String },
+    #[error("the folder `{path}` is not a dataset that can be read: {reason}")]
+    DatasetFolder { path: PathBuf, reason: String, remedy: &'static str },
+    #[error("`{path}` has several {what}s: {choices}")]
+    Ambiguous { path: PathBuf, what: &'static str, choices: String },
+    #[error("`{path}` has no {what} `{asked}`; it has {choices}")]
+    NoChoice { path: PathBuf, what: &'static str, asked: String, choices: String },
+
+    // Exchange with other programs.
+    #[error("`{path}` is there already")]
+    OutputTaken { path: PathBuf },
+    #[error("`{path}` holds no log-probabilities of likeliest tokens")]
+    NoTopK { path: PathBuf },
+    #[error("`{path}` holds no row that could become a trace: {reasons}")]
+    NoTraces { path: PathBuf, reasons: String },
+
+    #[error("the tokenizer or template of `{name}` failed")]
+    Tokens {
+        name: String,
+        #[source]
+        source: retort_model::Error,
+    },
 
     // Runs.
     #[error("`{setting}` is `{found}` and must be {expected}")]
@@ -131,17 +161,25 @@ impl Error {
             },
             UnknownFormat { .. } => "rename the file, or convert it to one JSON object per line".into(),
             NotUtf8 { .. } => "convert the file to UTF-8, for example with `iconv`".into(),
-            LineTooLong { .. } => "put one JSON object on each line".into(),
-            MalformedLine { line, .. } => {
-                format!("correct line {line}; every line must be one complete JSON object")
+            RowTooLong { .. } => "a row this long is no problem; put one JSON object on each line".into(),
+            MalformedLine { place, .. } => {
+                format!("correct line {}; every line must be one complete JSON object", place.number)
+            }
+            MalformedRow { .. } | MalformedFile { .. } => {
+                "the file is damaged, incomplete or of another kind: copy or export it again".into()
             }
             NotAnObject { shape, .. } => format!("write each line as `{shape}`"),
-            MissingColumn { expected, shape, .. } => {
-                format!("write each line as `{shape}`; it needs {expected}, so rename the columns")
-            }
+            MissingColumn { remedy, .. } => remedy.clone(),
             WrongType { expected, column, .. } => format!("write `{column}` as {expected}"),
-            EmptyText { column, .. } => format!("fill in `{column}`, or take the line out"),
-            NoProblems { .. } => "the file must hold at least one line with a problem and its answer".into(),
+            EmptyText { column, .. } => format!("fill in `{column}`, or take the row out"),
+            NoPrompt { .. } | PromptTemplate { .. } => "correct `prompt.template` in the recipe".into(),
+            NoRows { .. } => "it must hold at least one row".into(),
+            DatasetFolder { remedy, .. } => (*remedy).into(),
+            Ambiguous { what, .. } => format!("choose one with `--{what} NAME`"),
+            NoChoice { what, .. } => format!("give one of these names with `--{what}`"),
+            OutputTaken { .. } => "give another name, or remove the file first: nothing is overwritten".into(),
+            NoTopK { .. } => "capture them while the traces are made: `--set capture.top_k=32`".into(),
+            NoTraces { .. } => "choose the `--format` that the rows have".into(),
             Setting { setting, .. } => format!("change `{setting}`"),
             // Whoever is asked elsewhere knows better.
             Generation { source: GenerateError::Remote(_), .. } => return None,
@@ -173,6 +211,7 @@ impl Error {
             ForeignSample { .. } => "write to another folder".into(),
             SampleTooLong { .. } => "lower `max_tokens`".into(),
             TooFewRows { .. } => "ask for fewer, or let rows be drawn again with `mix.replacement = true`".into(),
+            Tokens { source, .. } => return source.hint(),
             Shard { .. } | Statistics { .. } => return None,
         })
     }

@@ -1,9 +1,11 @@
 //! Problems in, verified reasoning traces out: sources, the gym, verifiers and the durable trace store.
 
 pub mod curate;
+pub mod exchange;
 pub mod gym;
 pub mod page;
 pub mod problem;
+pub mod prompt;
 pub mod run;
 pub mod sample;
 pub mod show;

@@ -10,15 +10,16 @@ mod tests;
 
 use crate::Error;
 use crate::problem::Problem;
+use crate::prompt::Prompt;
 use crate::spend::{Budget, Spend};
 use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, Past, ProblemSet, Quota, RunHeader, Slice, TraceStore};
 use crate::tally::Tally;
 use crate::verify::{self, Rule};
 use queue::Queue;
 use retort_model::capture::Capture;
-use retort_model::generate::{Generate, GenerateError};
-use retort_model::observe::Observer;
-use retort_model::sampling::Sampling;
+use retort_model::generate::{Generate, GenerateError, Message, Request};
+use retort_model::observe::{Observer, Silent};
+use retort_model::sampling::{NoiseKey, Sampling};
 use std::any::Any;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +38,8 @@ pub struct Plan {
     pub seed: u64,
     /// Appended to every problem on a line of its own; empty for the problem as it is.
     pub prompt_suffix: String,
+    /// How else problems are put.
+    pub prompt: Prompt,
     /// Which samples training may use.
     pub keep: Keep,
     /// Right samples after which a problem has enough, counted in the order of its samples; none for all `n`.
@@ -62,6 +65,7 @@ impl Default for Plan {
             sampling: Sampling::default(),
             seed: 0,
             prompt_suffix: String::new(),
+            prompt: Prompt::default(),
             keep: Keep::Right,
             quota: None,
             verify: Rule::default(),
@@ -75,11 +79,19 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// The user's message for `problem`.
-    pub fn prompt(&self, problem: &Problem) -> String {
-        match self.prompt_suffix.as_str() {
-            "" => problem.problem.clone(),
-            suffix => format!("{}\n{suffix}", problem.problem),
+    /// The chat that asks for `problem`.
+    pub fn messages(&self, problem: &Problem) -> Vec<Message> {
+        self.prompt.messages(problem, &self.prompt_suffix)
+    }
+
+    /// What is asked for a sample of `problem`.
+    fn request(&self, id: u64, problem: &Problem, sample: u32) -> Request {
+        Request {
+            id,
+            messages: self.messages(problem),
+            sampling: self.sampling.clone(),
+            capture: self.capture,
+            noise: NoiseKey::new(self.seed, &problem.uuid, sample),
         }
     }
 
@@ -91,6 +103,7 @@ impl Plan {
             seed: self.seed,
             n: self.n,
             prompt_suffix: self.prompt_suffix.clone(),
+            prompt: self.prompt.if_any(),
             keep: self.keep,
             quota: self.quota.map(|verified| Quota { verified, past }),
             verify: self.verify.clone(),
@@ -114,6 +127,17 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Every request of a run, in the order of their numbers, each with the name of its sample: `uuid:sample`.
+pub fn requests(problems: &[Problem], plan: &Plan) -> Result<impl Iterator<Item = (String, Request)>, Error> {
+    plan.check()?;
+    let problems = distinct(problems, &Silent);
+    let samples = problems.into_iter().flat_map(|problem| (0..plan.n).map(move |sample| (problem, sample)));
+    let named = samples
+        .zip(0..)
+        .map(|((problem, sample), id)| (format!("{}:{sample}", problem.uuid), plan.request(id, problem, sample)));
+    Ok(named)
 }
 
 /// What a run came to.

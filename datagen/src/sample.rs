@@ -1,6 +1,9 @@
 //! One row of a trace dataset: a problem, what a model wrote for it, and what the verifier said.
 
+use crate::problem::Problem;
+use crate::verify::Judgement;
 use retort_model::capture::Targets;
+use retort_model::generate::{Completion, Message};
 use serde::{Deserialize, Serialize};
 
 /// What became of a sample. Every outcome keeps its own name: none is folded into "wrong".
@@ -45,6 +48,16 @@ impl Verdict {
     }
 }
 
+/// Which sample it is and who made it.
+#[derive(Debug, Clone)]
+pub struct Made {
+    pub run_id: String,
+    pub sample: u32,
+    /// Name and fingerprint of the model.
+    pub generator: String,
+    pub seed: u64,
+}
+
 /// One sample of one problem. The key is (`run_id`, `uuid`, `sample`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
@@ -80,4 +93,60 @@ pub struct Sample {
     /// What was captured of the model's distribution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
+}
+
+impl Sample {
+    /// The sample in which `completion` answers the chat `asked` about `problem`.
+    pub fn new(
+        made: Made,
+        problem: &Problem,
+        asked: &[Message],
+        completion: Completion,
+        judgement: Judgement,
+        kept: bool,
+    ) -> Self {
+        let Made { run_id, sample, generator, seed } = made;
+        let Judgement { verdict, reason } = judgement;
+        let Problem { uuid, problem, answer, source, domain, difficulty } = problem.clone();
+        let tokens = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        // The beginning of the answer belongs to it.
+        let asked = asked.iter().filter(|message| !message.opens_thinking());
+        let asked = asked.map(|message| (message.role.as_str().into(), message.content.clone()));
+        Self {
+            run_id,
+            uuid,
+            sample,
+            problem,
+            answer,
+            source,
+            domain,
+            difficulty,
+            messages: asked.chain([("assistant".into(), assistant_turn(&completion))]).collect(),
+            finish_reason: completion.finish_reason.as_str().into(),
+            verdict,
+            drop_reason: if kept { String::new() } else { reason.clone() },
+            verdict_reason: reason,
+            kept,
+            prompt_tokens: tokens(completion.prompt_tokens),
+            completion_tokens: tokens(completion.completion_tokens),
+            generator,
+            seed,
+            reasoning: completion.reasoning,
+            response: completion.response,
+            prompt_token_ids: completion.prompt_token_ids,
+            token_ids: completion.token_ids,
+            forced: completion.forced,
+            targets: completion.targets,
+        }
+    }
+}
+
+/// The turn as the model wrote it.
+fn assistant_turn(completion: &Completion) -> String {
+    let Completion { reasoning, response, unterminated, .. } = completion;
+    match (unterminated, reasoning.is_empty()) {
+        (true, _) => format!("<think>{reasoning}"),
+        (false, true) => response.clone(),
+        (false, false) => format!("<think>{reasoning}</think>{response}"),
+    }
 }

@@ -1,31 +1,28 @@
-//! Problems from files. Each format is a module beside this one; the ending of the file's name picks it.
+//! Rows of data from files and folders, and the problems that they hold.
+//!
+//! Each format is a module beside this one and yields rows as JSON objects, one after the other; what a row means is
+//! decided in `problems.rs`, the same for all of them. No file makes more be held than one batch of its rows.
 
-mod jsonl;
+mod cell;
+mod columns;
+mod compressed;
+mod dataset;
+mod delimited;
+mod front_matter;
+mod ipc;
 mod lines;
+mod pattern;
+mod problems;
+mod row;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
+pub use problems::{Columns, Reading, read};
+pub use row::Place;
+pub use table::{Selection, Table};
+
 pub(crate) use lines::Lines;
-
-use crate::Error;
-use crate::problem::Problem;
-use std::path::Path;
-
-/// Reads the first `limit` problems of the file at `path`, or all of them.
-///
-/// One JSON object per line (`.jsonl`, `.ndjson`), with the question in `problem`, `question` or `prompt` and the gold
-/// in `answer`. A `question` whose `answer` ends in `#### gold` is GSM8K's shape: the gold is what follows the mark.
-/// `subject` and `level`, as in MATH, become domain and difficulty.
-pub fn read(path: &Path, limit: Option<usize>) -> Result<Vec<Problem>, Error> {
-    match path.extension().and_then(|ending| ending.to_str()) {
-        Some("jsonl" | "ndjson") => jsonl::read(path, limit),
-        _ if !path.exists() => {
-            Err(Error::Io { action: "read", path: path.into(), source: std::io::ErrorKind::NotFound.into() })
-        }
-        ending => {
-            let found = ending.unwrap_or_default().to_owned();
-            Err(Error::UnknownFormat { path: path.into(), expected: "`.jsonl`", found })
-        }
-    }
-}
+pub(crate) use problems::{gold_of, labels};
+pub(crate) use row::Row;

@@ -17,7 +17,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-pub use extract::extract_answer;
+pub use extract::{extract_answer, extract_boxed};
 pub use format::Format;
 pub use pairs::grade_file;
 pub use rule::{Rule, RuleError};
@@ -61,6 +61,7 @@ trait AnswerVerifier: Send + Sync {
 impl<V: AnswerVerifier> Verifier for V {
     fn verify(&self, problem: &Problem, turn: &Completion) -> Judgement {
         match extract_answer(&turn.response) {
+            _ if problem.answer.is_empty() => without_gold(),
             Some(answer) => self.verify_answer(problem, answer),
             None => Judgement::new(Verdict::NoAnswer, "no answer found"),
         }
@@ -70,6 +71,16 @@ impl<V: AnswerVerifier> Verifier for V {
 /// Judges a completion. How it ended comes first: only a turn that the model ended itself is worth verifying.
 pub fn classify(problem: &Problem, turn: &Completion, verifier: &dyn Verifier) -> Judgement {
     ending::judge(turn).unwrap_or_else(|| verifier.verify(problem, turn))
+}
+
+/// The verifier that a problem's domain asks for.
+pub(crate) fn by_domain() -> &'static dyn Verifier {
+    &answers::ByDomain
+}
+
+/// Where nobody knows the gold answer, nothing is decided.
+fn without_gold() -> Judgement {
+    Judgement::new(Verdict::Undecided, "not verified: there is no gold answer")
 }
 
 /// Quotes a piece of model output inside a reason, shortened.

@@ -32,6 +32,7 @@ pub fn same_settings((left, a): (Role, &RunHeader), (right, b): (Role, &RunHeade
             ("top_p", run.sampling.top_p.to_string()),
             ("max_tokens", run.sampling.max_tokens.to_string()),
             ("prompt_suffix", run.prompt_suffix.clone()),
+            ("prompt", format!("{:?}", run.prompt)),
             ("verifier", run.verifier.to_string()),
         ]
     };

@@ -6,7 +6,7 @@
 mod python;
 mod template;
 
-pub use template::{ChatTemplate, TokenizerConfig};
+pub use template::{ChatTemplate, QuestionTemplate, TokenizerConfig};
 
 /// Tags around a model's thinking.
 pub const THINK: (&str, &str) = ("<think>", "</think>");

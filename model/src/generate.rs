@@ -5,6 +5,7 @@
 
 use crate::attempts::Attempts;
 use crate::capture::{Capture, Targets};
+use crate::chat::THINK;
 use crate::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,16 @@ pub enum Role {
     Assistant,
 }
 
+impl Role {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+        }
+    }
+}
+
 /// One turn of a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
@@ -27,6 +38,20 @@ pub struct Message {
 impl Message {
     pub fn user(content: impl Into<String>) -> Self {
         Self { role: Role::User, content: content.into() }
+    }
+
+    pub fn system(content: impl Into<String>) -> Self {
+        Self { role: Role::System, content: content.into() }
+    }
+
+    /// As the last message: the model's turn begins inside a thinking block, whatever its template does.
+    pub fn opened_thinking() -> Self {
+        Self { role: Role::Assistant, content: format!("{}\n", THINK.0) }
+    }
+
+    /// Whether it is [`Message::opened_thinking`].
+    pub fn opens_thinking(&self) -> bool {
+        self.role == Role::Assistant && self.content.trim() == THINK.0
     }
 }
 
@@ -64,6 +89,14 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    const ALL: [Self; 7] =
+        [Self::Stop, Self::StopString, Self::Length, Self::Budget, Self::Loop, Self::PromptTooLong, Self::Refused];
+
+    /// The reason with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",

@@ -1,6 +1,6 @@
 //! Arguments of `retort datagen`.
 
-use super::Asking;
+use super::{Asking, Batch, Export, Import};
 use clap::{Args, Subcommand};
 use retort_datagen::sample::Verdict;
 use retort_datagen::store::Slice;
@@ -13,6 +13,8 @@ pub enum Datagen {
     #[command(
         after_help = "Examples:\n  retort datagen run --teacher embedded --problems gym --limit 300 -n 4 --out traces\n  \
                             retort datagen run --teacher embedded --problems gsm8k/test.jsonl --limit 50 -n 2 --out traces\n  \
+                            retort datagen run --teacher embedded --problems gsm8k --config main --split train \
+                            --set prompt.preset=r1 --out traces\n  \
                             retort datagen run --teacher http://localhost:8000/v1 --teacher-model deepseek-ai/DeepSeek-R1 \
                             --problems gsm8k/test.jsonl --out traces"
     )]
@@ -48,6 +50,18 @@ pub enum Datagen {
                             retort datagen select math code --out both --set 'mix.weights=[2, 1]'"
     )]
     Select(Select),
+    /// Write a dataset into a file of the shape that another program reads
+    #[command(after_help = "Examples:\n  retort datagen export traces --format parquet --all --out traces.parquet\n  \
+                            retort datagen export traces --format sharegpt --think begin-of-thought --out sharegpt.jsonl")]
+    Export(Export),
+    /// Make a dataset from the rows of another program, verified anew
+    #[command(
+        after_help = "Example:\n  retort datagen import OpenR1-Math-220k --format openr1 --split train --out traces"
+    )]
+    Import(Import),
+    /// Have the requests of a run answered elsewhere: OpenAI's batch format
+    #[command(subcommand)]
+    Batch(Batch),
 }
 
 #[derive(Debug, Args)]
@@ -127,7 +141,8 @@ pub struct DatagenRun {
     /// Model folder, `hub:org/name[@revision]`, `embedded`, or the URL of an OpenAI-compatible endpoint
     #[arg(long)]
     pub teacher: String,
-    /// A JSONL file, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its training side)
+    /// A JSONL, CSV, Parquet or Arrow file, the folder of a dataset, or `gym`, `gym:FAMILY,...`, `gym:FAMILY@LEVEL` (its
+    /// training side)
     #[arg(long)]
     pub problems: String,
     #[arg(long, value_name = "DIR")]

@@ -8,13 +8,14 @@ use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
 use super::evals;
 use crate::args::{Distill, DistillRun};
-use crate::open::{self, Embedded, ModelFiles};
+use crate::open::{Embedded, ModelFiles};
 use crate::output::say;
 use crate::recipe;
 use anyhow::{Context, Result, bail};
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::Plan;
+use retort_datagen::sources::Selection;
 use retort_datagen::store::TraceReader;
 use retort_distill::objective::ObjectiveSettings;
 use retort_distill::on_policy::OnPolicySettings;
@@ -142,10 +143,11 @@ pub struct Benchmark {
 impl Benchmark {
     /// The held-out problems.
     pub fn problems(&self) -> Result<Vec<Problem>> {
-        open::problems(&self.problems, Split::HeldOut, self.asking.seed, Some(self.limit))
+        let Self { problems, limit, asking } = self;
+        asking.problems(problems, Split::HeldOut, asking.seed, Selection::default(), Some(*limit))
     }
 
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> Result<Plan> {
         self.asking.plan(&self.problems)
     }
 }
@@ -196,5 +198,5 @@ pub fn run(command: Distill) -> Result<ExitCode> {
 
 fn score(args: &DistillRun, benchmark: &Benchmark, problems: &[Problem]) -> Result<ExitCode> {
     let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.chat_engine()?;
-    evals::print_score(&engine, problems, &benchmark.plan(), &args.out.join("eval"), false)
+    evals::print_score(&engine, problems, &benchmark.plan()?, &args.out.join("eval"), false)
 }

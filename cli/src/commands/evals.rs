@@ -3,7 +3,6 @@
 use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
 use crate::args::{Compare, Evals, EvalsRun};
-use crate::open;
 use crate::output::say;
 use crate::progress::Progress;
 use anyhow::{Result, bail};
@@ -42,12 +41,12 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
     if recipe.quota.is_some() {
         bail!("`quota` is for traces: a score needs every sample");
     }
-    let problems =
-        open::problems(&args.benchmark, Split::HeldOut, recipe.seed, args.asking.limit.map(NonZeroUsize::get))?;
+    let (selection, limit) = (args.asking.selection(), args.asking.limit.map(NonZeroUsize::get));
+    let problems = recipe.problems(&args.benchmark, Split::HeldOut, recipe.seed, selection, limit)?;
     let progress = Progress::new();
     let model = args.endpoint.open(&args.model, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;
     let (grace, budget) = (Duration::from_secs(args.asking.grace), args.endpoint.budget()?);
-    let plan = Plan { grace, budget, ..recipe.plan(&args.benchmark) };
+    let plan = Plan { grace, budget, ..recipe.plan(&args.benchmark)? };
     print_score(&*model, &problems, &plan, &args.out, args.json)
 }
 

@@ -4,13 +4,14 @@ use super::datagen::AskingRecipe;
 use super::distill::{self, DistillRecipe, Inputs};
 use super::{INTERRUPTED, evals};
 use crate::args::Quickstart;
-use crate::open::{self, Embedded, ModelFiles};
+use crate::open::{Embedded, ModelFiles};
 use crate::output::say;
 use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context as _, Result, bail};
 use retort_datagen::gym::Split;
 use retort_datagen::sample::Sample;
+use retort_datagen::sources::Selection;
 use retort_datagen::store::TraceReader;
 use retort_distill::sft::Target;
 use retort_evals::benchmark::Benchmark;
@@ -116,8 +117,8 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let teacher = ModelFiles::open("embedded", Embedded::Teacher)?.chat_engine()?;
     let traces = out("traces");
     let summary = watch.time("traces", || {
-        let problems = open::problems(source, Split::Train, args.seed, Some(*limit))?;
-        Ok(retort_datagen::run::run(&teacher, &problems, &asking.plan(source), &traces, &observer)?)
+        let problems = asking.problems(source, Split::Train, args.seed, Selection::default(), Some(*limit))?;
+        Ok(retort_datagen::run::run(&teacher, &problems, &asking.plan(source)?, &traces, &observer)?)
     })?;
     if summary.interrupted {
         return interrupted();
@@ -165,7 +166,7 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
 
     // 4. All four are scored on the same held-out problems.
     let benchmark = &student_recipe.benchmark;
-    let (problems, plan) = (benchmark.problems()?, benchmark.plan());
+    let (problems, plan) = (benchmark.problems()?, benchmark.plan()?);
     let student = ModelFiles::open(&student.to_string_lossy(), Embedded::Student)?.chat_engine()?;
     let control = ModelFiles::open(&control.to_string_lossy(), Embedded::Student)?.chat_engine()?;
     let models = [("teacher", &teacher), ("base", &base.chat_engine()?), ("control", &control), ("student", &student)];

@@ -4,7 +4,7 @@
 use super::table::Overlap;
 use super::words::{gram, words};
 use crate::Error;
-use crate::sources;
+use crate::sources::{self, Reading};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ impl Benchmarks {
         let mut benchmarks = Self { files: Vec::new(), n, grams: HashMap::new(), questions: HashMap::new() };
         let mut question = 0u32;
         for path in paths {
-            let problems = sources::read(path, None)?;
+            let problems = sources::read(path, &Reading::default(), None)?;
             let blake3 = hash(path)?;
             let questions = problems.len() as u32;
             for problem in problems {

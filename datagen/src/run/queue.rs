@@ -3,15 +3,14 @@
 use super::Plan;
 use crate::Error;
 use crate::problem::Problem;
-use crate::sample::{Sample, Verdict};
+use crate::sample::{Made, Sample, Verdict};
 use crate::spend::Spend;
 use crate::store::{Keep, TraceStore};
 use crate::tally::Tally;
-use crate::verify::{self, Judgement, Verifier};
+use crate::verify::{self, Verifier};
 use retort_model::attempts::Attempts;
-use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
+use retort_model::generate::{Completion, Generate, JobError, Jobs, Request};
 use retort_model::observe::Observer;
-use retort_model::sampling::NoiseKey;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Instant;
@@ -92,51 +91,18 @@ impl<'a> Queue<'a> {
     }
 
     fn sample(&self, problem: &Problem, sample: u32, completion: Completion) -> Sample {
-        let Judgement { verdict, reason } = verify::classify(problem, &completion, self.verifier);
+        let judgement = verify::classify(problem, &completion, self.verifier);
         let kept = match self.plan.keep {
-            Keep::Right => verdict == Verdict::Right,
+            Keep::Right => judgement.verdict == Verdict::Right,
             Keep::All => true,
         };
-        let tokens = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Sample {
+        let made = Made {
             run_id: self.store.manifest().run_id.clone(),
-            uuid: problem.uuid.clone(),
             sample,
-            problem: problem.problem.clone(),
-            answer: problem.answer.clone(),
-            source: problem.source.clone(),
-            domain: problem.domain.clone(),
-            difficulty: problem.difficulty.clone(),
-            messages: vec![
-                ("user".into(), self.plan.prompt(problem)),
-                ("assistant".into(), assistant_turn(&completion)),
-            ],
-            finish_reason: completion.finish_reason.as_str().into(),
-            verdict,
-            drop_reason: if kept { String::new() } else { reason.clone() },
-            verdict_reason: reason,
-            kept,
-            prompt_tokens: tokens(completion.prompt_tokens),
-            completion_tokens: tokens(completion.completion_tokens),
             generator: format!("{}@{}", self.generator.name(), self.generator.fingerprint()),
             seed: self.plan.seed,
-            reasoning: completion.reasoning,
-            response: completion.response,
-            prompt_token_ids: completion.prompt_token_ids,
-            token_ids: completion.token_ids,
-            forced: completion.forced,
-            targets: completion.targets,
-        }
-    }
-}
-
-/// The turn as the model wrote it.
-fn assistant_turn(completion: &Completion) -> String {
-    let Completion { reasoning, response, unterminated, .. } = completion;
-    match (unterminated, reasoning.is_empty()) {
-        (true, _) => format!("<think>{reasoning}"),
-        (false, true) => response.clone(),
-        (false, false) => format!("<think>{reasoning}</think>{response}"),
+        };
+        Sample::new(made, problem, &self.plan.messages(problem), completion, judgement, kept)
     }
 }
 
@@ -152,13 +118,7 @@ impl Jobs for Queue<'_> {
             if self.store.needs(&problem.uuid, sample) {
                 self.open.insert(id);
                 self.store.expect(&problem.uuid, sample);
-                return Some(Request {
-                    id,
-                    messages: vec![Message::user(self.plan.prompt(problem))],
-                    sampling: self.plan.sampling.clone(),
-                    capture: self.plan.capture,
-                    noise: NoiseKey::new(self.plan.seed, &problem.uuid, sample),
-                });
+                return Some(self.plan.request(id, problem, sample));
             }
         }
     }

@@ -1,7 +1,17 @@
 //! Problem files of every shape, and what is said about those that are none.
 
+mod folders;
+mod formats;
+
 use super::*;
-use std::path::PathBuf;
+use crate::Error;
+use crate::problem::Problem;
+use std::path::{Path, PathBuf};
+
+/// All problems of a source, or the first ones, without any setting.
+fn read(path: &Path, limit: Option<usize>) -> Result<Vec<Problem>, Error> {
+    super::read(path, &Reading::default(), limit)
+}
 
 fn file(dir: &tempfile::TempDir, bytes: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.path().join("problems.jsonl");
@@ -23,6 +33,9 @@ fn every_shape_gives_question_gold_and_labels() {
         r#####"{"problem": "Count the # in ####.", "answer": "#### 4", "level": "Level 5"}"#####,
         r#"{"prompt": "Say 7.", "answer": " 7 ", "subject": null}"#,
         r#"{"question": "Plain?", "answer": "yes"}"#,
+        r#"{"problem": "Square.", "solution": "Since \\boxed{1}, \\boxed{x^{2}}.", "type": "Algebra", "level": "Level 2"}"#,
+        r#"{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "Chat?"}], "reward_model": {"ground_truth": 34}}"#,
+        r#"{"problem": "Half?", "answer": 0.5, "domain": ["Algebra", "Fractions"], "difficulty": 2.5}"#,
     ];
     let path = file(&dir, lines.join("\r\n"));
     let expected = [
@@ -32,10 +45,13 @@ fn every_shape_gives_question_gold_and_labels() {
         problem("Count the # in ####.", "#### 4", "", "Level 5"),
         problem("Say 7.", "7", "", ""),
         problem("Plain?", "yes", "", ""),
+        problem("Square.", "x^{2}", "Algebra", "Level 2"),
+        problem("Chat?", "34", "", ""),
+        problem("Half?", "0.5", "Algebra; Fractions", "2.5"),
     ];
     assert_eq!(read(&path, None).unwrap(), expected);
     assert_eq!(read(&path, Some(2)).unwrap(), expected[..2]);
-    assert_eq!(read(&path, Some(99)).unwrap().len(), 5);
+    assert_eq!(read(&path, Some(99)).unwrap().len(), 8);
 }
 
 #[test]
@@ -52,7 +68,7 @@ fn a_bad_line_is_named_with_its_number_and_a_remedy() {
             "no column `problem`, `question` or `prompt`; it has `text`, `answer`",
         ),
         (b"{}", "it has none"),
-        (b"{\"problem\": \"p\", \"answer\": 1}", "holds a number in the column `answer` where a string"),
+        (b"{\"problem\": \"p\", \"answer\": [1]}", "holds a list in the column `answer` where a string or a number"),
         (b"{\"problem\": [\"p\"], \"answer\": \"1\"}", "holds a list in the column `problem`"),
         (b"{\"problem\": \"p\", \"answer\": null}", "holds null in the column `answer`"),
         (b"{\"problem\": \"p\", \"answer\": \"1\", \"level\": true}", "a boolean in the column `level`"),
@@ -77,18 +93,63 @@ fn files_that_hold_no_problems_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for empty in ["", "\n\n  \n"] {
         let error = read(&file(&dir, empty), None).unwrap_err();
-        assert!(matches!(error, Error::NoProblems { .. }), "{error}");
+        assert!(matches!(error, Error::NoRows { .. }), "{error}");
     }
     let error = read(&dir.path().join("missing.jsonl"), None).unwrap_err();
     assert!(error.to_string().contains("missing.jsonl") && error.hint().is_some(), "{error}");
     let folder = dir.path().join("folder.jsonl");
     std::fs::create_dir(&folder).unwrap();
-    assert!(matches!(read(&folder, None), Err(Error::Io { .. })));
+    assert!(matches!(read(&folder, None), Err(Error::DatasetFolder { .. })));
     let other = dir.path().join("problems.xyz");
     assert!(matches!(read(&other, None), Err(Error::Io { .. })), "a missing file is missing, whatever its name");
     std::fs::write(&other, "x").unwrap();
     let error = read(&other, None).unwrap_err();
     assert!(error.to_string().contains("`xyz`"), "{error}");
-    let endless = file(&dir, vec![b'x'; (16 << 20) + 1]);
-    assert!(matches!(read(&endless, None), Err(Error::LineTooLong { line: 1, .. })));
+    let endless = file(&dir, vec![b'x'; (64 << 20) + 1]);
+    assert!(matches!(read(&endless, None), Err(Error::RowTooLong { place: Place { number: 1, .. }, .. })));
+}
+
+#[test]
+fn columns_are_mapped_by_name_and_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(
+        &dir,
+        r#"{"id": 7, "q": "1+1?", "reward_model": {"ground_truth": 2}, "tags": [{"name": "sums"}], "hard": 3}"#,
+    );
+    let mapped = |answer: &str| {
+        let name = |text: &str| Some(text.to_owned());
+        let columns = Columns {
+            question: name("q"),
+            answer: name(answer),
+            domain: name("tags.0.name"),
+            difficulty: name("hard"),
+            id: name("id"),
+        };
+        super::read(&path, &Reading { columns, ..Reading::default() }, None)
+    };
+    let expected = Problem::new("1+1?".into(), "2".into(), "problems.jsonl#7", "sums", "3");
+    assert_eq!(mapped("reward_model.ground_truth").unwrap(), [expected]);
+    let error = mapped("reward_model.gold").unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("no column `reward_model.gold`; it has `id`, `q`, `reward_model.ground_truth`"),
+        "{message}"
+    );
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_template_puts_the_columns_of_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, r#"{"question": "Which?", "answer": "B", "options": ["one", "two"]}"#);
+    let put =
+        |template: &str| super::read(&path, &Reading { template: Some(template.into()), ..Reading::default() }, None);
+    let problems = put("{{ question }}{% for o in options %}\n{{ 'AB'[loop.index0] }}. {{ o }}{% endfor %}").unwrap();
+    assert_eq!(problems, [problem("Which?\nA. one\nB. two", "B", "", "")]);
+    assert!(matches!(put("{{ choices }}"), Err(Error::NoPrompt { .. })));
+    assert!(matches!(put("{% if %}"), Err(Error::PromptTemplate { .. })));
+    let mut generated = [problem("1+1?", "2", "sums", "1")];
+    let reading = Reading { template: Some("{{ domain }}: {{ problem }}".into()), ..Reading::default() };
+    reading.put(&mut generated).unwrap();
+    assert_eq!(generated, [problem("sums: 1+1?", "2", "sums", "1")]);
 }

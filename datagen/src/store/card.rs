@@ -4,6 +4,7 @@ use super::header::RunHeader;
 use super::manifest::{Derived, Manifest, Origin, Parent, Slice};
 use crate::sample::Verdict;
 use crate::tally::Tally;
+use crate::verify::Rule;
 
 /// The card of a dataset whose samples add up to `tally`.
 ///
@@ -123,7 +124,31 @@ fn run_facts(run: &RunHeader, depth: usize) -> String {
         format!("{} problems, fingerprint `{}`", run.problem_set.problems, run.problem_set.fingerprint),
         format!("Verifier: version {}", run.verifier),
     ];
-    facts.map(|fact| entry(&fact, depth)).concat()
+    facts.into_iter().chain(prompt_facts(run)).map(|fact| entry(&fact, depth)).collect()
+}
+
+/// What is not usual about how problems are put, and what ends them or makes them right.
+fn prompt_facts(run: &RunHeader) -> Vec<String> {
+    let prompt = run.prompt.as_ref();
+    let system = prompt.and_then(|prompt| prompt.system.as_ref());
+    let template = prompt.and_then(|prompt| prompt.template.as_ref());
+    let facts = [
+        system.map(|system| format!("The system says: {}", code(system))),
+        template.map(|template| format!("Problems are put by: {}", code(template))),
+        prompt.filter(|prompt| prompt.think).map(|_| "Answers begin inside a thinking block".to_owned()),
+        run.quota.map(|quota| format!("A problem ends with its sample that is right number {}", quota.verified)),
+        (!run.verify.is_default()).then(|| format!("Right is: {}", code(&json(&run.verify)))),
+    ];
+    facts.into_iter().flatten().collect()
+}
+
+fn json(rule: &Rule) -> String {
+    serde_json::to_string(rule).unwrap_or_default()
+}
+
+/// A setting on one line.
+fn code(text: &str) -> String {
+    format!("`{}`", text.escape_debug())
 }
 
 /// How a dataset was made from others, and how those came about, back to runs and files.

@@ -55,6 +55,11 @@ impl DerivedWriter {
         })
     }
 
+    /// The name of the dataset, for rows that have none yet.
+    pub fn run_id(&self) -> &str {
+        &self.manifest.run_id
+    }
+
     /// Adds a row.
     pub fn push(&mut self, sample: Sample) -> Result<(), Error> {
         self.tally.add(&sample);

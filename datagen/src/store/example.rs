@@ -21,6 +21,7 @@ pub(crate) fn header() -> RunHeader {
         seed: 7,
         n: 2,
         prompt_suffix: String::new(),
+        prompt: None,
         keep: Keep::Right,
         quota: None,
         verify: Rule::ByDomain,

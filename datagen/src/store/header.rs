@@ -3,6 +3,7 @@
 use super::folder::Folder;
 use crate::Error;
 use crate::problem::Problem;
+use crate::prompt::Prompt;
 use crate::verify::Rule;
 use retort_model::capture::Capture;
 use retort_model::sampling::Sampling;
@@ -82,6 +83,9 @@ pub struct RunHeader {
     pub n: u32,
     /// Appended to every problem on a line of its own; empty for none.
     pub prompt_suffix: String,
+    /// How else problems are put; not there where they are asked as they stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Prompt>,
     pub keep: Keep,
     /// When a problem has enough samples; not there where it has as many as were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

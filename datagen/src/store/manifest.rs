@@ -9,10 +9,11 @@ use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The version of the folder's layout that this program writes. It reads this one and the one before:
+/// The version of the folder's layout that this program writes. It reads this one and those before:
 /// 1. runs alone;
-/// 2. `slice`, for a part of a run, and `derived`, for a dataset that was made from others.
-pub const FORMAT_VERSION: u32 = 2;
+/// 2. `slice`, for a part of a run, and `derived`, for a dataset that was made from others;
+/// 3. `prompt` in a run's header, for problems that are not asked as they stand.
+pub const FORMAT_VERSION: u32 = 3;
 
 const FILE: &str = "manifest.json";
 pub(super) const COPY: &str = ".manifest.json.copy";

@@ -38,6 +38,7 @@ pub use derive::DerivedWriter;
 pub use header::{GeneratorId, Keep, Past, ProblemSet, Quota, RunHeader};
 pub use manifest::{Derived, FORMAT_VERSION, Manifest, Origin, Parent, ShardEntry, Slice};
 pub use merge::merge;
+pub(crate) use reader::Layout;
 pub use reader::TraceReader;
 pub use repair::{Damage, Repaired, Verified, repair, verify};
 pub use writer::{DEFAULT_ROWS_PER_SHARD, Resumed, TraceStore};

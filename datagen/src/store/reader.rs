@@ -6,6 +6,9 @@ use super::manifest::{Manifest, Origin, ShardEntry};
 use super::{journal, shard};
 use crate::Error;
 use crate::sample::Sample;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -146,21 +149,45 @@ pub(super) fn read_shard(folder: &Folder, entry: &ShardEntry) -> Result<Vec<Samp
     Ok(rows)
 }
 
+/// The columns of a dataset.
+#[derive(Debug, Clone)]
+pub(crate) struct Layout {
+    schema: SchemaRef,
+    optional: shard::Optional,
+}
+
+impl Layout {
+    /// Those of the dataset with this manifest; `path` is for errors.
+    pub(crate) fn of(manifest: &Manifest, path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Shard { action: "encoded", path: path.into(), source };
+        let (key, origin) = match &manifest.origin {
+            Origin::Run { header, .. } => ("retort.run", serde_json::to_string(header)),
+            Origin::Derived(derived) => ("retort.derived", serde_json::to_string(derived)),
+        };
+        let origin = origin.map_err(|source| failed(source.into()))?;
+        let optional = shard::Optional::of(&manifest.origin).map_err(|source| failed(source.into()))?;
+        Ok(Self { schema: shard::described((key, &origin), optional), optional })
+    }
+
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// `rows` in these columns.
+    pub(crate) fn batches(&self, rows: &[&Sample]) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        shard::batches(rows, &self.schema, self.optional)
+    }
+}
+
 /// The bytes of a shard that holds `rows`.
 pub(super) fn encode_shard<'a>(
     path: &Path,
     manifest: &Manifest,
     rows: impl Iterator<Item = &'a Sample>,
 ) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::Shard { action: "encoded", path: path.into(), source };
-    let (key, origin) = match &manifest.origin {
-        Origin::Run { header, .. } => ("retort.run", serde_json::to_string(header)),
-        Origin::Derived(derived) => ("retort.derived", serde_json::to_string(derived)),
-    };
-    let origin = origin.map_err(|source| failed(source.into()))?;
-    let encoded = shard::Optional::of(&manifest.origin)
-        .and_then(|optional| shard::encode(&rows.collect::<Vec<_>>(), (key, &origin), optional));
-    encoded.map_err(|source| failed(source.into()))
+    let Layout { schema, optional } = Layout::of(manifest, path)?;
+    let encoded = shard::encode(&rows.collect::<Vec<_>>(), &schema, optional);
+    encoded.map_err(|source| Error::Shard { action: "encoded", path: path.into(), source: source.into() })
 }
 
 /// Refuses an origin whose rows do not have the same columns.

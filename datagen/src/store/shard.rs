@@ -9,7 +9,7 @@ use arrow::array::{
     Array, ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, StructArray, UInt32Array, UInt64Array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::CompressionType;
 use arrow::ipc::reader::FileReader;
@@ -77,28 +77,43 @@ fn schema(optional: Optional) -> Schema {
     Schema::new(fields)
 }
 
-/// The file that holds `rows`; `origin` says how they came about (a name and JSON) and is written into the schema's
-/// metadata. Equal input gives equal bytes.
-pub(super) fn encode(rows: &[&Sample], origin: (&str, &str), optional: Optional) -> Result<Vec<u8>, ArrowError> {
+/// The file that holds `rows`, with a schema of [`described`]. Equal input gives equal bytes.
+pub(super) fn encode(rows: &[&Sample], schema: &SchemaRef, optional: Optional) -> Result<Vec<u8>, ArrowError> {
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
+    let mut writer = FileWriter::try_new_with_options(Vec::new(), schema, options)?;
+    for batch in batches(rows, schema, optional) {
+        writer.write(&batch?)?;
+    }
+    writer.into_inner()
+}
+
+/// The schema with what it says of its columns and, in `origin` (a name and JSON), of how they came about.
+pub(super) fn described(origin: (&str, &str), optional: Optional) -> SchemaRef {
     let conventions = CONVENTIONS.into_iter().chain(optional.conventions());
     let mut metadata: HashMap<String, String> =
         conventions.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     metadata.insert(origin.0.into(), origin.1.into());
-    let schema = Arc::new(schema(optional).with_metadata(metadata));
-    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD))?;
-    let mut writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)?;
+    Arc::new(schema(optional).with_metadata(metadata))
+}
+
+/// The rows as record batches, each of a size that its columns' offsets can hold.
+pub(super) fn batches(
+    rows: &[&Sample],
+    schema: &SchemaRef,
+    optional: Optional,
+) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
     let mut rest = rows;
-    while !rest.is_empty() {
+    std::iter::from_fn(move || {
         let mut bytes = 0;
         let fitting = rest.iter().take_while(|row| {
             bytes += size(row);
             bytes <= BATCH_BYTES
         });
-        let (batch, later) = rest.split_at(fitting.count().max(1));
-        writer.write(&RecordBatch::try_new(schema.clone(), columns(batch, optional)?)?)?;
+        let (batch, later) = rest.split_at(fitting.count().max(1).min(rest.len()));
         rest = later;
-    }
-    writer.into_inner()
+        let columns = || RecordBatch::try_new(schema.clone(), columns(batch, optional)?);
+        (!batch.is_empty()).then(columns)
+    })
 }
 
 /// An upper bound for what a row adds to its widest column, by adding up its unbounded ones.

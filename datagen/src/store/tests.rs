@@ -7,6 +7,7 @@ mod simulated;
 use super::example::{header, open, problems, samples};
 use super::*;
 use crate::Error;
+use crate::prompt::Prompt;
 use crate::sample::Sample;
 use std::fs;
 use std::path::Path;
@@ -211,11 +212,30 @@ fn folders_of_others_and_of_newer_versions_are_left_alone() {
     drop(open(dir.path(), 4).unwrap());
     let manifest = fs::read_to_string(dir.path().join("manifest.json")).unwrap();
     let (before_checksum, _) = manifest.rsplit_once(",\n  \"checksum\"").unwrap();
-    let newer = before_checksum.replace("\"format_version\": 2", "\"format_version\": 3") + "\n}";
+    let newer = before_checksum.replace("\"format_version\": 3", "\"format_version\": 4") + "\n}";
     fs::write(dir.path().join("manifest.json"), manifest::with_checksum(newer.into_bytes())).unwrap();
     let error = TraceReader::open(dir.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { found: 3, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { found: 4, .. }), "{error}");
     assert!(error.hint().is_some());
+    // What earlier versions wrote is read and continued.
+    for version in [1, 2] {
+        let older = before_checksum.replace("\"format_version\": 3", &format!("\"format_version\": {version}")) + "\n}";
+        fs::write(dir.path().join("manifest.json"), manifest::with_checksum(older.into_bytes())).unwrap();
+        assert_eq!(open(dir.path(), 4).unwrap().manifest().run(), Some(&header()));
+    }
+}
+
+#[test]
+fn other_prompts_are_another_run() {
+    let dir = tempdir().unwrap();
+    drop(open(dir.path(), 4).unwrap());
+    let prompt = Prompt { system: Some("Be brief.".into()), ..Prompt::default() };
+    let run = RunHeader { prompt: Some(prompt), ..header() };
+    let problems = problems();
+    let problems: Vec<_> = problems.iter().collect();
+    let error = TraceStore::open(dir.path(), &run, None, &problems, 4).unwrap_err().to_string();
+    assert!(error.contains("`prompt` is `null` there") && error.contains("Be brief."), "{error}");
+    assert_ne!(run.run_id(), header().run_id());
 }
 
 #[test]

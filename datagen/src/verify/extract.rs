@@ -12,7 +12,7 @@ const MAX_ANSWER: usize = 4096;
 /// What stands in a thinking block does not count, and one that never ends leaves nothing.
 pub fn extract_answer(response: &str) -> Option<&str> {
     let response = after_thinking(response)?;
-    boxed(response)
+    extract_boxed(response)
         .or_else(|| response.rsplit_once("####").and_then(|(_, rest)| first_line(rest)))
         .or_else(|| stated(response))
         .or_else(|| Some(response.trim()).filter(|text| math::is_number(text)))
@@ -24,7 +24,7 @@ fn after_thinking(response: &str) -> Option<&str> {
 }
 
 /// The content of the last box that is closed and not empty; the last is the one that opens last.
-fn boxed(response: &str) -> Option<&str> {
+pub fn extract_boxed(response: &str) -> Option<&str> {
     let bytes = response.as_bytes();
     let mut last: Option<(usize, &str)> = None;
     // For every open brace the box that it belongs to, if any, and where its content begins.

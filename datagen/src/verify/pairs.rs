@@ -24,8 +24,8 @@ pub fn grade_file(path: &Path) -> Result<impl Iterator<Item = Result<Grade, Erro
 fn next(lines: &mut Lines) -> Result<Option<Grade>, Error> {
     let Some(line) = lines.next_line()? else { return Ok(None) };
     for (column, named) in [("gold", "`gold`"), ("answer", "`answer`")] {
-        if !line.has(column) {
-            return Err(line.missing(named));
+        if !line.object.contains_key(column) {
+            return Err(line.missing(named, format!("write each line as `{SHAPE}`")));
         }
     }
     Ok(Some(math::compare(line.text("gold")?, line.text("answer")?)))

@@ -4,14 +4,14 @@
 //! Python's `json.dumps`, `raise_exception` and `strftime_now` are defined, strings have Python's methods, and
 //! `{% generation %}` marks what the assistant wrote without changing it. One difference: `strftime_now` tells UTC.
 
-use super::python;
+use super::{THINK, opens_thinking, python};
 use crate::Error;
 use crate::generate::Message;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
-use minijinja::{Environment, ErrorKind, Value, context};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -121,27 +121,25 @@ impl ChatTemplate {
 
     fn compile(source: String, tokens: BTreeMap<&'static str, String>, model: &str) -> Result<Self, Error> {
         let failed = |e: minijinja::Error| Error::Template { model: model.into(), reason: python::describe(&e) };
-        let mut environment = Environment::new();
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(64);
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
-        environment.set_syntax(syntax);
-        environment.set_unknown_method_callback(unknown_method_callback);
-        environment.set_formatter(python::print);
-        environment.add_filter("tojson", |value: Value, options: Kwargs| python::dumps(&value, &options));
-        environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-        });
-        environment.add_function("strftime_now", |format: String| python::strftime_now(&format));
-        environment.add_template_owned("chat", without_generation_marks(&source)).map_err(failed)?;
+        let mut environment = environment().map_err(failed)?;
+        environment.add_template_owned(NAME, without_generation_marks(&source)).map_err(failed)?;
         Ok(Self { environment, source, tokens, model: model.into() })
     }
 
     /// The prompt that asks for the assistant's next turn. It contains the BOS token; encode it without adding one.
+    ///
+    /// Where the last message is [`Message::opened_thinking`], the prompt ends with the opening tag, whether the template
+    /// opens the block itself or not.
     pub fn prompt(&self, messages: &[Message]) -> Result<String, Error> {
-        let failed = |reason: String| Error::Template { model: self.model.clone(), reason };
-        let mut prompt = Prompt(Vec::new());
-        let template = self.environment.get_template("chat").map_err(|e| failed(python::describe(&e)))?;
+        let Some((_, before)) = messages.split_last().filter(|(last, _)| last.opens_thinking()) else {
+            return self.rendered(messages);
+        };
+        let prompt = self.rendered(before)?;
+        Ok(if opens_thinking(&prompt) { prompt } else { format!("{prompt}{}\n", THINK.0) })
+    }
+
+    fn rendered(&self, messages: &[Message]) -> Result<String, Error> {
+        let failed = |e: minijinja::Error| Error::Template { model: self.model.clone(), reason: python::describe(&e) };
         let context = context! {
             messages => Value::from(Serde(messages)),
             tools => (),
@@ -149,8 +147,7 @@ impl ChatTemplate {
             add_generation_prompt => true,
             ..Value::from(Serde(&self.tokens))
         };
-        template.render_captured_to(context, &mut prompt).map_err(|e| failed(python::describe(&e)))?;
-        String::from_utf8(prompt.0).map_err(|e| failed(e.to_string()))
+        render(&self.environment, context).map_err(failed)
     }
 
     /// The token that ends a turn.
@@ -161,6 +158,58 @@ impl ChatTemplate {
     /// The template's source, for fingerprints.
     pub fn source(&self) -> &str {
         &self.source
+    }
+}
+
+/// Under which an environment holds its one template.
+const NAME: &str = "chat";
+
+/// Jinja as `transformers` sets it up, within the limits above and without a template.
+fn environment() -> Result<Environment<'static>, minijinja::Error> {
+    let mut environment = Environment::new();
+    environment.set_fuel(Some(FUEL));
+    environment.set_recursion_limit(64);
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_formatter(python::print);
+    environment.add_filter("tojson", |value: Value, options: Kwargs| python::dumps(&value, &options));
+    environment.add_function("raise_exception", |message: String| -> Result<String, minijinja::Error> {
+        Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+    });
+    environment.add_function("strftime_now", |format: String| python::strftime_now(&format));
+    Ok(environment)
+}
+
+/// What the environment's template makes of `context`.
+fn render(environment: &Environment, context: Value) -> Result<String, minijinja::Error> {
+    let mut prompt = Prompt(Vec::new());
+    environment.get_template(NAME)?.render_captured_to(context, &mut prompt)?;
+    String::from_utf8(prompt.0).map_err(|e| minijinja::Error::new(ErrorKind::InvalidOperation, e.to_string()))
+}
+
+/// A template for what the user says, over the columns of a row of data. A column that is not there is an error.
+pub struct QuestionTemplate(Environment<'static>);
+
+impl QuestionTemplate {
+    /// # Errors
+    /// Says what is wrong with the template.
+    pub fn new(source: &str) -> Result<Self, String> {
+        let compiled = environment().and_then(|mut environment| {
+            // As Jinja is by itself: people write these templates, and see the line breaks that they write.
+            environment.set_syntax(SyntaxConfig::default());
+            environment.set_undefined_behavior(UndefinedBehavior::Strict);
+            environment.add_template_owned(NAME, source.to_string())?;
+            Ok(environment)
+        });
+        compiled.map(Self).map_err(|e| python::describe(&e))
+    }
+
+    /// The template with the fields of `row` in it.
+    ///
+    /// # Errors
+    /// Says what could not be rendered.
+    pub fn render(&self, row: &impl Serialize) -> Result<String, String> {
+        render(&self.0, Value::from(Serde(row))).map_err(|e| python::describe(&e))
     }
 }
 
@@ -238,6 +287,27 @@ mod tests {
         assert!(none.is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("--raw"))));
         let raw = ChatTemplate::raw(&TokenizerConfig::default(), "test")?;
         assert_eq!(raw.prompt(&[Message::user("{{ 1 }}\n")])?, "{{ 1 }}\n");
+        Ok(())
+    }
+
+    #[test]
+    fn thinking_is_opened_once_where_that_is_asked_for() -> Result<(), Error> {
+        let asked = [Message::user("q"), Message::opened_thinking()];
+        for (tail, expected) in [("A:", "qA:<think>\n"), ("A:<think>", "qA:<think>")] {
+            let source = format!("{{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}{tail}");
+            assert_eq!(template(source.into(), None)?.prompt(&asked)?, expected);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_question_is_made_from_columns_that_are_there() -> Result<(), String> {
+        let row = serde_json::json!({"question": "1+1?", "options": ["2", "3"], "meta": {"unit": "cm"}});
+        let template =
+            QuestionTemplate::new("{{ question }}{% for o in options %} ({{ o }}){% endfor %} in {{ meta.unit }}")?;
+        assert_eq!(template.render(&row)?, "1+1? (2) (3) in cm");
+        assert!(QuestionTemplate::new("{{ answer }}")?.render(&row).is_err_and(|e| e.contains("undefined")));
+        assert!(QuestionTemplate::new("{% for %}").is_err());
         Ok(())
     }
 

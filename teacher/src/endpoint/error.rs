@@ -44,6 +44,14 @@ pub enum Error {
     Unusable { address: String, reason: String },
     #[error("{failed} of the last {of} requests to {address} failed, the last one so: {reason}")]
     TooManyFailures { address: String, failed: usize, of: usize, reason: String },
+    #[error("the results in `{path}` could not be read")]
+    ResultsFile {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("line {line} of `{path}` is no result of a batch: {reason}")]
+    ResultsLine { path: PathBuf, line: u64, reason: String },
     #[error("the money is used up: {reason}")]
     Money { reason: String },
 }
@@ -70,6 +78,9 @@ impl Error {
             Self::OtherModel { .. } => "name that model, or list it in `endpoint.answers_as` of the recipe".into(),
             Self::TooManyFailures { .. } => {
                 "the model, the profile or the template does not fit; `attempts.jsonl` lists every attempt".into()
+            }
+            Self::ResultsLine { .. } => {
+                "each line is `{\"custom_id\": \"...\", \"response\": {...}}`, as a batch API gives it back".into()
             }
             Self::Money { .. } => "run the same command again with a higher `--max-cost`; it continues".into(),
             _ => return None,

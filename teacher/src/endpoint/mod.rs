@@ -7,6 +7,7 @@
 mod address;
 mod answer;
 mod attempt;
+mod batch;
 mod breaker;
 mod error;
 mod events;
@@ -21,6 +22,7 @@ mod settings;
 mod transport;
 
 pub use address::Address;
+pub use batch::{Batch, Report, Results};
 pub use error::Error;
 pub use key::ApiKey;
 pub use profile::{Finish, Profile};

@@ -49,6 +49,9 @@ pub struct Profile {
     pub prompt_token_ids: Option<String>,
     /// What stands before the id where log-probabilities name tokens by their ids; without it none are captured.
     pub token_id_prefix: Option<String>,
+    /// Sent where the last message is the beginning of the answer; empty for a server that cannot continue one.
+    #[serde(default)]
+    pub continuing: Map<String, Value>,
     /// Sent with every request.
     #[serde(default)]
     pub extra: Map<String, Value>,

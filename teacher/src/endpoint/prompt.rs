@@ -6,7 +6,7 @@ use super::settings::{Api, Settings};
 use retort_model::attempts::Estimate;
 use retort_model::capture::Capture;
 use retort_model::chat::{ChatTemplate, opens_thinking};
-use retort_model::generate::Request;
+use retort_model::generate::{Message, Request};
 use retort_model::sampling::Sampling;
 use retort_model::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
@@ -52,7 +52,7 @@ pub(super) fn prepare(
     let Sampling { temperature, top_p, max_tokens, .. } = request.sampling;
     let mut body = Map::new();
     body.insert("model".into(), json!(model));
-    let (mut prompt, mut prefilled, mut prompt_tokens) = (vec![], false, most_prompt_tokens(request));
+    let (mut prompt, mut prefilled, mut prompt_tokens) = (vec![], opened(request), most_prompt_tokens(request));
     match (api, renderer) {
         (Api::Completions, Some(renderer)) => {
             let text = renderer.template.prompt(&request.messages).map_err(Error::Render)?;
@@ -64,6 +64,9 @@ pub(super) fn prepare(
         }
         (Api::Chat | Api::Completions, _) => {
             body.insert("messages".into(), json!(request.messages));
+            if prefilled {
+                body.extend(profile.continuing.clone());
+            }
         }
     }
     body.insert("stream".into(), json!(settings.stream));
@@ -119,14 +122,27 @@ fn logprobs(capture: Capture, api: Api) -> Map<String, Value> {
     fields.into_iter().map(|(name, value)| (name.into(), value)).collect()
 }
 
-/// The first setting of a request for which the server has no words, and what was found.
-pub(super) fn unsupported(request: &Request, profile: &Profile) -> Option<(&'static str, String)> {
+/// The first setting of a request for which the protocol has no words, what was found, and what it takes.
+pub(super) fn unsupported(
+    request: &Request,
+    api: Api,
+    profile: &Profile,
+) -> Option<(&'static str, String, &'static str)> {
+    const LOCAL: &str = "none of it over this protocol: a local model can do that";
+    const RENDERED: &str = "that only where `--teacher-tokenizer` renders the prompts";
     let Sampling { thinking_budget, loop_repeats, .. } = request.sampling;
-    let budget = thinking_budget.map(|budget| ("thinking_budget", budget.to_string()));
-    let repeats = || loop_repeats.map(|repeats| ("loop_repeats", repeats.to_string()));
+    let budget = thinking_budget.map(|budget| ("thinking_budget", budget.to_string(), LOCAL));
+    let repeats = || loop_repeats.map(|repeats| ("loop_repeats", repeats.to_string(), LOCAL));
     let told = |capture: &Capture| !matches!(capture, Capture::Draws(_)) && profile.token_id_prefix.is_some();
-    let capture = || request.capture.filter(|capture| !told(capture)).map(|found| ("capture", format!("{found:?}")));
-    budget.or_else(repeats).or_else(capture)
+    let untold = || request.capture.filter(|capture| !told(capture));
+    let capture = || untold().map(|capture| ("capture", format!("{capture:?}"), LOCAL));
+    let unopened = api == Api::Chat && opened(request) && profile.continuing.is_empty();
+    budget.or_else(repeats).or_else(capture).or_else(|| unopened.then(|| ("prompt.think", "true".into(), RENDERED)))
+}
+
+/// Whether the model's turn is to begin inside a thinking block.
+pub(super) fn opened(request: &Request) -> bool {
+    request.messages.last().is_some_and(Message::opens_thinking)
 }
 
 /// No tokenizer of these models makes more tokens than bytes.
@@ -138,6 +154,31 @@ fn most_prompt_tokens(request: &Request) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use retort_model::sampling::NoiseKey;
+
+    #[test]
+    fn a_server_that_can_continue_an_answer_is_asked_to_and_another_is_not_asked() -> Result<(), Error> {
+        let request = Request {
+            id: 0,
+            messages: vec![Message::user("q"), Message::opened_thinking()],
+            sampling: Sampling::default(),
+            noise: NoiseKey::new(0, "", 0),
+            capture: None,
+        };
+        let vllm = Profile::find("vllm")?;
+        assert_eq!(unsupported(&request, Api::Chat, &vllm), None);
+        let prepared = prepare(&request, "m", Api::Chat, &Settings::default(), &vllm, None)?;
+        let body: Value = serde_json::from_slice(&prepared.body).expect("JSON");
+        assert!(prepared.prefilled);
+        assert_eq!(
+            (&body["continue_final_message"], &body["messages"][1]["content"]),
+            (&json!(true), &json!("<think>\n"))
+        );
+        let openai = Profile::find("openai")?;
+        assert_eq!(unsupported(&request, Api::Chat, &openai).map(|(setting, ..)| setting), Some("prompt.think"));
+        assert_eq!(unsupported(&request, Api::Completions, &openai), None);
+        Ok(())
+    }
 
     #[test]
     fn only_settings_that_differ_from_doing_nothing_are_named() {

@@ -192,8 +192,8 @@ impl<'a> Pump<'a> {
 
     fn ticket(&self, request: &Request) -> Result<Ticket, GenerateError> {
         let Endpoint { way, settings, renderer, .. } = self.endpoint;
-        if let Some((setting, found)) = unsupported(request, &way.profile) {
-            let (model, expected) = (way.model.clone(), "none of it over this protocol: a local model can do that");
+        if let Some((setting, found, expected)) = unsupported(request, way.api, &way.profile) {
+            let model = way.model.clone();
             return Err(GenerateError::Setting { model, setting, found, expected });
         }
         let prepared = prepare(request, &way.model, way.api, settings, &way.profile, renderer.as_ref());

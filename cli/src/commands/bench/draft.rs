@@ -7,6 +7,7 @@ use crate::open::{self, Embedded, ModelFiles};
 use crate::output::say;
 use anyhow::{Result, bail};
 use retort_datagen::gym::Split;
+use retort_datagen::sources::Reading;
 use retort_model::engine::DraftCount;
 use retort_model::generate::Generate;
 use serde_json::json;
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 pub fn run(args: &BenchDraft) -> Result<ExitCode> {
     let model = ModelFiles::open(&args.model, Embedded::Teacher)?;
-    let problems = open::problems(&args.problems, Split::HeldOut, 0, Some(args.limit.get()))?;
+    let problems = open::problems(&args.problems, Split::HeldOut, 0, &Reading::default(), Some(args.limit.get()))?;
     let problems: Vec<String> = problems.into_iter().map(|problem| problem.problem).collect();
     let mut engine = model.chat_engine()?;
     if engine.decoder.draft_cache_spec().is_none() {

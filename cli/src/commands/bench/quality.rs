@@ -8,6 +8,7 @@ use crate::open::{self, Embedded, ModelFiles};
 use crate::output::say;
 use anyhow::{Result, bail};
 use retort_datagen::gym::Split;
+use retort_datagen::sources::Reading;
 use retort_model::batch::Batch;
 use retort_model::decoder::Decoder;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
@@ -21,7 +22,7 @@ const MAX_TOKENS: usize = 256;
 
 pub fn run(args: &BenchQuality) -> Result<ExitCode> {
     let model = ModelFiles::open(&args.model, Embedded::Teacher)?;
-    let problems = open::problems(&args.problems, Split::HeldOut, 0, Some(args.limit.get()))?;
+    let problems = open::problems(&args.problems, Split::HeldOut, 0, &Reading::default(), Some(args.limit.get()))?;
     let engine = model.chat_engine()?;
     let mut jobs = Answers::new(problems.into_iter().map(|problem| problem.problem).collect());
     engine.generate(&mut jobs)?;

@@ -187,7 +187,7 @@ fn numbers(values: &ArrayRef, name: &str) -> Result<Vec<f32>, ArrowError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{decode, encode};
+    use super::super::{decode, described, encode};
     use super::*;
     use crate::store::example::{header, samples};
     use retort_model::sampling::Sampling;
@@ -200,8 +200,9 @@ mod tests {
                 let sampling = Sampling { thinking_budget, ..header().sampling };
                 let run = RunHeader { capture, sampling, ..header() };
                 let rows: Vec<Sample> = plain.iter().cloned().map(|row| filled(row, &run)).collect();
-                let bytes = encode(&rows.iter().collect::<Vec<_>>(), ("retort.run", "{}"), Optional::of_run(&run))
-                    .expect("encoded");
+                let optional = Optional::of_run(&run);
+                let schema = described(("retort.run", "{}"), optional);
+                let bytes = encode(&rows.iter().collect::<Vec<_>>(), &schema, optional).expect("encoded");
                 assert_eq!(decode(bytes).expect("decoded"), rows);
             }
         }
