@@ -15,7 +15,8 @@ use crate::spend::{self, Spent};
 use crate::store::TraceReader;
 use crate::verify;
 use polars::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 
 /// In the order of the schema, as the reader of projections asks.
 const COLUMNS: [&str; 10] = [
@@ -35,8 +36,9 @@ const COLUMNS: [&str; 10] = [
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TraceStats {
     pub samples: u64,
-    /// Samples that the complete run would hold.
+    /// Samples that the complete run would hold; at most so many where a quota ends problems.
     pub planned: u64,
+    pub has_quota: bool,
     pub kept: u64,
     /// Different problems, in each run by itself.
     pub problems: u64,
@@ -101,6 +103,9 @@ struct Counts {
     causes: BTreeMap<String, u64>,
     /// (name of run and problem, sample, right, kept).
     outcomes: Vec<([u8; 16], u32, bool, bool)>,
+    /// The quotas of runs that had one, and of their problems by the names above.
+    quotas: BTreeMap<String, u32>,
+    quota_of: HashMap<[u8; 16], NonZeroU32>,
     prompt_tokens: Vec<u32>,
     completion_tokens: Vec<u32>,
     kept_tokens: u64,
@@ -108,11 +113,12 @@ struct Counts {
 
 /// Computes the statistics of every sample in the dataset, sealed or not; sealed shards are verified first.
 pub fn trace_stats(reader: &TraceReader) -> Result<TraceStats, Error> {
-    let mut counts = Counts::default();
+    let mut counts = Counts { quotas: reader.manifest().quotas(), ..Counts::default() };
     for part in 0..reader.parts() {
         counts.add(reader, Columns::read(reader, part, &COLUMNS)?)?;
     }
-    let Counts { verdicts, groups, causes, mut outcomes, prompt_tokens, completion_tokens, kept_tokens } = counts;
+    let Counts { verdicts, groups, causes, mut outcomes, quotas, quota_of, .. } = counts;
+    let Counts { prompt_tokens, completion_tokens, kept_tokens, .. } = counts;
     let mut drop_causes: Vec<(String, u64)> = causes.into_iter().collect();
     drop_causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     let samples = outcomes.len() as u64;
@@ -128,13 +134,16 @@ pub fn trace_stats(reader: &TraceReader) -> Result<TraceStats, Error> {
     for group in outcomes.chunk_by(|a, b| a.0 == b.0) {
         problems += 1;
         kept_problems += u64::from(group.iter().any(|&(.., kept)| kept));
-        if let Some(rate) = pass_rate::estimate(group.iter().map(|&(_, _, right, _)| right), None) {
+        if let Some(rate) =
+            pass_rate::estimate(group.iter().map(|&(_, _, right, _)| right), quota_of.get(&group[0].0).copied())
+        {
             pass_rates[class(rate)] += 1;
         }
     }
     Ok(TraceStats {
         samples,
         planned: reader.manifest().samples(),
+        has_quota: !quotas.is_empty(),
         kept,
         problems,
         kept_problems,
@@ -165,7 +174,11 @@ impl Counts {
         let completion_tokens = columns.counts("completion_tokens")?;
         for at in 0..columns.rows() {
             let right = verdicts[at] == Verdict::Right.as_str();
-            self.outcomes.push((name(runs[at], uuids[at]), samples[at], right, kept[at]));
+            let name = name(runs[at], uuids[at]);
+            if let Some(quota) = self.quotas.get(runs[at]).copied().and_then(NonZeroU32::new) {
+                self.quota_of.insert(name, quota);
+            }
+            self.outcomes.push((name, samples[at], right, kept[at]));
             self.kept_tokens += if kept[at] { u64::from(completion_tokens[at]) } else { 0 };
         }
         self.prompt_tokens.extend(columns.counts("prompt_tokens")?);

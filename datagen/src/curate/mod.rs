@@ -81,7 +81,7 @@ pub fn select(
     let inputs = Inputs::open(dirs)?;
     for reader in &inputs.readers {
         let (rows, planned) = (reader.rows(), reader.manifest().samples());
-        if reader.manifest().run().is_some() && rows < planned {
+        if reader.manifest().run().is_some_and(|run| run.quota.is_none()) && rows < planned {
             observer.remark(&format!("`{}` holds {rows} of its {planned} samples", reader.dir().display()));
         }
     }
@@ -140,7 +140,8 @@ fn decide(
     });
     table.drop_where(|row, problems| problems[row.problem as usize].overlap.map(Reason::Contaminated));
     if let Some(window) = &recipe.pass_rate {
-        pass_rate::apply(table, window);
+        let quotas = inputs.readers.iter().flat_map(|reader| reader.manifest().quotas()).collect();
+        pass_rate::apply(table, window, &quotas)?;
     }
     let near = recipe.near_duplicates;
     for (unit, near) in [(Unit::Problems, near.problems), (Unit::Traces, near.traces)] {

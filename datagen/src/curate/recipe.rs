@@ -107,7 +107,7 @@ pub struct PassRate {
     pub min: f64,
     #[serde(default = "one")]
     pub max: f64,
-    /// How many right samples of a problem ended its sampling, where a quota did.
+    /// How many right samples of a problem ended its sampling in runs that do not say it themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<NonZeroU32>,
 }

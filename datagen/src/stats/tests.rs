@@ -28,6 +28,7 @@ fn counts_rates_and_quantiles_are_those_counted_by_hand_sealed_or_not() {
         TraceStats {
             samples: 5,
             planned: 6,
+            has_quota: false,
             kept: 3,
             problems: 3,
             kept_problems: 3,

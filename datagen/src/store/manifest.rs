@@ -7,6 +7,7 @@ use super::folder::Folder;
 use super::header::RunHeader;
 use crate::Error;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The version of the folder's layout that this program writes. It reads this one and those before:
@@ -206,6 +207,16 @@ impl Manifest {
         blake3::hash(&serde_json::to_vec(&self.document()).unwrap_or_default()).to_hex().to_string()
     }
 
+    /// The quotas of the runs that this dataset holds rows of, by their ids; runs without one are left out.
+    pub fn quotas(&self) -> BTreeMap<String, u32> {
+        let mut quotas = BTreeMap::new();
+        match &self.origin {
+            Origin::Run { header, .. } => note_quota(&self.run_id, header, &mut quotas),
+            Origin::Derived(derived) => inherited_quotas(derived, &mut quotas),
+        }
+        quotas
+    }
+
     /// This dataset as the parent of another.
     pub fn as_parent(&self, dir: &Path) -> Parent {
         let (run, derived) = match self.origin.clone() {
@@ -278,6 +289,21 @@ impl Manifest {
         let bytes = with_checksum(serde_json::to_vec_pretty(&self.document()).map_err(malformed)?);
         folder.write(COPY, &bytes)?;
         folder.write(FILE, &bytes)
+    }
+}
+
+fn note_quota(run_id: &str, run: &RunHeader, quotas: &mut BTreeMap<String, u32>) {
+    quotas.extend(run.quota.map(|quota| (run_id.to_owned(), quota.verified)));
+}
+
+fn inherited_quotas(derived: &Derived, quotas: &mut BTreeMap<String, u32>) {
+    for parent in &derived.parents {
+        if let (Some(run_id), Some(run)) = (&parent.run_id, &parent.run) {
+            note_quota(run_id, run, quotas);
+        }
+        if let Some(derived) = &parent.derived {
+            inherited_quotas(derived, quotas);
+        }
     }
 }
 

@@ -53,7 +53,11 @@ fn text(stats: &TraceStats) -> String {
     let share = |part: u64| 100.0 * part as f64 / stats.samples.max(1) as f64;
     let TraceStats { samples, planned, kept, problems, kept_problems, .. } = stats;
     let mut lines = vec![
-        format!("{samples} of {planned} samples, {kept} kept ({:.1}%)", share(*kept)),
+        format!(
+            "{samples} of {}{planned} samples, {kept} kept ({:.1}%)",
+            if stats.has_quota { "at most " } else { "" },
+            share(*kept)
+        ),
         format!("{problems} problems, {kept_problems} with a kept sample"),
         format!(
             "{} prompt tokens, {} completion tokens, {} of them kept",
