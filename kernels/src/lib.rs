@@ -41,7 +41,7 @@ mod weight;
 
 pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;
-pub use cached_attention::{CacheRow, cached_attention, copy_cache, write_cache};
+pub use cached_attention::{CacheRow, CacheRows, PAGE, cached_attention, copy_page, write_cache};
 pub use columns::{columns, join_columns};
 pub use experts::{Routed, packed_experts};
 pub use grouped_linear::grouped_linear;

@@ -1,6 +1,6 @@
 //! `retort bench decode`: how fast this machine runs models of known shapes, with random weights.
 
-use super::{Quant, Shape};
+use super::{CacheNumbers, Quant, Shape};
 use crate::args::BenchDecode;
 use crate::memory;
 use crate::output::say;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use retort_kernels::{self as kernels, Value, gather_rows, peaks};
 use retort_model::batch::Batch;
-use retort_model::cache::Cache;
+use retort_model::cache::{Cache, Precision};
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Part;
 use retort_model::params::{Random, frozen};
@@ -103,7 +103,8 @@ fn measure(model: &Model, args: &BenchDecode, b: usize, peaks: peaks::Peaks, mad
     let (prompt, new) = (args.prompt.get(), args.new.get());
     let decoder = model.decoder();
     let spec = decoder.cache_spec();
-    let cache = Cache::new(&spec, b, prompt + new, decoder.device())?;
+    let precision = args.cache.map_or_else(|| Precision::beside(decoder.head()), CacheNumbers::precision);
+    let cache = Cache::new(&spec, precision, b, prompt + new, decoder.device())?;
     let mut tokens = Tokens { state: b as u64, vocabulary: decoder.head().rows() as u64 };
 
     let begin = Instant::now();
@@ -129,7 +130,7 @@ fn measure(model: &Model, args: &BenchDecode, b: usize, peaks: peaks::Peaks, mad
         let (e, k) = (e as f64, k as f64);
         e * (1.0 - (1.0 - k / e).powi(b as i32))
     });
-    let kv_bytes_per_token = Cache::bytes_per_element() * spec.elements_per_token();
+    let kv_bytes_per_token = precision.bytes() * spec.elements_per_token();
     let weights = bytes_per_step(&model.parts(), args.quant, model.experts().map(|(e, _)| (e, distinct)));
     let read = weights / b as f64 + (kv_bytes_per_token * (prompt + new / 2)) as f64;
     let operations = 2.0 * model.parts().iter().map(active).sum::<f64>();
