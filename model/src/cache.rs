@@ -5,6 +5,8 @@
 //! have in common.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
+use half::bf16;
+use half::vec::HalfBitsVecExt;
 use retort_kernels::{PAGE, Weight, copy_page};
 use std::sync::Arc;
 
@@ -51,10 +53,16 @@ impl Precision {
         }
     }
 
-    fn dtype(self) -> DType {
+    /// Zeros that take memory only once they are written over, as far as the system gives it out so.
+    fn zeros(self, shape: (usize, usize, usize, usize), device: &Device) -> Result<Tensor> {
+        let count = shape.0 * shape.1 * shape.2 * shape.3;
         match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
+            Self::F32 => Tensor::zeros(shape, DType::F32, device),
+            // A vector of half's zeros would be written number by number.
+            Self::Bf16 if device.is_cpu() => {
+                Tensor::from_vec(vec![0u16; count].reinterpret_into::<bf16>(), shape, device)
+            }
+            Self::Bf16 => Tensor::zeros(shape, DType::BF16, device),
         }
     }
 }
@@ -81,7 +89,7 @@ impl Cache {
     pub fn paged(spec: &CacheSpec, precision: Precision, slots: usize, pages: usize, device: &Device) -> Result<Self> {
         let layer = || {
             let shape = |&(heads, width): &(usize, usize)| (pages, PAGE, heads, width);
-            spec.tensors.iter().map(|t| Tensor::zeros(shape(t), precision.dtype(), device)).collect()
+            spec.tensors.iter().map(|t| precision.zeros(shape(t), device)).collect()
         };
         Ok(Self {
             layers: (0..spec.layers).map(|_| layer()).collect::<Result<_>>()?,
