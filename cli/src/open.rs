@@ -9,10 +9,11 @@ use retort_datagen::gym;
 use retort_datagen::problem::Problem;
 use retort_datagen::sources::{self, Columns, Reading, Selection};
 use retort_model::Error;
+use retort_model::cache::Precision;
 use retort_model::chat::ChatTemplate;
 use retort_model::checkpoint::{Checkpoint, ExpertMemory, cache_share, expert_budget, fingerprint};
 use retort_model::decoder::Decoder;
-use retort_model::engine::Engine;
+use retort_model::engine::{CacheSettings, Engine};
 use retort_model::files::read_json;
 use retort_model::folder::FolderFiles;
 use retort_model::hub::{HubName, Want};
@@ -23,7 +24,7 @@ use retort_student::lora::{self, Adapter, LoraConfig, LoraSettings};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Sequences in flight: enough to keep two cores busy, few enough for the caches of a small machine.
+/// Sequences in flight: enough to keep two cores busy.
 const SLOTS: usize = 128;
 
 /// What a run needs beside weights and caches: the program itself and what a batch passes from layer to layer.
@@ -238,19 +239,17 @@ impl ModelFiles {
         let (checkpoint, experts) = self.checkpoint_to_run()?;
         let fingerprint = self.fingerprint(&checkpoint)?;
         let decoder = self.architecture.decoder(checkpoint, self.adapter()?)?;
-        // f32 numbers for every slot and position; a context that memory has no room for is cut to what it has.
-        let token_bytes = (4 * decoder.cache_spec().elements_per_token()).max(1);
-        let context = decoder.context_length().min(self.cache_bytes() / token_bytes).max(1);
-        let slots = (self.cache_bytes() / token_bytes / context).clamp(1, SLOTS);
+        let cache = CacheSettings { precision: Precision::beside(decoder.head()), bytes: self.cache_bytes() };
         let engine = Engine {
+            context: decoder.context_length(),
             decoder,
             eos,
             tokenizer,
             template,
             name: self.name.clone(),
             fingerprint,
-            slots,
-            context,
+            slots: SLOTS,
+            cache,
             draft: false,
             draft_count: Default::default(),
             workers: Workers::for_model(self.architecture.totals().total as usize)?,

@@ -15,6 +15,7 @@ mod attention;
 mod cached_attention;
 mod columns;
 mod cpu;
+mod experts;
 mod grouped_linear;
 mod heads;
 mod linear;
@@ -40,8 +41,9 @@ mod weight;
 
 pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;
-pub use cached_attention::{CacheRow, cached_attention, copy_cache, write_cache};
+pub use cached_attention::{CacheRow, CacheRows, PAGE, cached_attention, copy_page, write_cache};
 pub use columns::{columns, join_columns};
+pub use experts::{Routed, packed_experts};
 pub use grouped_linear::grouped_linear;
 pub use heads::join_keys;
 pub use linear::linear;

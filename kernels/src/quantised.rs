@@ -10,11 +10,16 @@
 //!
 //! Rows and columns that fill up the last tile and block have scale 0 and code `middle`. Products are in `product`.
 
+mod codes;
+mod gated;
+mod kernel;
+mod parts;
 mod product;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub(crate) use product::{Piece, Rows, products, repeated};
+pub(crate) use gated::{Block, gated};
+pub(crate) use product::{Rows, Share, products, repeated};
 
 use half::f16;
 use rayon::prelude::*;
@@ -97,7 +102,7 @@ impl Bits {
 
 /// The instruction set of integer products on this machine.
 pub fn instructions() -> &'static str {
-    product::Kernel::of_this_machine().name()
+    kernel::Kernel::of_this_machine().name()
 }
 
 /// Packs the numbers of a matrix [o, i], row after row. Numbers that are not finite, or larger than an f16 scale can

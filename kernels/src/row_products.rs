@@ -73,14 +73,14 @@ pub(crate) fn row_products(x: &[f32], x_stride: usize, n: usize, w: &impl Panels
 }
 
 /// y [n, o] += x [n, depth] w [o, depth]^T, rows of x and w lying apart.
-struct Tile<'a> {
-    y: &'a mut [f32],
-    o: usize,
-    x: &'a [f32],
-    x_stride: usize,
-    w: &'a [f32],
-    w_stride: usize,
-    depth: usize,
+pub(crate) struct Tile<'a> {
+    pub y: &'a mut [f32],
+    pub o: usize,
+    pub x: &'a [f32],
+    pub x_stride: usize,
+    pub w: &'a [f32],
+    pub w_stride: usize,
+    pub depth: usize,
 }
 
 impl WithSimd for Tile<'_> {

@@ -74,7 +74,8 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + simd::exp(-x))
 }
 
-fn forward(y: &mut [f32], gate: &[f32], up: &[f32]) {
+/// silu(gate) * up, number by number.
+pub(crate) fn forward(y: &mut [f32], gate: &[f32], up: &[f32]) {
     simd::dispatch(
         #[inline(always)]
         || {

@@ -1,7 +1,7 @@
 //! The weights of a projection: numbers that can be trained, or matrices in the form they are stored in.
 
 use crate::matmul::{Mat, Threads, product};
-use crate::quantised::{self, Bits, Piece, Rows};
+use crate::quantised::{self, Bits, Rows, Share};
 use crate::row_products::row_products;
 use crate::stored::Format;
 use crate::value::Value;
@@ -204,28 +204,31 @@ fn stored_products(x: &Value, shares: &[(Rows, &[StoredMatrix])]) -> Result<Valu
         bail!("a stored weight does not fit {:?} of {:?}", x.shape(), x.dtype());
     }
     let x = cpu::data(x)?;
-    let mut pieces = Vec::new();
-    for (rows, parts) in used() {
-        let mut column = 0;
-        for part in parts.iter() {
-            part.announce();
-            pieces.push((part, Piece { packed: part.bytes(), o: part.dims().0, rows: *rows, column }));
-            column += part.dims().0;
-        }
-    }
-    let quantised = |bits| pieces.iter().all(|(part, _)| *part.format() == Format::Quantised(bits));
+    used().flat_map(|(_, parts)| parts.iter()).for_each(|part| part.announce());
+    let quantised = |bits| {
+        let mut parts = used().flat_map(|(_, parts)| parts.iter());
+        parts.all(|part| *part.format() == Format::Quantised(bits))
+    };
     let bits = [Bits::Four, Bits::Eight].into_iter().find(|bits| quantised(*bits));
-    let y = match bits.filter(|_| !pieces.is_empty()) {
+    let y = match bits.filter(|_| used().next().is_some()) {
         Some(bits) => {
-            let pieces: Vec<Piece> = pieces.into_iter().map(|(_, piece)| piece).collect();
-            quantised::products(&x, i, o, bits, &pieces)
+            let shares = used().map(|(rows, parts)| {
+                let matrices = parts.iter().map(|part| (part.bytes(), part.dims().0)).collect();
+                Share { rows: *rows, matrices }
+            });
+            quantised::products(&x, i, o, bits, &shares.collect::<Vec<_>>())
         }
         None => {
             let mut y = vec![0f32; n * o];
-            for (part, Piece { rows, column, o: width, .. }) in pieces {
-                let found = row_products(&x[rows.first * i..], rows.step * i, rows.count, part);
-                for (at, found) in found.chunks(width.max(1)).enumerate() {
-                    y[(rows.first + at * rows.step) * o + column..][..width].copy_from_slice(found);
+            for (rows, parts) in used() {
+                let mut column = 0;
+                for part in parts.iter() {
+                    let found = row_products(&x[rows.first * i..], rows.step * i, rows.count, part);
+                    let width = part.dims().0;
+                    for (at, found) in found.chunks(width.max(1)).enumerate() {
+                        y[(rows.first + at * rows.step) * o + column..][..width].copy_from_slice(found);
+                    }
+                    column += width;
                 }
             }
             y

@@ -1,10 +1,10 @@
 //! Sequences packed end to end: the one shape of input that training, prefill and decoding share.
 
 use crate::cache::Cache;
-use retort_kernels::{CacheRow, write_cache};
+use retort_kernels::{CacheRow, CacheRows, PAGE, write_cache};
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 
 /// Token rows of one or more sequences, packed without padding.
 #[derive(Debug, Clone)]
@@ -79,21 +79,31 @@ impl Batch {
 /// A batch's way into the cache: where its rows are written and what they may read.
 pub struct CacheView<'a> {
     cache: &'a Cache,
-    places: Vec<(usize, usize)>,
-    rows: Arc<[CacheRow]>,
+    /// The entry of each row, counted through all pages.
+    places: Arc<[usize]>,
+    rows: CacheRows,
     /// Every sequence starts here, so the batch holds all there is to attend to.
     fresh: bool,
 }
 
 impl<'a> CacheView<'a> {
-    pub fn new(cache: &'a Cache, batch: &Batch) -> Self {
+    /// The slots of `batch` must have room for its rows.
+    pub fn new(cache: &'a Cache, batch: &Batch) -> Result<Self> {
         let mut places = Vec::with_capacity(batch.len());
+        let mut rows = Vec::with_capacity(batch.len());
         for (span, &slot) in batch.offsets.windows(2).zip(&batch.slots) {
-            places.extend(batch.positions[span[0]..span[1]].iter().map(|&position| (slot, position as usize)));
+            let pages = cache.pages(slot);
+            for &position in &batch.positions[span[0]..span[1]] {
+                let position = position as usize;
+                let Some(&page) = pages.get(position / PAGE) else {
+                    bail!("slot {slot} of the cache has no room for position {position}");
+                };
+                places.push(page as usize * PAGE + position % PAGE);
+                rows.push(CacheRow { pages: pages.clone(), len: position + 1 });
+            }
         }
-        let rows = places.iter().map(|&(slot, position)| CacheRow { slot, len: position + 1 }).collect();
         let fresh = batch.offsets.windows(2).all(|span| span[0] == span[1] || batch.positions[span[0]] == 0);
-        Self { cache, places, rows, fresh }
+        Ok(Self { cache, places: places.into(), rows: CacheRows::new(rows), fresh })
     }
 
     /// Whether nothing was cached before this batch.
@@ -109,7 +119,7 @@ impl<'a> CacheView<'a> {
     }
 
     /// What each row may read.
-    pub fn rows(&self) -> &Arc<[CacheRow]> {
+    pub fn rows(&self) -> &CacheRows {
         &self.rows
     }
 }

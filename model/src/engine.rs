@@ -1,6 +1,7 @@
 //! Batched generation: a fixed number of slots, refilled from the queue of jobs as sequences end.
 //!
-//! The slots are shared out among lanes, one for each worker. A step runs one token of every sequence of a lane through
+//! A sequence starts only once the cache has room for the longest that it can become, so memory makes sequences wait and
+//! never fail. The slots are shared out among lanes, one for each worker. A step runs one token of every sequence of a lane through
 //! the model, all lanes side by side. A sample's tokens come from the weights, its own prompt, sampling settings and noise
 //! key; which slot it has, who sits beside it, how many threads there are and whether a draft was tried change nothing.
 
@@ -12,6 +13,7 @@ pub use lane::DraftCount;
 pub(crate) use lane::logits;
 
 use crate::Error;
+use crate::cache::{CacheSpec, Precision};
 use crate::chat::{ChatTemplate, opens_thinking, split_thinking};
 use crate::decoder::Decoder;
 use crate::generate::{Completion, FinishReason, Generate, GenerateError, Jobs, Request};
@@ -19,6 +21,7 @@ use crate::stop_strings::before_stop;
 use crate::tokenizer::Tokenizer;
 use crate::workers::Workers;
 use lane::Lane;
+use retort_kernels::PAGE;
 use sequence::{Rules, Sequence};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,13 +36,28 @@ pub struct Engine<D> {
     pub eos: Vec<u32>,
     /// Sequences in flight at once.
     pub slots: usize,
-    /// The longest prompt and completion together: what the model was made for, or what memory has room for.
+    /// The longest prompt and completion together.
     pub context: usize,
+    pub cache: CacheSettings,
     pub workers: Workers,
     /// Whether a model that can guess a token ahead does so.
     pub draft: bool,
     /// What became of the guesses so far.
     pub draft_count: Mutex<DraftCount>,
+}
+
+/// What the memory of past tokens may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheSettings {
+    pub precision: Precision,
+    /// Bytes for all sequences in flight together.
+    pub bytes: usize,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self { precision: Precision::default(), bytes: 2 << 30 }
+    }
 }
 
 /// Prompts are prefilled together up to this many tokens.
@@ -89,10 +107,20 @@ impl<D: Decoder> Engine<D> {
         Ok((sequence.request.id, completion))
     }
 
-    /// Takes requests until the lane's slots or this round's prefill budget are full.
-    fn admit(&self, jobs: &mut dyn Jobs, lane: &mut Lane) -> Result<(), GenerateError> {
+    /// Takes requests until the lane's slots, its memory or this round's prefill budget are full. One that is taken and
+    /// has to wait for memory is left in `waiting`.
+    fn admit(&self, jobs: &mut dyn Jobs, lane: &mut Lane, waiting: &mut Option<Sequence>) -> Result<(), GenerateError> {
         let mut tokens = 0;
-        while tokens < PREFILL_TOKENS && !lane.free.is_empty() {
+        while tokens < PREFILL_TOKENS && lane.has_slot() {
+            if let Some(sequence) = waiting.take() {
+                let length = sequence.prompt.len();
+                *waiting = lane.admit(sequence);
+                if waiting.is_some() {
+                    break;
+                }
+                tokens += length;
+                continue;
+            }
             let Some(request) = jobs.next() else { break };
             self.check(&request)?;
             let (prompt, prefilled) = match jobs.prompt(request.id) {
@@ -100,30 +128,43 @@ impl<D: Decoder> Engine<D> {
                 None => self.encode(&request)?,
             };
             if prompt.len() >= self.context {
-                let sequence = Sequence::new(request, prompt, prefilled, usize::MAX);
+                let sequence = Sequence::new(request, prompt, prefilled, 0);
                 let (id, completion) = self.complete(sequence, FinishReason::PromptTooLong)?;
                 jobs.done(id, completion).map_err(GenerateError::Job)?;
                 continue;
             }
-            tokens += prompt.len();
-            let Some(slot) = lane.free.pop() else { break };
-            lane.admitted.push(Sequence::new(request, prompt, prefilled, slot));
+            let longest = prompt.len().saturating_add(request.sampling.max_tokens).saturating_add(self.draft.into());
+            let longest = longest.min(self.context);
+            if longest.div_ceil(PAGE) > lane.pages {
+                let page_bytes = self.page_bytes();
+                let (needed, budget) = (longest.div_ceil(PAGE) * page_bytes, lane.pages * page_bytes);
+                return Err(GenerateError::Memory { model: self.name.clone(), tokens: longest, needed, budget });
+            }
+            *waiting = Some(Sequence::new(request, prompt, prefilled, longest));
         }
         Ok(())
+    }
+
+    /// Bytes of the cache that a page takes.
+    fn page_bytes(&self) -> usize {
+        let draft = self.decoder.draft_cache_spec().filter(|_| self.draft);
+        let elements = |spec: CacheSpec| spec.elements_per_token();
+        let numbers = elements(self.decoder.cache_spec()).saturating_add(draft.map_or(0, elements));
+        numbers.saturating_mul(PAGE * self.cache.precision.bytes()).max(1)
     }
 
     /// Hands back the sequences of a lane that have ended.
     fn settle(&self, jobs: &mut dyn Jobs, lane: &mut Lane) -> Result<(), GenerateError> {
         let mut running = Vec::with_capacity(lane.active.len());
-        for sequence in lane.active.drain(..) {
+        for sequence in std::mem::take(&mut lane.active) {
             match sequence.finish {
                 Some(reason) => {
-                    lane.free.push(sequence.slot);
+                    lane.retire(&sequence);
                     let (id, completion) = self.complete(sequence, reason)?;
                     jobs.done(id, completion).map_err(GenerateError::Job)?;
                 }
                 None if !jobs.is_wanted(sequence.request.id) => {
-                    lane.free.push(sequence.slot);
+                    lane.retire(&sequence);
                     jobs.abandoned(sequence.request.id);
                 }
                 None => {
@@ -150,10 +191,13 @@ impl<D: Decoder> Generate for Engine<D> {
         let decoder: &dyn Decoder = &self.decoder;
         let rules = Rules { tokenizer: &self.tokenizer, eos: &self.eos, context: self.context };
         let count = self.workers.count().min(self.slots.max(1));
-        let lane = |_| Lane::new(decoder, self.slots.div_ceil(count), self.context, self.draft);
+        let slots = self.slots.max(1).div_ceil(count);
+        let pages = (self.cache.bytes / count / self.page_bytes()).min(slots * self.context.div_ceil(PAGE));
+        let lane = |_| Lane::new(decoder, slots, pages, self.cache.precision, self.draft);
         let mut lanes: Vec<Lane> = (0..count).map(lane).collect::<Result<_, _>>()?;
+        let mut waiting = None;
         while !jobs.cancelled() {
-            lanes.iter_mut().try_for_each(|lane| self.admit(jobs, lane))?;
+            lanes.iter_mut().try_for_each(|lane| self.admit(jobs, lane, &mut waiting))?;
             if lanes.iter().all(Lane::is_idle) {
                 break;
             }

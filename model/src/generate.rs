@@ -193,6 +193,11 @@ pub enum GenerateError {
     EmptyPrompt { model: String },
     #[error("`{setting}` is {found}; `{model}` takes {expected}")]
     Setting { model: String, setting: &'static str, found: String, expected: &'static str },
+    #[error(
+        "a completion of up to {tokens} tokens takes {needed} bytes of `{model}`'s cache, and the cache may take {budget}: \
+         lower `max_tokens` or allow more memory"
+    )]
+    Memory { model: String, tokens: usize, needed: usize, budget: usize },
     #[error("the model failed")]
     Model(#[from] crate::Error),
     #[error("the result could not be stored")]

@@ -225,7 +225,7 @@ impl Decoder for Dense {
             let x_nd = self.forgetful_layers(self.embed_tokens.gather_rows(&batch.tokens)?, batch, cos, sin)?;
             return self.norm.forward(&x_nd);
         }
-        let context = Context { batch, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) };
+        let context = Context { batch, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)).transpose()? };
         let mut x_nd = self.embed_tokens.gather_rows(&batch.tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
             x_nd = layer.forward(&x_nd, index, &context)?;

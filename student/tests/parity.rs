@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use retort_model::batch::Batch;
-use retort_model::cache::Cache;
+use retort_model::cache::{Cache, Precision};
 use retort_model::checkpoint::{Checkpoint, Stored, write_tensors};
 use retort_model::decoder::Decoder;
 use retort_model::params::frozen;
@@ -61,7 +61,7 @@ fn greedy_continuations_over_the_cache_match() -> Result<()> {
         let (model, expected) = open(name);
         let sequences: Vec<Vec<u32>> = expected["input_ids"].to_dtype(DType::U32)?.to_vec2()?;
         let expected: Vec<u32> = expected["greedy"].to_dtype(DType::U32)?.to_vec1()?;
-        let cache = Cache::new(&model.cache_spec(), 1, 8 + expected.len(), &Device::Cpu)?;
+        let cache = Cache::new(&model.cache_spec(), Precision::F32, 1, 8 + expected.len(), &Device::Cpu)?;
         let (mut past, mut feed, mut found) = (0, sequences[0][..8].to_vec(), Vec::new());
         while found.len() < expected.len() {
             let logits = model.logits(&Batch::cached([(0, past, feed.as_slice())]), Some(&cache))?;

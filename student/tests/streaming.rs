@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use retort_model::checkpoint::Checkpoint;
-use retort_model::engine::Engine;
+use retort_model::engine::{CacheSettings, Engine};
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
 use retort_model::params::frozen;
 use retort_model::sampling::{NoiseKey, Sampling};
@@ -50,6 +50,7 @@ fn every_step_is_told_until_the_completion_is_done() {
         eos: vec![],
         slots: 2,
         context: 1024,
+        cache: CacheSettings::default(),
         draft: false,
         draft_count: Default::default(),
         workers: Workers::for_model(usize::MAX).expect("no threads"),

@@ -139,7 +139,12 @@ impl DeepSeek {
 
     fn context<'a>(&self, batch: &'a Batch, cache: Option<&'a Cache>) -> candle_core::Result<Context<'a>> {
         let (cos, sin) = self.rope.tables(&batch.positions, &self.device)?;
-        Ok(Context { offsets: &batch.offsets, cos, sin, cache: cache.map(|cache| CacheView::new(cache, batch)) })
+        Ok(Context {
+            offsets: &batch.offsets,
+            cos,
+            sin,
+            cache: cache.map(|cache| CacheView::new(cache, batch)).transpose()?,
+        })
     }
 
     pub(crate) fn pass(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<Pass> {

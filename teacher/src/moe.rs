@@ -5,7 +5,7 @@
 
 use crate::config::Config;
 use crate::router::{Router, Routing};
-use retort_kernels::{self as kernels, Value, Weight};
+use retort_kernels::{self as kernels, Routed, Value, Weight};
 use retort_model::Error;
 use retort_model::layers::{Mlp, normal};
 use retort_model::params::Params;
@@ -39,6 +39,9 @@ impl Moe {
     /// [n, d] to [n, d], with the routing for the balance loss.
     pub(crate) fn forward(&self, x_nd: &Value) -> candle_core::Result<(Value, Routing)> {
         let routing = self.gate.route(x_nd)?;
+        if let Some(y) = self.packed(x_nd, &routing)? {
+            return Ok((y, routing));
+        }
         let rows = kernels::gather_rows(x_nd, &routing.rows)?;
         let hidden = kernels::swiglu_halves(&self.gate_up_proj.grouped_linear(&rows, &routing.offsets)?)?;
         let out = self.down_proj.grouped_linear(&hidden, &routing.offsets)?;
@@ -48,5 +51,18 @@ impl Moe {
             None => routed,
         };
         Ok((y, routing))
+    }
+
+    /// The same in one operation, where the weights are packed for it.
+    fn packed(&self, x_nd: &Value, routing: &Routing) -> candle_core::Result<Option<Value>> {
+        let Routing { rows, offsets, weights, .. } = routing;
+        let routed = Routed { rows, offsets, weights, gate_up: &self.gate_up_proj, down: &self.down_proj };
+        match &self.shared_experts {
+            None => kernels::packed_experts(x_nd, Some(routed), None),
+            Some(shared) => match shared.bare_weights() {
+                None => Ok(None),
+                weights => kernels::packed_experts(x_nd, Some(routed), weights),
+            },
+        }
     }
 }

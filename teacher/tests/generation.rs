@@ -4,12 +4,12 @@ mod embedded_engine;
 
 use candle_core::Device;
 use embedded_engine::engine;
-use retort_kernels::{Value, Weight};
+use retort_kernels::{PAGE, Value, Weight};
 use retort_model::batch::Batch;
-use retort_model::cache::{Cache, CacheSpec};
+use retort_model::cache::{Cache, CacheSpec, Precision};
 use retort_model::decoder::Decoder;
-use retort_model::engine::{DraftCount, Engine};
-use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
+use retort_model::engine::{CacheSettings, DraftCount, Engine};
+use retort_model::generate::{Completion, Generate, GenerateError, JobError, Jobs, Message, Request};
 use retort_model::sampling::{NoiseKey, Sampling};
 use retort_model::workers::Workers;
 use retort_teacher::DeepSeek;
@@ -93,6 +93,7 @@ impl Decoder for Counting {
 /// Four samples of each of six problems.
 struct Samples {
     left: Vec<u64>,
+    temperature: f64,
     done: BTreeMap<u64, Completion>,
 }
 
@@ -105,7 +106,11 @@ impl Jobs for Samples {
             noise: NoiseKey::new(3, &prompt, (id % 4) as u32),
             capture: None,
             messages: vec![Message::user(prompt)],
-            sampling: Sampling { temperature: 1.0, max_tokens: 4 + id as usize % 5, ..Sampling::default() },
+            sampling: Sampling {
+                temperature: self.temperature,
+                max_tokens: 4 + id as usize % 5,
+                ..Sampling::default()
+            },
         })
     }
 
@@ -128,12 +133,13 @@ fn samples_of_a_problem_share_its_prompt() {
             eos,
             slots,
             context: 1024,
+            cache: CacheSettings::default(),
             // Too many parameters for workers: all sequences are in one lane.
             workers: Workers::for_model(usize::MAX).expect("none"),
             draft: false,
             draft_count: Default::default(),
         };
-        let mut jobs = Samples { left: order, done: BTreeMap::new() };
+        let mut jobs = Samples { left: order, temperature: 1.0, done: BTreeMap::new() };
         engine.generate(&mut jobs).expect("generation");
         (jobs.done, engine.decoder.1.into_inner())
     };
@@ -149,6 +155,33 @@ fn samples_of_a_problem_share_its_prompt() {
         let tokens = |done: &BTreeMap<u64, Completion>| done.values().map(|c| c.token_ids.clone()).collect::<Vec<_>>();
         assert_eq!(tokens(&shared), tokens(&apart), "{slots} slots");
         assert_eq!(rows, decoded(&shared) + prompts(&shared, 4), "{slots} slots: each prompt is computed once");
+    }
+}
+
+#[test]
+fn memory_makes_sequences_wait_and_never_fail() {
+    let run = |slots, draft, pages: usize, temperature| {
+        let mut engine = engine(slots, draft);
+        engine.workers = Workers::for_model(usize::MAX).expect("none");
+        let tokens = engine.decoder.cache_spec().elements_per_token()
+            + engine.decoder.draft_cache_spec().filter(|_| draft).map_or(0, |spec| spec.elements_per_token());
+        engine.cache = CacheSettings { precision: Precision::F32, bytes: pages * PAGE * 4 * tokens };
+        let mut jobs = Samples { left: (0..24).rev().collect(), temperature, done: BTreeMap::new() };
+        let outcome = engine.generate(&mut jobs);
+        (outcome, jobs.done.into_values().map(|completion| completion.token_ids).collect::<Vec<_>>())
+    };
+    for (draft, temperature) in [(false, 1.0), (true, 0.0)] {
+        let (_, roomy) = run(24, draft, 1000, temperature);
+        assert_eq!(roomy.len(), 24);
+        // Each needs one page; then three of them fit at once, then one.
+        for pages in [3, 1] {
+            let (outcome, tight) = run(24, draft, pages, temperature);
+            outcome.expect("generated");
+            assert_eq!(tight, roomy, "{pages} pages");
+        }
+        let (refused, none) = run(24, draft, 0, temperature);
+        assert!(matches!(refused, Err(GenerateError::Memory { budget: 0, .. })), "{refused:?}");
+        assert!(none.is_empty());
     }
 }
 

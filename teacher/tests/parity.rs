@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use retort_model::batch::Batch;
-use retort_model::cache::Cache;
+use retort_model::cache::{Cache, Precision};
 use retort_model::checkpoint::Checkpoint;
 use retort_model::decoder::Decoder;
 use retort_model::params::frozen;
@@ -93,7 +93,7 @@ fn prediction_ahead_matches_transformers() -> Result<()> {
 /// Feeds both sequences through a cache: a prefill of `first` tokens, then steps of `stride`, next to each other.
 fn cached_logits(model: &DeepSeek, sequences: &[Vec<u32>], first: usize, stride: usize) -> Result<Tensor> {
     let t = sequences[0].len();
-    let cache = Cache::new(&model.cache_spec(), 3, t, &Device::Cpu)?;
+    let cache = Cache::new(&model.cache_spec(), Precision::F32, 3, t, &Device::Cpu)?;
     let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); sequences.len()];
     let mut start = 0;
     while start < t {
@@ -129,7 +129,8 @@ fn greedy_continuations_match() -> Result<()> {
         let fixture = Fixture::open(name);
         let expected = fixture.greedy();
         let prompt = fixture.sequences()[0][..8].to_vec();
-        let cache = Cache::new(&fixture.model.cache_spec(), 1, prompt.len() + expected.len(), &Device::Cpu)?;
+        let cache =
+            Cache::new(&fixture.model.cache_spec(), Precision::F32, 1, prompt.len() + expected.len(), &Device::Cpu)?;
         let (mut past, mut feed, mut found) = (0, prompt, Vec::new());
         while found.len() < expected.len() {
             let logits = fixture.model.logits(&Batch::cached([(0, past, feed.as_slice())]), Some(&cache))?;

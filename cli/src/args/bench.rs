@@ -70,6 +70,9 @@ pub struct BenchDecode {
     /// How the weights are kept
     #[arg(long, value_enum, default_value = "q4")]
     pub quant: crate::commands::Quant,
+    /// How the cache is kept: bf16 unless the weights are f32
+    #[arg(long, value_enum)]
+    pub cache: Option<crate::commands::CacheNumbers>,
     /// Sequences side by side; one line for each
     #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
     pub batch: Vec<NonZeroUsize>,

@@ -4,7 +4,7 @@
 //! `vpmaddubsw` adds two products of an unsigned and a signed byte in 16 bits, which 4-bit codes cannot overrun: eight
 //! such sums are at most 8 * 2 * 15 * 127 = 30,480. Codes of 8 bits are multiplied as two halves of 4.
 
-use super::product::CodesRow;
+use super::codes::{LINES, MIDDLES_LINE, Panel, SCALES_LINE};
 use super::{Bits, GROUP, GROUPS, TILE};
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -28,40 +28,40 @@ pub(super) fn has_avx512_vnni() -> bool {
     *FOUND
 }
 
-/// The products of a tile with M rows of x.
-pub(super) fn avx2_rows<const M: usize>(tile: &[u8], bits: Bits, xs: [CodesRow; M]) -> [[f32; TILE]; M] {
+/// The products of a tile with a panel of M rows of x.
+pub(super) fn avx2_rows<const M: usize>(tile: &[u8], bits: Bits, panel: Panel<'_, M>) -> [[f32; TILE]; M] {
     assert!(has_avx2(), "chosen where it is there");
     #[expect(unsafe_code, reason = "the instructions were found on this machine")]
     // SAFETY: checked above.
     unsafe {
         match bits {
-            Bits::Four => avx2_q4(tile, xs),
-            Bits::Eight => avx2_q8(tile, xs),
+            Bits::Four => avx2_q4(tile, panel),
+            Bits::Eight => avx2_q8(tile, panel),
         }
     }
 }
 
-/// The products of a tile with M rows of x.
-pub(super) fn avx512_rows<const M: usize>(tile: &[u8], bits: Bits, xs: [CodesRow; M]) -> [[f32; TILE]; M] {
+/// The products of a tile with a panel of M rows of x.
+pub(super) fn avx512_rows<const M: usize>(tile: &[u8], bits: Bits, panel: Panel<'_, M>) -> [[f32; TILE]; M] {
     assert!(has_avx512_vnni(), "chosen where it is there");
     #[expect(unsafe_code, reason = "the instructions were found on this machine")]
     // SAFETY: checked above.
     unsafe {
         match bits {
-            Bits::Four => avx512_q4(tile, xs),
-            Bits::Eight => avx512_q8(tile, xs),
+            Bits::Four => avx512::<M, true>(tile, panel),
+            Bits::Eight => avx512::<M, false>(tile, panel),
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn avx2_q4<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
+fn avx2_q4<const M: usize>(tile: &[u8], panel: Panel<'_, M>) -> [[f32; TILE]; M] {
     const BYTES: usize = Bits::Four.block_bytes();
     let nibble = _mm256_set1_epi8(15);
     // Unknown to the compiler, which would unroll the loop, reorder it and run out of registers.
     let pairs = black_box(GROUPS / 2);
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
-    for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
+    for (block, x) in tile.as_chunks::<BYTES>().0.iter().zip(panel) {
         fetch_ahead(block);
         let mut dots = [[_mm256_setzero_si256(); 2]; M];
         for g in 0..pairs {
@@ -72,8 +72,7 @@ fn avx2_q4<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
                 _mm256_and_si256(_mm256_srli_epi16(bytes[1], 4), nibble),
             ];
             for m in 0..M {
-                let groups = &xs[m].groups[at];
-                let (x_low, x_high) = (_mm256_set1_epi32(groups[g]), _mm256_set1_epi32(groups[g + GROUPS / 2]));
+                let (x_low, x_high) = (_mm256_set1_epi32(x[g][m]), _mm256_set1_epi32(x[g + GROUPS / 2][m]));
                 for half in 0..2 {
                     let low = _mm256_maddubs_epi16(low[half], x_low);
                     let high = _mm256_maddubs_epi16(high[half], x_high);
@@ -85,7 +84,7 @@ fn avx2_q4<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
         for m in 0..M {
             for half in 0..2 {
                 let dot = _mm256_madd_epi16(dots[m][half], _mm256_set1_epi16(1));
-                sums[m][half] = avx2_block(sums[m][half], dot, scales[half], &xs[m], at);
+                sums[m][half] = avx2_block(sums[m][half], dot, scales[half], x, m);
             }
         }
     }
@@ -93,11 +92,11 @@ fn avx2_q4<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn avx2_q8<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
+fn avx2_q8<const M: usize>(tile: &[u8], panel: Panel<'_, M>) -> [[f32; TILE]; M] {
     const BYTES: usize = Bits::Eight.block_bytes();
     let nibble = _mm256_set1_epi8(15);
     let mut sums = [[_mm256_setzero_ps(); 2]; M];
-    for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
+    for (block, x) in tile.as_chunks::<BYTES>().0.iter().zip(panel) {
         fetch_ahead(block);
         let scales = avx2_scales(block);
         for half in 0..2 {
@@ -108,7 +107,7 @@ fn avx2_q8<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
                 let low = _mm256_and_si256(bytes, nibble);
                 let high = _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble);
                 for m in 0..M {
-                    let x = _mm256_set1_epi32(xs[m].groups[at][g]);
+                    let x = _mm256_set1_epi32(x[g][m]);
                     lows[m] = _mm256_add_epi16(lows[m], _mm256_maddubs_epi16(low, x));
                     highs[m] = _mm256_add_epi16(highs[m], _mm256_maddubs_epi16(high, x));
                 }
@@ -117,19 +116,19 @@ fn avx2_q8<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
                 let low = _mm256_madd_epi16(lows[m], _mm256_set1_epi16(1));
                 let high = _mm256_madd_epi16(highs[m], _mm256_set1_epi16(16));
                 let dot = _mm256_add_epi32(low, high);
-                sums[m][half] = avx2_block(sums[m][half], dot, scales[half], &xs[m], at);
+                sums[m][half] = avx2_block(sums[m][half], dot, scales[half], x, m);
             }
         }
     }
     avx2_out(&sums)
 }
 
-/// Adds what block `at` gives for eight rows.
+/// Adds what a block gives for eight rows of W and row `m` of x.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn avx2_block(sum: __m256, dot: __m256i, scales: __m256, x: &CodesRow, at: usize) -> __m256 {
-    let dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(x.middles[at]));
-    let scales = _mm256_mul_ps(scales, _mm256_set1_ps(x.scales[at]));
+fn avx2_block<const M: usize>(sum: __m256, dot: __m256i, scales: __m256, x: &[[i32; M]; LINES], m: usize) -> __m256 {
+    let dot = _mm256_add_epi32(dot, _mm256_set1_epi32(x[MIDDLES_LINE][m]));
+    let scales = _mm256_mul_ps(scales, _mm256_castsi256_ps(_mm256_set1_epi32(x[SCALES_LINE][m])));
     _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), scales, sum)
 }
 
@@ -179,66 +178,47 @@ fn fetch_ahead(block: &[u8]) {
     }
 }
 
+/// `FOUR`: codes of 4 bits, else of 8. One function, because the sums of a block are only inlined where they stand.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn avx512_q4<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
-    const BYTES: usize = Bits::Four.block_bytes();
+fn avx512<const M: usize, const FOUR: bool>(tile: &[u8], panel: Panel<'_, M>) -> [[f32; TILE]; M] {
     let nibble = _mm512_set1_epi8(15);
     let mut sums = [_mm512_setzero_ps(); M];
-    for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
+    for (block, x) in tile.chunks_exact(if FOUR { Bits::Four } else { Bits::Eight }.block_bytes()).zip(panel) {
         fetch_ahead(block);
         let mut dots = [_mm512_setzero_si512(); M];
-        for g in 0..GROUPS / 2 {
-            let bytes = load512(block, SCALES + g * LINE);
-            let low = _mm512_and_si512(bytes, nibble);
-            let high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble);
-            for m in 0..M {
-                let groups = &xs[m].groups[at];
-                dots[m] = _mm512_dpbusd_epi32(dots[m], low, _mm512_set1_epi32(groups[g]));
-                dots[m] = _mm512_dpbusd_epi32(dots[m], high, _mm512_set1_epi32(groups[g + GROUPS / 2]));
+        for m in 0..M {
+            dots[m] = _mm512_set1_epi32(x[MIDDLES_LINE][m]);
+        }
+        if FOUR {
+            for g in 0..GROUPS / 2 {
+                let bytes = load512(block, SCALES + g * LINE);
+                let low = _mm512_and_si512(bytes, nibble);
+                let high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble);
+                for m in 0..M {
+                    dots[m] = _mm512_dpbusd_epi32(dots[m], low, _mm512_set1_epi32(x[g][m]));
+                }
+                for m in 0..M {
+                    dots[m] = _mm512_dpbusd_epi32(dots[m], high, _mm512_set1_epi32(x[g + GROUPS / 2][m]));
+                }
+            }
+        } else {
+            for (g, x) in x[..GROUPS].iter().enumerate() {
+                let bytes = load512(block, SCALES + g * LINE);
+                for m in 0..M {
+                    dots[m] = _mm512_dpbusd_epi32(dots[m], bytes, _mm512_set1_epi32(x[m]));
+                }
             }
         }
-        avx512_block(&mut sums, &dots, block, &xs, at);
-    }
-    avx512_out(&sums)
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn avx512_q8<const M: usize>(tile: &[u8], xs: [CodesRow; M]) -> [[f32; TILE]; M] {
-    const BYTES: usize = Bits::Eight.block_bytes();
-    let mut sums = [_mm512_setzero_ps(); M];
-    for (at, block) in tile.as_chunks::<BYTES>().0.iter().enumerate() {
-        fetch_ahead(block);
-        let mut dots = [_mm512_setzero_si512(); M];
-        for g in 0..GROUPS {
-            let bytes = load512(block, SCALES + g * LINE);
-            for m in 0..M {
-                dots[m] = _mm512_dpbusd_epi32(dots[m], bytes, _mm512_set1_epi32(xs[m].groups[at][g]));
-            }
+        let scales: &[u8] = &block[..SCALES];
+        #[expect(unsafe_code, reason = "a vector comes from memory")]
+        // SAFETY: the slice holds 32 bytes.
+        let scales = _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(scales.as_ptr().cast()) });
+        for m in 0..M {
+            let scales = _mm512_mul_ps(scales, _mm512_castsi512_ps(_mm512_set1_epi32(x[SCALES_LINE][m])));
+            sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m]), scales, sums[m]);
         }
-        avx512_block(&mut sums, &dots, block, &xs, at);
     }
     avx512_out(&sums)
-}
-
-/// Adds what block `at` gives for sixteen rows.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn avx512_block<const M: usize>(
-    sums: &mut [__m512; M],
-    dots: &[__m512i; M],
-    block: &[u8],
-    xs: &[CodesRow; M],
-    at: usize,
-) {
-    let scales: &[u8] = &block[..SCALES];
-    #[expect(unsafe_code, reason = "a vector comes from memory")]
-    // SAFETY: the slice holds 32 bytes.
-    let scales = _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(scales.as_ptr().cast()) });
-    for m in 0..M {
-        let dot = _mm512_sub_epi32(dots[m], _mm512_set1_epi32(xs[m].middles[at]));
-        let scales = _mm512_mul_ps(scales, _mm512_set1_ps(xs[m].scales[at]));
-        sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot), scales, sums[m]);
-    }
 }
 
 #[inline]

@@ -121,9 +121,8 @@ impl ChatTemplate {
 
     fn compile(source: String, tokens: BTreeMap<&'static str, String>, model: &str) -> Result<Self, Error> {
         let failed = |e: minijinja::Error| Error::Template { model: model.into(), reason: python::describe(&e) };
-        let mut environment = environment().map_err(failed)?;
-        environment.add_template_owned(NAME, without_generation_marks(&source)).map_err(failed)?;
-        Ok(Self { environment, source, tokens, model: model.into() })
+        let environment = environment().and_then(|empty| compiled(empty, without_generation_marks(&source)));
+        Ok(Self { environment: environment.map_err(failed)?, source, tokens, model: model.into() })
     }
 
     /// The prompt that asks for the assistant's next turn. It contains the BOS token; encode it without adding one.
@@ -180,11 +179,40 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     Ok(environment)
 }
 
+/// The environment with its template.
+fn compiled(mut environment: Environment<'static>, source: String) -> Result<Environment<'static>, minijinja::Error> {
+    if source.len() > LONGEST_SOURCE {
+        let reason = format!("the template has {} bytes, more than the {LONGEST_SOURCE} that are read", source.len());
+        return Err(minijinja::Error::new(ErrorKind::SyntaxError, reason));
+    }
+    with_room(|| environment.add_template_owned(NAME, source).map(|()| environment))?
+}
+
 /// What the environment's template makes of `context`.
 fn render(environment: &Environment, context: Value) -> Result<String, minijinja::Error> {
-    let mut prompt = Prompt(Vec::new());
-    environment.get_template(NAME)?.render_captured_to(context, &mut prompt)?;
-    String::from_utf8(prompt.0).map_err(|e| minijinja::Error::new(ErrorKind::InvalidOperation, e.to_string()))
+    let prompt = with_room(|| {
+        let mut prompt = Prompt(Vec::new());
+        environment.get_template(NAME)?.render_captured_to(context, &mut prompt)?;
+        Ok::<_, minijinja::Error>(prompt.0)
+    })??;
+    String::from_utf8(prompt).map_err(|e| minijinja::Error::new(ErrorKind::InvalidOperation, e.to_string()))
+}
+
+/// Some twenty times the longest published template.
+const LONGEST_SOURCE: usize = 256 << 10;
+
+/// Room for whatever a template of that length, and values that the fuel allows, can nest. Only what is used is taken.
+const STACK: usize = 512 << 20;
+
+/// Does the work on a stack of its own: Jinja follows nested templates and values by recursion, as deep as they go.
+fn with_room<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, minijinja::Error> {
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+        let worker = worker.map_err(|e| {
+            minijinja::Error::new(ErrorKind::InvalidOperation, format!("there is no thread for it: {e}"))
+        })?;
+        Ok(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// A template for what the user says, over the columns of a row of data. A column that is not there is an error.
@@ -198,8 +226,7 @@ impl QuestionTemplate {
             // As Jinja is by itself: people write these templates, and see the line breaks that they write.
             environment.set_syntax(SyntaxConfig::default());
             environment.set_undefined_behavior(UndefinedBehavior::Strict);
-            environment.add_template_owned(NAME, source.to_string())?;
-            Ok(environment)
+            compiled(environment, source.to_string())
         });
         compiled.map(Self).map_err(|e| python::describe(&e))
     }
@@ -255,6 +282,26 @@ mod tests {
     fn template(source: serde_json::Value, jinja: Option<&str>) -> Result<ChatTemplate, Error> {
         let config = serde_json::json!({"chat_template": source, "bos_token": {"content": "<s>"}, "eos_token": "</s>"});
         ChatTemplate::new(&serde_json::from_value(config).expect("valid"), jinja, "test")
+    }
+
+    /// Each would overflow a stack of the usual size where the library follows it.
+    #[test]
+    fn what_nests_deeply_ends() {
+        let ways = [
+            format!("{{{{ 1{} }}}}", "+1".repeat(60_000)),
+            format!("{{% if 0 %}}{}{{% endif %}}", "{% elif 0 %}".repeat(15_000)),
+            format!("{{{{ {} 1 }}}}", "not ".repeat(60_000)),
+            format!("{{{{ a{} }}}}", ".b".repeat(100_000)),
+            format!("{{{{ 'a'{} }}}}", "|upper".repeat(40_000)),
+            "{% set ns = namespace(a=[], b=[]) %}{% for i in range(60000) %}{% set ns.a = [ns.a] %}\
+             {% set ns.b = [ns.b] %}{% endfor %}{{ ns.a == ns.b }}"
+                .to_string(),
+        ];
+        for source in ways {
+            // Whether it is a text or an error does not matter.
+            let _ = rendered(&source);
+        }
+        assert!(rendered(&"x".repeat(300 << 10)).is_err_and(|error| error.to_string().contains("bytes")));
     }
 
     fn rendered(source: &str) -> Result<String, Error> {

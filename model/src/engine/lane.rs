@@ -8,9 +8,9 @@ use super::sequence::{Rules, Sequence};
 use super::shared_prompts::SharedPrompts;
 use crate::Error;
 use crate::batch::Batch;
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheSpec, Precision};
 use crate::decoder::Decoder;
-use retort_kernels::{Value, gather_rows};
+use retort_kernels::{PAGE, Value, gather_rows};
 
 /// How many guesses were made and how many of them were right.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,12 @@ pub(super) struct Lane {
     drafting: Option<Cache>,
     /// Prompts that are cached; none with drafting, whose module keeps more of a prompt than is copied.
     prompts: SharedPrompts,
-    pub free: Vec<usize>,
+    /// Slots without a sequence; some still hold a prompt that another may begin with.
+    free: Vec<usize>,
+    /// Pages of the cache in all.
+    pub pages: usize,
+    /// Pages that the sequences here may come to need.
+    reserved: usize,
     /// Prompts that the next step runs.
     pub admitted: Vec<Sequence>,
     pub active: Vec<Sequence>,
@@ -33,14 +38,76 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(decoder: &dyn Decoder, slots: usize, capacity: usize, draft: bool) -> Result<Self, Error> {
-        let device = decoder.device();
-        let cache = Cache::new(&decoder.cache_spec(), slots, capacity, device)?;
-        let spec = decoder.draft_cache_spec().filter(|_| draft);
-        let drafting = spec.map(|spec| Cache::new(&spec, slots, capacity, device)).transpose()?;
-        let free = (0..slots).rev().collect();
-        let prompts = SharedPrompts::default();
-        Ok(Self { cache, drafting, prompts, free, admitted: vec![], active: vec![], count: DraftCount::default() })
+    pub(super) fn new(
+        decoder: &dyn Decoder,
+        slots: usize,
+        pages: usize,
+        precision: Precision,
+        draft: bool,
+    ) -> Result<Self, Error> {
+        let room = |spec: CacheSpec| Cache::paged(&spec, precision, slots, pages, decoder.device());
+        Ok(Self {
+            cache: room(decoder.cache_spec())?,
+            drafting: decoder.draft_cache_spec().filter(|_| draft).map(room).transpose()?,
+            prompts: SharedPrompts::default(),
+            free: (0..slots).rev().collect(),
+            pages,
+            reserved: 0,
+            admitted: vec![],
+            active: vec![],
+            count: DraftCount::default(),
+        })
+    }
+
+    pub(super) fn has_slot(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Lets `sequence` start with the next step; gives it back where it has to wait for a slot or for memory.
+    pub(super) fn admit(&mut self, mut sequence: Sequence) -> Option<Sequence> {
+        let pages = sequence.longest.div_ceil(PAGE);
+        if self.reserved + pages > self.pages {
+            return Some(sequence);
+        }
+        let Some(slot) = self.free.pop() else { return Some(sequence) };
+        self.reserved += pages;
+        sequence.slot = slot;
+        self.admitted.push(sequence);
+        None
+    }
+
+    /// Takes the slot and the memory of a sequence back. Its prompt stays for others until the memory is needed.
+    pub(super) fn retire(&mut self, sequence: &Sequence) {
+        self.reserved -= sequence.longest.div_ceil(PAGE);
+        self.free.push(sequence.slot);
+        match &mut self.drafting {
+            None => self.cache.truncate(sequence.slot, sequence.prompt.len()),
+            Some(drafting) => {
+                drafting.truncate(sequence.slot, 0);
+                self.cache.truncate(sequence.slot, 0);
+            }
+        }
+    }
+
+    /// Gives up prompts that nobody uses, that in slot `kept` excepted, until the cache has `pages` free pages.
+    fn make_room(&mut self, pages: usize, kept: Option<usize>) {
+        for at in 0..self.free.len() {
+            if self.cache.free_pages() >= pages {
+                break;
+            }
+            let slot = self.free[at];
+            if Some(slot) != kept {
+                self.prompts.overwritten(slot);
+                self.cache.truncate(slot, 0);
+            }
+        }
+    }
+
+    /// Gives a sequence room for `len` tokens: it was admitted with all that it can need.
+    fn grow(&mut self, slot: usize, len: usize) -> Result<(), Error> {
+        self.make_room(self.cache.missing(slot, len), None);
+        self.cache.grow(slot, len)?;
+        Ok(self.drafting.as_mut().map_or(Ok(()), |drafting| drafting.grow(slot, len))?)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -61,7 +128,10 @@ impl Lane {
         }
         self.advance(decoder, &mut starting, rules)?;
         active.append(&mut starting);
-        self.take_over(following, &mut active, rules)?;
+        // The prompt it waited for is there; a page for what it adds was reserved, so none is left over here.
+        let mut left = self.take_over(following, &mut active, rules)?;
+        self.advance(decoder, &mut left, rules)?;
+        active.append(&mut left);
         self.active = active;
         Ok(())
     }
@@ -78,13 +148,17 @@ impl Lane {
             let found = self.prompts.find(&sequence.prompt, sequence.slot);
             if found.as_ref().is_none_or(|(slot, _)| *slot != sequence.slot) {
                 self.prompts.overwritten(sequence.slot);
+                self.cache.truncate(sequence.slot, 0);
             }
-            let Some((slot, logits_v)) = found else {
+            let own_page = usize::from(!sequence.prompt.len().is_multiple_of(PAGE));
+            self.make_room(own_page, found.as_ref().map(|(slot, _)| *slot));
+            let room = |(slot, _): &(usize, _)| *slot == sequence.slot || self.cache.free_pages() >= own_page;
+            let Some((slot, logits_v)) = found.filter(room) else {
                 fresh.push(sequence);
                 continue;
             };
             if slot != sequence.slot {
-                self.cache.copy(slot, sequence.slot, sequence.prompt.len())?;
+                self.cache.share(slot, sequence.slot, sequence.prompt.len())?;
                 self.prompts.keep(&sequence.prompt, sequence.slot, &logits_v);
             }
             sequence.extend(&logits_v, rules)?;
@@ -98,6 +172,9 @@ impl Lane {
             return Ok(());
         }
         let feeds: Vec<(usize, Vec<u32>)> = sequences.iter().map(Sequence::feed).collect();
+        for (sequence, (past, tokens)) in sequences.iter().zip(&feeds) {
+            self.grow(sequence.slot, past + tokens.len())?;
+        }
         let parts = sequences.iter().zip(&feeds).map(|(s, (past, tokens))| (s.slot, *past, tokens.as_slice()));
         let batch = Batch::cached(parts);
         let hidden_nd = decoder.hidden(&batch, Some(&self.cache))?;

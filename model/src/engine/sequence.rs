@@ -30,7 +30,10 @@ pub(super) struct Sequence {
     /// Whether the prompt opens the thinking block.
     pub prefilled: bool,
     pub tokens: Vec<u32>,
+    /// Its slot in the cache, once it has one.
     pub slot: usize,
+    /// Tokens of prompt and completion at most.
+    pub longest: usize,
     /// A guess at the token after the last.
     pub draft: Option<u32>,
     /// Set once it has ended.
@@ -48,14 +51,15 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub(super) fn new(request: Request, prompt: Vec<u32>, prefilled: bool, slot: usize) -> Self {
+    pub(super) fn new(request: Request, prompt: Vec<u32>, prefilled: bool, longest: usize) -> Self {
         Self {
             sampler: Sampler::new(&request.sampling, &prompt),
             request,
             prompt,
             prefilled,
             tokens: vec![],
-            slot,
+            slot: usize::MAX,
+            longest,
             draft: None,
             finish: None,
             targets: Targets::default(),

@@ -1,6 +1,6 @@
 //! Prompts that sequences have in common: the first one computes it, the others take over what it cached.
 //!
-//! A copy holds the same bits as a computation of its own, so this changes the time and not the tokens.
+//! What is shared holds the same bits as a computation of its own, so this changes the time and not the tokens.
 
 use std::sync::Arc;
 

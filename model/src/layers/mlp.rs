@@ -3,7 +3,7 @@
 use super::Linear;
 use crate::Error;
 use crate::params::Params;
-use retort_kernels::{Value, swiglu, swiglu_halves};
+use retort_kernels::{Value, Weight, packed_experts, swiglu, swiglu_halves};
 
 pub struct Mlp {
     gate_up: GateUp,
@@ -35,8 +35,21 @@ impl Mlp {
         Self { gate_up, down_proj }
     }
 
+    /// (gate and up below each other, down), where the block is these weights and no more.
+    pub fn bare_weights(&self) -> Option<(&Weight, &Weight)> {
+        match &self.gate_up {
+            GateUp::Together(both) => Some((both.bare_weight()?, self.down_proj.bare_weight()?)),
+            GateUp::Apart { .. } => None,
+        }
+    }
+
     /// [n, d] to [n, d].
     pub fn forward(&self, x_nd: &Value) -> candle_core::Result<Value> {
+        if let Some(weights) = self.bare_weights()
+            && let Some(y) = packed_experts(x_nd, None, Some(weights))?
+        {
+            return Ok(y);
+        }
         let inner = match &self.gate_up {
             GateUp::Together(both) => swiglu_halves(&both.forward(x_nd)?)?,
             GateUp::Apart { gate_proj, up_proj } => swiglu(&gate_proj.forward(x_nd)?, &up_proj.forward(x_nd)?)?,

@@ -40,9 +40,13 @@ impl Linear {
     /// Both layers as one that gives their results side by side, where their weights are in the same stored form and
     /// nothing is added to what they give.
     pub fn beside(&self, other: &Self) -> Option<Self> {
-        let bare = |layer: &Self| layer.bias_o.is_none() && layer.update.is_none();
-        let weight_oi = self.weight_oi.above(&other.weight_oi).filter(|_| bare(self) && bare(other))?;
+        let weight_oi = self.bare_weight()?.above(other.bare_weight()?)?;
         Some(Self { weight_oi, bias_o: None, update: None })
+    }
+
+    /// The weight of a layer that adds nothing to the product.
+    pub fn bare_weight(&self) -> Option<&Weight> {
+        (self.bias_o.is_none() && self.update.is_none()).then_some(&self.weight_oi)
     }
 
     /// Rows of the weight, o.

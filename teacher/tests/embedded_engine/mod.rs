@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use retort_model::checkpoint::Checkpoint;
-use retort_model::engine::Engine;
+use retort_model::engine::{CacheSettings, Engine};
 use retort_model::params::frozen;
 use retort_model::workers::Workers;
 use retort_teacher::weights::Published;
@@ -25,6 +25,7 @@ pub(crate) fn engine(slots: usize, draft: bool) -> Engine<DeepSeek> {
         eos,
         slots,
         context: 1024,
+        cache: CacheSettings::default(),
         workers: Workers::for_model(1).expect("workers"),
         draft,
         draft_count: Default::default(),

@@ -1,14 +1,17 @@
 //! `retort bench decode`: how fast this machine runs models of known shapes, with random weights.
 
-use super::{Quant, Shape};
+use super::{CacheNumbers, Quant, Shape};
+use crate::architecture::Architecture;
 use crate::args::BenchDecode;
+use crate::commands::INTERRUPTED;
 use crate::memory;
 use crate::output::say;
+use crate::progress::cancelled;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use retort_kernels::{self as kernels, Value, gather_rows, peaks};
 use retort_model::batch::Batch;
-use retort_model::cache::Cache;
+use retort_model::cache::{Cache, Precision};
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Part;
 use retort_model::params::{Random, frozen};
@@ -80,10 +83,10 @@ impl Model {
 pub fn run(args: &BenchDecode) -> Result<ExitCode> {
     let (name, _) = args.shape.config();
     if let Some(available) = memory::available() {
-        let needed = weight_bytes(args)?;
+        let needed = weight_bytes(args)? + most_cache_bytes(args)?;
         if needed > available as f64 {
             let (needed, available) = (memory::mib(needed as usize), memory::mib(available));
-            bail!("{name} takes {needed} in this format; {available} of memory are free");
+            bail!("{name} takes {needed} in this format with caches of this size; {available} of memory are free");
         }
     }
     let peaks = peaks::measure(Duration::from_secs(1));
@@ -91,21 +94,34 @@ pub fn run(args: &BenchDecode) -> Result<ExitCode> {
     let model = Model::new(args.shape, args.quant)?;
     let made = begin.elapsed().as_secs_f64();
     for batch in &args.batch {
-        say!("{}", measure(&model, args, batch.get(), peaks, made)?);
+        match measure(&model, args, batch.get(), peaks, made)? {
+            Some(line) => say!("{line}"),
+            None => return Ok(ExitCode::from(INTERRUPTED)),
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// One line: `b` sequences of a model that took `made` seconds to make.
-fn measure(model: &Model, args: &BenchDecode, b: usize, peaks: peaks::Peaks, made: f64) -> Result<serde_json::Value> {
+/// One line: `b` sequences of a model that took `made` seconds to make; none where Ctrl-C ended it.
+fn measure(
+    model: &Model,
+    args: &BenchDecode,
+    b: usize,
+    peaks: peaks::Peaks,
+    made: f64,
+) -> Result<Option<serde_json::Value>> {
     let (prompt, new) = (args.prompt.get(), args.new.get());
     let decoder = model.decoder();
     let spec = decoder.cache_spec();
-    let cache = Cache::new(&spec, b, prompt + new, decoder.device())?;
+    let precision = args.cache.map_or_else(|| Precision::beside(decoder.head()), CacheNumbers::precision);
+    let cache = Cache::new(&spec, precision, b, prompt + new, decoder.device())?;
     let mut tokens = Tokens { state: b as u64, vocabulary: decoder.head().rows() as u64 };
 
     let begin = Instant::now();
     for slots in (0..b).collect::<Vec<_>>().chunks((PREFILL_TOKENS / prompt).max(1)) {
+        if cancelled() {
+            return Ok(None);
+        }
         let prompts: Vec<(usize, Vec<u32>)> = slots.iter().map(|&slot| (slot, tokens.take(prompt))).collect();
         model.step(&Batch::cached(prompts.iter().map(|(slot, tokens)| (*slot, 0, tokens.as_slice()))), &cache)?;
     }
@@ -113,6 +129,9 @@ fn measure(model: &Model, args: &BenchDecode, b: usize, peaks: peaks::Peaks, mad
 
     let (mut steps, mut reached) = (Vec::with_capacity(new), Vec::new());
     for position in prompt..prompt + new {
+        if cancelled() {
+            return Ok(None);
+        }
         let next: Vec<[u32; 1]> = (0..b).map(|_| [tokens.next()]).collect();
         let batch = Batch::cached(next.iter().enumerate().map(|(slot, token)| (slot, position, token.as_slice())));
         let begin = Instant::now();
@@ -127,11 +146,11 @@ fn measure(model: &Model, args: &BenchDecode, b: usize, peaks: peaks::Peaks, mad
         let (e, k) = (e as f64, k as f64);
         e * (1.0 - (1.0 - k / e).powi(b as i32))
     });
-    let kv_bytes_per_token = Cache::bytes_per_element() * spec.elements_per_token();
+    let kv_bytes_per_token = precision.bytes() * spec.elements_per_token();
     let weights = bytes_per_step(&model.parts(), args.quant, model.experts().map(|(e, _)| (e, distinct)));
     let read = weights / b as f64 + (kv_bytes_per_token * (prompt + new / 2)) as f64;
     let operations = 2.0 * model.parts().iter().map(active).sum::<f64>();
-    Ok(json!({
+    Ok(Some(json!({
         "shape": args.shape.config().0, "quant": args.quant.name(), "instructions": kernels::instructions(),
         "seconds_to_make": made,
         "batch": b, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
@@ -148,7 +167,7 @@ fn measure(model: &Model, args: &BenchDecode, b: usize, peaks: peaks::Peaks, mad
         "kv_bytes_per_token": kv_bytes_per_token,
         "kv_bytes": kv_bytes_per_token * b * (prompt + new),
         "peak_resident_bytes": memory::peak_resident(),
-    }))
+    })))
 }
 
 /// Weights that a token is multiplied with.
@@ -175,10 +194,19 @@ fn bits(part: &Part, quant: Quant) -> f64 {
 }
 
 fn weight_bytes(args: &BenchDecode) -> Result<f64> {
-    let (name, json) = args.shape.config();
-    let architecture = crate::architecture::Architecture::parse(&json.to_string(), Path::new(name))
-        .context("a shape of this program's own")?;
-    Ok(architecture.totals().total as f64 * args.quant.bits_per_weight() / 8.0)
+    Ok(architecture(args.shape)?.totals().total as f64 * args.quant.bits_per_weight() / 8.0)
+}
+
+/// Of the largest batch, in two bytes a number at the least.
+fn most_cache_bytes(args: &BenchDecode) -> Result<f64> {
+    let sequences = args.batch.iter().map(|batch| batch.get()).max().unwrap_or(1) as f64;
+    let tokens = args.prompt.get() as f64 + args.new.get() as f64;
+    Ok(2.0 * architecture(args.shape)?.cache_spec().elements_per_token() as f64 * sequences * tokens)
+}
+
+fn architecture(shape: Shape) -> Result<Architecture> {
+    let (name, json) = shape.config();
+    Architecture::parse(&json.to_string(), Path::new(name)).context("a shape of this program's own")
 }
 
 /// Random tokens, different for every sequence.

@@ -13,6 +13,7 @@ use crate::args::Bench;
 use anyhow::Result;
 use clap::ValueEnum;
 use retort_kernels::Bits;
+use retort_model::cache::Precision;
 use retort_model::checkpoint::NumberFormat;
 use retort_model::workers::inside;
 use std::process::ExitCode;
@@ -50,6 +51,22 @@ impl Quant {
     /// The name on the command line.
     fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default()
+    }
+}
+
+/// How the cache keeps its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CacheNumbers {
+    F32,
+    Bf16,
+}
+
+impl CacheNumbers {
+    fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
     }
 }
 

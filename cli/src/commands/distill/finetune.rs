@@ -19,7 +19,7 @@ use retort_distill::translation::Translator;
 use retort_model::chat::ChatTemplate;
 use retort_model::checkpoint::Stored;
 use retort_model::decoder::{Decoder, Trainable};
-use retort_model::engine::Engine;
+use retort_model::engine::{CacheSettings, Engine};
 use retort_model::observe::Observer;
 use retort_model::score::Scorer;
 use retort_model::tokenizer::Tokenizer;
@@ -248,6 +248,7 @@ fn writer<'a>(student: &ModelFiles, text: &TextSide, decoder: &'a dyn Decoder) -
         name: student.name.clone(),
         fingerprint: String::new(),
         slots: SLOTS,
+        cache: CacheSettings::default(),
         draft: false,
         draft_count: Default::default(),
         workers: Workers::for_model(student.architecture.totals().total as usize)?,
