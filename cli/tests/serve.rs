@@ -180,7 +180,10 @@ fn what_is_not_allowed_is_refused_with_a_reason() {
         ("frequency_penalty", 1.into(), 400, "frequency_penalty"),
         ("tools", json!([{ "type": "function" }]), 400, "tools"),
         ("chat_template", "{{ x }}".into(), 400, "chat_template"),
-        ("logit_bias", json!({ "5": 100 }), 400, "logit_bias"),
+        ("logit_bias", json!({ "99999999": 100 }), 400, "logit_bias"),
+        ("top_k", json!("some"), 400, "body"),
+        ("min_p", 2.into(), 400, "min_p"),
+        ("repetition_penalty", 0.into(), 400, "repetition_penalty"),
     ] {
         let (status, text) = with(field, value);
         assert!(status == expected && text.contains(word), "{field}: {status} {text}");

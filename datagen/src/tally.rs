@@ -31,6 +31,13 @@ impl Tally {
     pub(crate) fn remove(&mut self, sample: &Sample) {
         self.by_verdict[sample.verdict as usize] -= 1;
         self.kept -= u64::from(sample.kept);
+        if !sample.kept {
+            let cause = verify::cause(&sample.drop_reason);
+            if let Some(count) = self.dropped.get_mut(cause) {
+                *count -= 1;
+            }
+            self.dropped.retain(|_, count| *count > 0);
+        }
         self.prompt_tokens -= u64::from(sample.prompt_tokens);
         self.completion_tokens -= u64::from(sample.completion_tokens);
     }

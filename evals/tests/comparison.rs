@@ -132,11 +132,11 @@ fn the_json_has_the_agreed_keys_and_reads_back() {
     let read = Report::read(&folder.path().join("report.json")).unwrap();
     assert_eq!(read.to_html(), report.to_html());
     close(read.gap_recovered.value.unwrap(), report.gap_recovered.value.unwrap());
-    let other = std::fs::read_to_string(folder.path().join("report.json")).unwrap().replacen("report 1", "report 2", 1);
+    let other = std::fs::read_to_string(folder.path().join("report.json")).unwrap().replacen("report 2", "report 3", 1);
     let other_path = folder.path().join("other.json");
     std::fs::write(&other_path, other).unwrap();
     let refused = Report::read(&other_path).unwrap_err().to_string();
-    assert!(refused.contains("`retort report 2`, expected `retort report 1`"), "{refused}");
+    assert!(refused.contains("`retort report 3`, expected `retort report 2`"), "{refused}");
     std::fs::remove_file(other_path).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary files stay behind");
 }

@@ -215,8 +215,6 @@ fn what_is_no_answer_is_asked_for_again() {
         sse(events(&[r#"{"content":"7"}"#], r#""stop""#).replace("data: [DONE]\n\n", "")),
         sse(events(&[r#"{"content":"7"}"#], r#""stop""#).replace("usage", "usedup")),
         sse(events(&[r#"{"thoughts":"a field that nobody knows"}"#], r#""stop""#).replace(":7", ":20")),
-        sse(events(&[r#"{"reasoning":"a"}"#, r#"{"content":"b</think>7"}"#], r#""stop""#)),
-        sse(events(&[r#"{"content":"a</think>b</think>7"}"#], r#""stop""#)),
         sse("data: {\"model\":\"wise\",\"choices\":[{\"index\":1,\"delta\":{}}]}\n\n".into()),
         sse("data: {\"error\":{\"message\":\"out of memory\"}}\n\ndata: [DONE]\n\n".into()),
         sse("data: [DONE]\n\n".into()),
@@ -232,6 +230,24 @@ fn what_is_no_answer_is_asked_for_again() {
     result.expect("answers in the end");
     assert!(questions.answers.values().all(|completion| completion.response == "\\boxed{7}"));
     assert_eq!((questions.answers.len(), server.asked(CHAT).len()), (2, count + 2));
+}
+
+/// A model may write a second block: what that is worth is for a verifier to say. The same thinking twice is one.
+#[test]
+fn a_second_thinking_block_stays_in_the_answer() {
+    let deltas: [&[&str]; 3] = [
+        &[r#"{"reasoning":"a"}"#, r#"{"content":"b</think>7"}"#],
+        &[r#"{"content":"<think>a</think>b</think>7"}"#],
+        &[r#"{"reasoning":"a"}"#, r#"{"content":"<think>a</think>b</think>7"}"#],
+    ];
+    for deltas in deltas {
+        let text = stream(&events(deltas, r#""stop""#));
+        let server = serve("vllm", move |_| vec![Step::Send(text.clone()), Step::KeepOpen]);
+        let (questions, result, _) = ask(&server, quick(), 1);
+        result.expect("an answer");
+        let answer = questions.answers.values().next().expect("one");
+        assert_eq!((answer.reasoning.as_str(), answer.response.as_str()), ("a", "b</think>7"), "{deltas:?}");
+    }
 }
 
 #[test]
