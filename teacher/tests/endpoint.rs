@@ -235,12 +235,8 @@ fn what_is_no_answer_is_asked_for_again() {
 /// A model may write a second block: what that is worth is for a verifier to say. The same thinking twice is one.
 #[test]
 fn a_second_thinking_block_stays_in_the_answer() {
-    let deltas: [&[&str]; 3] = [
-        &[r#"{"reasoning":"a"}"#, r#"{"content":"b</think>7"}"#],
-        &[r#"{"content":"<think>a</think>b</think>7"}"#],
-        &[r#"{"reasoning":"a"}"#, r#"{"content":"<think>a</think>b</think>7"}"#],
-    ];
-    for deltas in deltas {
+    let (thought, twice) = (r#"{"reasoning":"a"}"#, r#"{"content":"<think>a</think>b</think>7"}"#);
+    for deltas in [&[thought, r#"{"content":"b</think>7"}"#][..], &[twice], &[thought, twice]] {
         let text = stream(&events(deltas, r#""stop""#));
         let server = serve("vllm", move |_| vec![Step::Send(text.clone()), Step::KeepOpen]);
         let (questions, result, _) = ask(&server, quick(), 1);
