@@ -5,8 +5,6 @@
 
 use crate::Error;
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Models with more parameters run one batch at a time: another copy of what a batch needs would cost more memory and
 /// bandwidth than it saves time.
@@ -51,53 +49,11 @@ impl Workers {
     }
 }
 
-/// Runs `work` on one of the threads that all operations share, the others looking out for parts of it all the while.
-///
-/// From any other thread each operation would hand its work over and sleep until it is done, and a thread that has gone
-/// to sleep between two operations takes longer to wake up than many an operation of one token takes.
+/// Runs `work` on one of the threads that all operations share. From any other thread each operation would hand its work
+/// over and sleep until it is done, which for one token takes longer than the work itself.
 pub fn inside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|scope| {
-        let caller = rayon::current_thread_index();
-        let done = Arc::new(AtomicBool::new(false));
-        let flag = done.clone();
-        scope.spawn_broadcast(move |_, context| {
-            if Some(context.index()) != caller {
-                look_out(&flag);
-            }
-        });
-        // Also where `work` panics: the scope waits for everyone.
-        let _finish = Finish(&done);
-        work()
-    })
+    rayon::scope(|_| work())
 }
-
-/// Ends the looking out when it goes.
-struct Finish<'a>(&'a AtomicBool);
-
-impl Drop for Finish<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-/// Does what work there is until `done`.
-fn look_out(done: &AtomicBool) {
-    let mut idle = 0u32;
-    while !done.load(Ordering::Acquire) {
-        match rayon::yield_now() {
-            Some(rayon::Yield::Executed) => idle = 0,
-            _ if idle < PATIENCE => {
-                idle += 1;
-                std::hint::spin_loop();
-            }
-            // Another program may have use for the core.
-            _ => std::thread::yield_now(),
-        }
-    }
-}
-
-/// Looks in vain before others are let ahead: some tens of microseconds.
-const PATIENCE: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
