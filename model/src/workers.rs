@@ -59,6 +59,23 @@ pub fn inside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 mod tests {
     use super::*;
 
+    /// Threads that wait for parts of their work take up each other's: none may have to end before what lies beneath it.
+    #[test]
+    fn work_of_several_threads_ends() {
+        fn sum(depth: u32) -> u64 {
+            if depth == 0 {
+                return 1;
+            }
+            let (left, right) = rayon::join(|| sum(depth - 1), || inside(|| sum(depth - 1)));
+            left + right
+        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..50).for_each(|_| assert_eq!(inside(|| sum(6)), 64)));
+            }
+        });
+    }
+
     #[test]
     fn results_keep_their_order_and_workers_have_one_thread() -> Result<(), Error> {
         for parameters in [1, SMALL + 1] {
