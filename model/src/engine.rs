@@ -187,6 +187,10 @@ impl<D: Decoder> Generate for Engine<D> {
         &self.fingerprint
     }
 
+    fn context(&self) -> Option<usize> {
+        Some(self.context)
+    }
+
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
         let decoder: &dyn Decoder = &self.decoder;
         let rules = Rules { tokenizer: &self.tokenizer, eos: &self.eos, context: self.context };

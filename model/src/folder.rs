@@ -99,9 +99,9 @@ impl FolderFiles {
         ChatTemplate::new(&self.tokenizer_config()?, self.chat_template.as_deref(), &model)
     }
 
-    /// Prompts as they are, whatever template the model has.
-    pub fn raw_template(&self) -> Result<ChatTemplate, Error> {
-        ChatTemplate::raw(&self.tokenizer_config()?, &self.origin.display().to_string())
+    /// Prompts as they are, whatever template the model has, behind its BOS token where `bos` asks for it.
+    pub fn raw_template(&self, bos: bool) -> Result<ChatTemplate, Error> {
+        ChatTemplate::raw(&self.tokenizer_config()?, bos, &self.origin.display().to_string())
     }
 
     /// The small files' bytes, for fingerprints; empty for one that is missing.

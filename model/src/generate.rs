@@ -181,6 +181,10 @@ pub trait Generate {
     fn is_reproducible(&self) -> bool {
         true
     }
+    /// The most tokens of a prompt and its completion together, where that is known.
+    fn context(&self) -> Option<usize> {
+        None
+    }
     /// Works through `jobs` until it is empty.
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError>;
 }

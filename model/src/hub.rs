@@ -1,8 +1,9 @@
-//! Models by name from a hub that speaks Hugging Face's protocol, kept in the cache that its Python library shares.
+//! Models and datasets by name from a hub that speaks Hugging Face's protocol, kept in the cache that its Python library
+//! shares.
 //!
-//! `models--org--name/` holds `refs/REVISION` (a commit), `blobs/` (files by their hash) and `snapshots/COMMIT/` (links
+//! `models--org--name/` (or `datasets--org--name/`) holds `refs/REVISION` (a commit), `blobs/` (files by their hash) and `snapshots/COMMIT/` (links
 //! to blobs under the files' names). Only what a model is read from is fetched: configs, tokenizer, template, index and
-//! safetensors. An interrupted download continues where it stopped; weights are held against the
+//! safetensors; of a dataset, the files that its reader asks for. An interrupted download continues where it stopped; weights are held against the
 //! SHA-256 that the hub gives for them.
 //!
 //! The sync client of the `hf-hub` crate is not used: it adds a whole answer to a partial file when a server ignores
@@ -41,8 +42,16 @@ pub struct Hub {
 /// `org/name` at a branch, tag or commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubName {
+    kind: Kind,
     repo: String,
     revision: String,
+}
+
+/// What a repository holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Model,
+    Dataset,
 }
 
 /// How much of a model is wanted.
@@ -63,6 +72,9 @@ const SMALL_FILES: [&str; 6] = [
     "tiktoken.model",
 ];
 
+/// A dataset's card, which may say where its splits are.
+const CARD: &str = "README.md";
+
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
@@ -74,8 +86,36 @@ impl HubName {
         if parts > 2 || !repo.split('/').all(is_plain) || !revision.split('/').all(is_plain) {
             return Err(HubError::Name { name: text.into() });
         }
-        Ok(Self { repo: repo.into(), revision: revision.into() })
+        Ok(Self { kind: Kind::Model, repo: repo.into(), revision: revision.into() })
     }
+
+    /// The same for a dataset.
+    pub fn dataset(text: &str) -> Result<Self, HubError> {
+        Ok(Self { kind: Kind::Dataset, ..Self::parse(text)? })
+    }
+
+    /// The repository's folder in the cache.
+    fn folder(&self) -> String {
+        let kind = if self.kind == Kind::Model { "models" } else { "datasets" };
+        format!("{kind}--{}", self.repo.replace('/', "--"))
+    }
+
+    /// Where the hub tells of its files at a revision.
+    fn list_path(&self) -> String {
+        let kind = if self.kind == Kind::Model { "models" } else { "datasets" };
+        format!("api/{kind}/{}/revision/{}", self.repo, self.revision.replace('/', "%2F"))
+    }
+
+    /// Where the hub has a file of a commit.
+    fn file_path(&self, commit: &str, file: &str) -> String {
+        let kind = if self.kind == Kind::Model { "" } else { "datasets/" };
+        format!("{kind}{}/resolve/{commit}/{file}", self.repo)
+    }
+}
+
+/// The same of a path inside a repository.
+fn is_plain_path(path: &str) -> bool {
+    path.split('/').all(is_plain)
 }
 
 /// Whether a text can be one part of a path or an address, and no more than that.
@@ -110,14 +150,46 @@ impl Hub {
         }
     }
 
+    /// The folder of a dataset with its card and the files that are wanted, fetched as far as they are not there yet.
+    pub fn dataset(
+        &self,
+        name: &HubName,
+        wanted: &dyn Fn(&[&str], &str) -> bool,
+        observer: &dyn Observer,
+    ) -> Result<PathBuf, Error> {
+        let cached = || Some(Snapshot::at_revision(&self.cache, name)?.folder()).filter(|folder| folder.is_dir());
+        if self.offline {
+            return Ok(cached().ok_or_else(|| HubError::NotCached { name: name.to_string() })?);
+        }
+        let client = Client::new(self, observer)?;
+        let listing = match client.list(name) {
+            Ok(listing) => listing,
+            Err(error @ HubError::Unreachable { .. }) => match cached() {
+                Some(folder) => {
+                    observer.remark(&format!("{error}; `{name}` is taken from the cache as it is"));
+                    return Ok(folder);
+                }
+                None => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        };
+        let names: Vec<&str> = listing.files.iter().map(|file| file.name.as_str()).collect();
+        let is_wanted = |file: &&client::File| file.name == CARD || wanted(&names, &file.name);
+        let files: Vec<&client::File> = listing.files.iter().filter(is_wanted).collect();
+        let snapshot = Snapshot::new(&self.cache, name, &listing.sha);
+        client.download(name, &snapshot, &files)?;
+        snapshot.refer(&name.revision)?;
+        Ok(snapshot.folder())
+    }
+
     /// The snapshot that an earlier download left, if it has at least a config.
     fn cached(&self, name: &HubName) -> Option<PathBuf> {
-        let folder = Snapshot::at_revision(&self.cache, &name.repo, &name.revision)?.folder();
+        let folder = Snapshot::at_revision(&self.cache, name)?.folder();
         folder.join("config.json").is_file().then_some(folder)
     }
 
     fn fetch(&self, client: &Client, name: &HubName, listing: &Listing, want: Want) -> Result<PathBuf, HubError> {
-        let snapshot = Snapshot::new(&self.cache, &name.repo, &listing.sha);
+        let snapshot = Snapshot::new(&self.cache, name, &listing.sha);
         let listed: BTreeMap<&str, &client::File> =
             listing.files.iter().map(|file| (file.name.as_str(), file)).collect();
         if !listed.contains_key("config.json") {

@@ -176,3 +176,26 @@ fn the_token_goes_to_no_other_host() {
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].header("authorization"), None);
 }
+
+#[test]
+fn of_a_data_set_the_card_and_the_wanted_files_are_fetched() {
+    let (server, cache) = (Server::start(COMMIT), tempfile::tempdir().expect("folder"));
+    for (file, text) in
+        [("README.md", "card"), ("main/test.jsonl", "{}"), ("socratic/test.jsonl", "no"), ("a.py", "no")]
+    {
+        server.file(file, text.as_bytes(), false);
+    }
+    let (hub, name) = (hub(&server, cache.path()), HubName::dataset("org/data").expect("a name"));
+    let wanted = |all: &[&str], file: &str| all.contains(&"a.py") && file.starts_with("main/");
+    let folder = hub.dataset(&name, &wanted, &Silent).expect("fetched");
+    assert_eq!(folder, cache.path().join("datasets--org--data/snapshots").join(COMMIT));
+    assert_eq!((read(&folder, "README.md"), read(&folder, "main/test.jsonl")), (b"card".to_vec(), b"{}".to_vec()));
+    let paths: Vec<String> = server.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths[0], "/api/datasets/org/data/revision/main?blobs=true");
+    assert_eq!(paths[2], format!("/datasets/org/data/resolve/{COMMIT}/main/test.jsonl"));
+    assert_eq!(paths.len(), 3);
+    let offline = Hub { offline: true, ..hub };
+    assert_eq!(offline.dataset(&name, &wanted, &Silent).expect("from the cache"), folder);
+    let other = HubName::dataset("org/other").expect("a name");
+    assert!(matches!(fault(offline.dataset(&other, &wanted, &Silent)), HubError::NotCached { .. }));
+}

@@ -40,7 +40,7 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
         // A folder without weights says so first, whatever else it lacks.
         model.checkpoint()?;
     }
-    let template = if args.raw { model.files.raw_template()? } else { model.files.template()? };
+    let template = if args.raw { model.files.raw_template(false)? } else { model.files.template()? };
     let messages = vec![Message::user(args.prompt.as_str())];
     let prompt = template.prompt(&messages)?;
     if args.show_prompt {

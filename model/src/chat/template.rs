@@ -114,9 +114,14 @@ impl ChatTemplate {
         Self::compile(source, config.named_tokens(), model)
     }
 
-    /// Passes the text of the last message through as it is.
-    pub fn raw(config: &TokenizerConfig, model: &str) -> Result<Self, Error> {
-        Self::compile("{{ messages[-1].content }}".into(), config.named_tokens(), model)
+    /// Passes the text of the last message through as it is, behind the model's BOS token where `bos` asks for it.
+    pub fn raw(config: &TokenizerConfig, bos: bool, model: &str) -> Result<Self, Error> {
+        if bos && config.bos_token.is_none() {
+            let reason = "its tokenizer names no BOS token to put before a prompt".into();
+            return Err(Error::Template { model: model.into(), reason });
+        }
+        let source = if bos { "{{ bos_token }}{{ messages[-1].content }}" } else { "{{ messages[-1].content }}" };
+        Self::compile(source.into(), config.named_tokens(), model)
     }
 
     fn compile(source: String, tokens: BTreeMap<&'static str, String>, model: &str) -> Result<Self, Error> {
@@ -147,6 +152,11 @@ impl ChatTemplate {
             ..Value::from(Serde(&self.tokens))
         };
         render(&self.environment, context).map_err(failed)
+    }
+
+    /// The token that begins a text.
+    pub fn bos(&self) -> Option<&str> {
+        self.tokens.get("bos_token").map(String::as_str)
     }
 
     /// The token that ends a turn.
@@ -332,8 +342,12 @@ mod tests {
         assert!(without.is_err_and(|error| error.to_string().contains("`default`")));
         let none = ChatTemplate::new(&TokenizerConfig::default(), None, "test");
         assert!(none.is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("--raw"))));
-        let raw = ChatTemplate::raw(&TokenizerConfig::default(), "test")?;
+        let raw = ChatTemplate::raw(&TokenizerConfig::default(), false, "test")?;
         assert_eq!(raw.prompt(&[Message::user("{{ 1 }}\n")])?, "{{ 1 }}\n");
+        let config: TokenizerConfig = serde_json::from_str(r#"{"bos_token": "<s>"}"#).expect("valid");
+        let begun = ChatTemplate::raw(&config, true, "test")?;
+        assert_eq!((begun.prompt(&[Message::user("{{ 1 }}")])?.as_str(), begun.bos()), ("<s>{{ 1 }}", Some("<s>")));
+        assert!(ChatTemplate::raw(&TokenizerConfig::default(), true, "test").is_err());
         Ok(())
     }
 

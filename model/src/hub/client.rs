@@ -1,7 +1,7 @@
-//! Requests to the hub: the list of a model's files, and the files, each continued until it is whole.
+//! Requests to the hub: the list of a repository's files, and the files, each continued until it is whole.
 
 use super::cache::{Snapshot, failed, is_hash};
-use super::{Hub, HubError, HubName, is_plain};
+use super::{Hub, HubError, HubName, is_plain_path};
 use crate::observe::Observer;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -27,7 +27,7 @@ const STRIDE: usize = 256 << 10;
 
 const MEBIBYTE: u64 = 1 << 20;
 
-/// A model's files at one commit.
+/// A repository's files at one commit.
 #[derive(Deserialize)]
 pub(super) struct Listing {
     pub sha: String,
@@ -62,7 +62,7 @@ impl File {
     fn blob(&self, commit: &str) -> String {
         match self.sha256().or(self.git.as_deref()).filter(|hash| is_hash(hash)) {
             Some(hash) => hash.into(),
-            None => format!("{commit}-{}", self.name),
+            None => format!("{commit}-{}", self.name.replace('/', "--")),
         }
     }
 }
@@ -97,10 +97,9 @@ impl<'a> Client<'a> {
         Ok(Self { agent: config.into(), hub, observer })
     }
 
-    /// The files of a model.
+    /// The files of a repository.
     pub(super) fn list(&self, name: &HubName) -> Result<Listing, HubError> {
-        let revision = name.revision.replace('/', "%2F");
-        let url = format!("{}/api/models/{}/revision/{revision}?blobs=true", self.hub.endpoint, name.repo);
+        let url = format!("{}/{}?blobs=true", self.hub.endpoint, name.list_path());
         let mut quiet = 0;
         let reason = loop {
             let reason = match self.get(&url, 0) {
@@ -153,7 +152,7 @@ impl<'a> Client<'a> {
         if snapshot.has(&file.name) || snapshot.adopt(&blob, &file.name)? {
             return Ok(0);
         }
-        let url = format!("{}/{}/resolve/{commit}/{}", self.hub.endpoint, name.repo, file.name);
+        let url = format!("{}/{}", self.hub.endpoint, name.file_path(&commit, &file.name));
         let mut quiet = 0;
         loop {
             let had = partial.metadata().map_err(failed("read", &path))?.len();
@@ -277,8 +276,8 @@ fn listing(body: &[u8], url: &str) -> Result<Listing, HubError> {
     if !is_hash(&listing.sha) {
         return Err(answer(format!("`{}` is no commit", listing.sha)));
     }
-    // Names become parts of paths and addresses; a model's own files have plain ones.
-    listing.files.retain(|file| is_plain(&file.name));
+    // Names become parts of paths and addresses; the files that are read have plain ones.
+    listing.files.retain(|file| is_plain_path(&file.name));
     Ok(listing)
 }
 

@@ -104,7 +104,8 @@ impl State {
         let request = read_request(&stream)?;
         self.requests.push(request.clone());
         let path = request.path.split('?').next().unwrap_or_default();
-        let name = if path.starts_with("/api/") { "list" } else { path.rsplit('/').next().unwrap_or_default() };
+        let file = || path.split_once("/resolve/").and_then(|(_, rest)| rest.split_once('/'));
+        let name = if path.starts_with("/api/") { "list" } else { file().map_or("", |(_, name)| name) };
         let answer = self.answers.get_mut(name).and_then(VecDeque::pop_front);
         let body =
             if name == "list" { self.list() } else { self.files.get(name).map_or(vec![], |file| file.0.clone()) };
