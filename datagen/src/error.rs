@@ -102,6 +102,8 @@ pub enum Error {
     FolderTaken { path: PathBuf, found: String },
     #[error("`{path}` cannot be merged: {why}")]
     NotASlice { path: PathBuf, why: String },
+    #[error("`{path}` cannot be graded again: {why}")]
+    NotRegraded { path: PathBuf, why: String },
     #[error("slices {missing} of {of} are missing")]
     SlicesMissing { missing: String, of: u32 },
     #[error("`{path}` is damaged: {part} should be {expected} and is {found}")]
@@ -191,6 +193,7 @@ impl Error {
             Spend(error) => return error.hint(),
             Rule(_) => "see `verify` in the README for what it may be".into(),
             Locked { .. } => "wait for it to end, or write to another folder".into(),
+            NotRegraded { .. } => "finish the run first".into(),
             NotADataset { .. } | FolderTaken { .. } => "name an empty or new folder".into(),
             NoRun { .. } => "name the folder of a run, or a new one".into(),
             NotASlice { .. } | SlicesMissing { .. } => {

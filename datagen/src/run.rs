@@ -12,7 +12,9 @@ use crate::Error;
 use crate::problem::Problem;
 use crate::prompt::Prompt;
 use crate::spend::{Budget, Spend};
-use crate::store::{DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, Past, ProblemSet, Quota, RunHeader, Slice, TraceStore};
+use crate::store::{
+    BenchmarkId, DEFAULT_ROWS_PER_SHARD, GeneratorId, Keep, Past, ProblemSet, Quota, RunHeader, Slice, TraceStore,
+};
 use crate::tally::Tally;
 use crate::verify::{self, Rule};
 use queue::Queue;
@@ -46,6 +48,8 @@ pub struct Plan {
     pub quota: Option<u32>,
     /// Which turns are right.
     pub verify: Rule,
+    /// The benchmark that the problems are of, if they are of one.
+    pub benchmark: Option<BenchmarkId>,
     /// What to write down of the generator's distribution, if anything.
     pub capture: Option<Capture>,
     /// Rows that share a shard of the dataset.
@@ -69,6 +73,7 @@ impl Default for Plan {
             keep: Keep::Right,
             quota: None,
             verify: Rule::default(),
+            benchmark: None,
             capture: None,
             rows_per_shard: DEFAULT_ROWS_PER_SHARD,
             budget: Budget::default(),
@@ -109,6 +114,7 @@ impl Plan {
             verify: self.verify.clone(),
             capture: self.capture,
             verifier: verify::VERSION,
+            benchmark: self.benchmark.clone(),
             problem_set: ProblemSet::of(problems.iter().copied()),
         }
     }

@@ -3,7 +3,8 @@
 use crate::problem::Problem;
 use crate::verify::Judgement;
 use retort_model::capture::Targets;
-use retort_model::generate::{Completion, Message};
+use retort_model::chat::THINK;
+use retort_model::generate::{Completion, FinishReason, Message};
 use serde::{Deserialize, Serialize};
 
 /// What became of a sample. Every outcome keeps its own name: none is folded into "wrong".
@@ -137,6 +138,32 @@ impl Sample {
             token_ids: completion.token_ids,
             forced: completion.forced,
             targets: completion.targets,
+        }
+    }
+}
+
+impl Sample {
+    /// The problem that it is of.
+    pub fn as_problem(&self) -> Problem {
+        let Self { uuid, problem, answer, source, domain, difficulty, .. } = self.clone();
+        Problem { uuid, problem, answer, source, domain, difficulty }
+    }
+
+    /// The completion that it holds, as far as a verifier looks at one.
+    pub fn completion(&self) -> Completion {
+        let turn = self.messages.last().map_or("", |(_, turn)| turn);
+        Completion {
+            reasoning: self.reasoning.clone(),
+            response: self.response.clone(),
+            // A block that was closed has its closing tag behind it.
+            unterminated: turn.strip_prefix(THINK.0) == Some(&self.reasoning),
+            finish_reason: FinishReason::parse(&self.finish_reason).unwrap_or(FinishReason::Stop),
+            prompt_token_ids: self.prompt_token_ids.clone(),
+            token_ids: self.token_ids.clone(),
+            forced: self.forced.clone(),
+            targets: None,
+            prompt_tokens: self.prompt_tokens as usize,
+            completion_tokens: self.completion_tokens as usize,
         }
     }
 }

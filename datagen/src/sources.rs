@@ -20,9 +20,8 @@ mod table;
 mod tests;
 
 pub use problems::{Columns, Reading, read};
-pub use row::Place;
+pub use row::{Place, Row};
 pub use table::{Selection, Table};
 
 pub(crate) use lines::Lines;
 pub(crate) use problems::{gold_of, labels};
-pub(crate) use row::Row;

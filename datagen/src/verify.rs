@@ -8,6 +8,7 @@ mod combined;
 mod ending;
 mod expression;
 mod extract;
+mod filtered;
 mod format;
 pub mod math;
 mod pairs;
@@ -18,6 +19,7 @@ mod schema;
 mod tests;
 
 pub use extract::{extract_answer, extract_boxed};
+pub use filtered::{ExactMatch, Filtered};
 pub use format::Format;
 pub use pairs::grade_file;
 pub use rule::{Rule, RuleError};

@@ -1,6 +1,7 @@
 //! Runs with a generator that answers by rule: nothing is asked twice, and an interruption changes no byte.
 
 mod quota;
+mod regrade;
 
 use super::*;
 use crate::sample::Verdict;

@@ -37,9 +37,9 @@ impl Display for Place {
 
 /// A row and its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
-    pub(crate) place: Place,
-    pub(crate) object: Map<String, Value>,
+pub struct Row {
+    pub place: Place,
+    pub object: Map<String, Value>,
 }
 
 /// What every source yields.
@@ -56,7 +56,7 @@ impl Row {
 
     /// The value under a name: a column, or a dotted path into one (`reward_model.ground_truth`, `answers.0`). A value
     /// that is null counts as not there.
-    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
+    pub fn get(&self, name: &str) -> Option<&Value> {
         cell::find(&self.object, name).filter(|value| !value.is_null())
     }
 

@@ -57,13 +57,18 @@ impl Table {
         Ok(table)
     }
 
+    /// Whether the name of a file is that of one with rows.
+    pub fn reads(path: &Path) -> bool {
+        ending(path).is_some_and(|ending| ENDINGS.contains(&ending))
+    }
+
     /// The files that it is read from.
     pub fn files(&self) -> &[PathBuf] {
         &self.all
     }
 
     /// The next row; `None` behind the last one.
-    pub(crate) fn next_row(&mut self) -> Result<Option<Row>, Error> {
+    pub fn next_row(&mut self) -> Result<Option<Row>, Error> {
         loop {
             if let Some(rows) = &mut self.current
                 && let Some(row) = rows.next_row()?

@@ -27,6 +27,7 @@ pub(crate) fn header() -> RunHeader {
         verify: Rule::ByDomain,
         capture: None,
         verifier: 1,
+        benchmark: None,
         problem_set: ProblemSet::of(&problems()),
     }
 }

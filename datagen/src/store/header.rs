@@ -43,6 +43,21 @@ impl ProblemSet {
     }
 }
 
+/// The benchmark whose problems a run works through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchmarkId {
+    pub name: String,
+    pub version: u32,
+    /// blake3 of its definition, in hexadecimal.
+    pub definition: String,
+    /// blake3 of the data that its problems were read from, in hexadecimal.
+    pub data: String,
+    /// Whether prompts that no chat template makes begin with the model's BOS token.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bos: bool,
+}
+
 /// Which samples training may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,6 +113,9 @@ pub struct RunHeader {
     pub capture: Option<Capture>,
     /// The version of the verifiers' rules.
     pub verifier: u32,
+    /// Not there where the problems are no benchmark's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub benchmark: Option<BenchmarkId>,
     pub problem_set: ProblemSet,
 }
 

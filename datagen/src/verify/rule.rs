@@ -2,6 +2,7 @@
 
 use super::answers::{ByDomain, Choice, Exact, Expression, Mathematical, Numeric, Pattern};
 use super::combined::{All, Any};
+use super::filtered::Filtered;
 use super::schema::{JsonSchema, Schema};
 use super::{Format, Verifier};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,8 @@ pub enum Rule {
     Choice,
     /// A pattern that the response holds; where it has a group, that must be the gold.
     Regex(String),
+    /// What lm-evaluation-harness finds by a pattern is the gold in its own sense.
+    Filtered(Filtered),
     /// JSON of the schema in this file.
     JsonSchemaFile(PathBuf),
     /// JSON of this schema.
@@ -109,6 +112,7 @@ impl Rule {
             Self::Regex(pattern) => {
                 Box::new(Pattern(pattern.parse().map_err(|error| RuleError::BadPattern(Box::new(error)))?))
             }
+            Self::Filtered(filtered) => Box::new(filtered.compile()?),
             Self::JsonSchemaFile(file) => {
                 return Err(RuleError::Setting(format!("names `{}`, which was not read", file.display())));
             }
