@@ -223,13 +223,21 @@ pub struct DistillRun {
 pub enum Evals {
     /// Score a model on a benchmark; a second run on the same folder continues
     #[command(after_help = "Examples:\n  retort evals run --model embedded --benchmark gym --out scores/teacher\n  \
-                            retort evals run --model embedded --benchmark gsm8k/test.jsonl --limit 100 --out scores/gsm8k")]
+                            retort evals run --model embedded --benchmark gsm8k/test.jsonl --limit 100 --out scores/gsm8k\n  \
+                            retort evals run --model hub:org/name --benchmark math-500 --out scores/math-500\n  \
+                            retort evals run --model DIR --benchmark arc-easy --data ai2_arc --out scores/arc-easy")]
     Run(Box<EvalsRun>),
     /// Set a student's run beside its teacher's, with intervals, as report.html and report.json
     #[command(
         after_help = "Example:\n  retort evals compare --teacher scores/teacher --student scores/student --out report"
     )]
     Compare(Compare),
+    /// The benchmarks that come with the program, or the definition of one, to be copied and changed
+    #[command(after_help = "Example:\n  retort evals benchmarks gsm8k > mine.toml")]
+    Benchmarks { name: Option<String> },
+    /// Judge the answers of a run anew, without its model: the verdicts of this version's verifiers
+    #[command(after_help = "Example:\n  retort evals regrade scores/gsm8k --out scores/gsm8k-again")]
+    Regrade(Regrade),
     /// Grade answers: {"gold": .., "answer": ..} per line in, {"verdict": "equal|not_equal|undecided", "reason": ..} out
     #[command(after_help = "Example:\n  retort evals grade pairs.jsonl")]
     Grade {
@@ -244,9 +252,19 @@ pub struct EvalsRun {
     /// Model folder, `hub:org/name[@revision]`, `embedded`, or the URL of an OpenAI-compatible endpoint
     #[arg(long)]
     pub model: String,
-    /// `gym` (its held-out side), `gym:FAMILY`, or a file or folder as `datagen run` reads them
-    #[arg(long)]
+    /// A benchmark by its name (`retort evals benchmarks`) or the TOML file that defines it; `gym` (its held-out side),
+    /// `gym:FAMILY`, or a file or folder as `datagen run` reads them
+    #[arg(long, value_name = "NAME|DEFINITION.toml|DATA")]
     pub benchmark: String,
+    /// The benchmark's data, a file or the folder of a dataset; without it, the hub is asked
+    #[arg(long, value_name = "FILE|DIR")]
+    pub data: Option<PathBuf>,
+    /// Begin prompts that no chat template makes with the model's BOS token (lm-evaluation-harness: `add_bos_token=True`)
+    #[arg(long)]
+    pub bos: bool,
+    /// Also write the results in the files of lm-evaluation-harness
+    #[arg(long, value_name = "DIR")]
+    pub harness_out: Option<PathBuf>,
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// One JSON document instead of text
@@ -256,6 +274,19 @@ pub struct EvalsRun {
     pub asking: Asking,
     #[command(flatten)]
     pub endpoint: crate::endpoint::EndpointArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Regrade {
+    /// Folder of a finished eval run; it stays as it is
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Where the run goes with its new verdicts
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// One JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

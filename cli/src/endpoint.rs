@@ -60,8 +60,7 @@ impl EndpointArgs {
         observer: &'a Progress,
     ) -> Result<Box<dyn Generate + 'a>> {
         if !is_address(name) {
-            self.refuse_all(name, settings)?;
-            return Ok(Box::new(ModelFiles::open(name, Embedded::Teacher)?.within(memory).chat_engine()?));
+            return Ok(Box::new(self.local(name, settings, memory)?.chat_engine()?));
         }
         if memory.is_some() {
             bail!("`--memory` is for a model that runs here, and `--teacher` names an address");
@@ -78,6 +77,17 @@ impl EndpointArgs {
         };
         let settings = settings.cloned().unwrap_or_default();
         Ok(Box::new(Endpoint::open(name, model, self.key()?, settings, renderer, observer)?))
+    }
+
+    /// The model called `name`, which is one to run here within `memory` bytes.
+    pub fn local(&self, name: &str, settings: Option<&Settings>, memory: Option<usize>) -> Result<ModelFiles> {
+        if is_address(name) {
+            bail!(
+                "`{name}` is an address, and its server puts prompts into a template of its own: give a model's folder"
+            );
+        }
+        self.refuse_all(name, settings)?;
+        Ok(ModelFiles::open(name, Embedded::Teacher)?.within(memory))
     }
 
     /// A setting that would be ignored is an error.

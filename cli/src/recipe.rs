@@ -13,6 +13,33 @@ pub fn read<T: DeserializeOwned>(path: &Path, set: &[String]) -> Result<T> {
     parse(&text, set).with_context(|| format!("recipe `{}` is not valid", path.display()))
 }
 
+/// A recipe of which the file at `path`, if there is one, and then `--set` change single settings.
+pub fn over<T: Serialize + DeserializeOwned>(base: &T, path: Option<&Path>, set: &[String]) -> Result<T> {
+    let Some(path) = path else {
+        let mut table = Table::try_from(base)?;
+        set.iter().try_for_each(|change| apply(&mut table, change))?;
+        return T::deserialize(table).context("`--set` does not fit the recipe");
+    };
+    let text = std::fs::read_to_string(path).with_context(|| format!("`{}` could not be read", path.display()))?;
+    // Read by itself first: what is wrong with it has a line.
+    let invalid = || format!("recipe `{}` is not valid", path.display());
+    let changes: Table = toml::from_str::<T>(&text).and_then(|_| text.parse()).with_context(invalid)?;
+    let mut table = Table::try_from(base)?;
+    merge(&mut table, changes);
+    set.iter().try_for_each(|change| apply(&mut table, change))?;
+    T::deserialize(table).with_context(invalid)
+}
+
+/// Puts every value of `changes` in its place; sections are merged, everything else is replaced.
+fn merge(table: &mut Table, changes: Table) {
+    for (key, value) in changes {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(changes)) => merge(inner, changes),
+            (_, value) => drop(table.insert(key, value)),
+        }
+    }
+}
+
 /// Parses a recipe and applies `--set` changes.
 pub fn parse<T: DeserializeOwned>(text: &str, set: &[String]) -> Result<T> {
     if set.is_empty() {

@@ -53,6 +53,8 @@ fn every_command_has_help_with_an_example() {
         "datagen batch read",
         "distill run",
         "evals run",
+        "evals benchmarks",
+        "evals regrade",
         "evals compare",
         "evals grade",
         "serve",

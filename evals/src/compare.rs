@@ -24,7 +24,7 @@ pub struct Runs<'a> {
 }
 
 /// Refuses two runs that were asked in different ways: their difference would not be one of the models.
-pub fn same_settings((left, a): (Role, &RunHeader), (right, b): (Role, &RunHeader)) -> Result<(), Error> {
+pub(crate) fn same_settings((left, a): (Role, &RunHeader), (right, b): (Role, &RunHeader)) -> Result<(), Error> {
     let values = |run: &RunHeader| {
         [
             ("n", run.n.to_string()),
@@ -33,6 +33,8 @@ pub fn same_settings((left, a): (Role, &RunHeader), (right, b): (Role, &RunHeade
             ("max_tokens", run.sampling.max_tokens.to_string()),
             ("prompt_suffix", run.prompt_suffix.clone()),
             ("prompt", format!("{:?}", run.prompt)),
+            ("stop", format!("{:?}", run.sampling.stop)),
+            ("verify", format!("{:?}", run.verify)),
             ("verifier", run.verifier.to_string()),
         ]
     };

@@ -71,6 +71,26 @@ pub enum Error {
     DuplicateProblem { name: String, uuid: String },
     #[error("the benchmark `{name}` sets {setting} to {found}, and it must be {expected}")]
     BadSetting { name: String, setting: &'static str, found: String, expected: &'static str },
+    #[error("`{origin}` defines no benchmark: {field}: {reason}")]
+    BadDefinition { origin: String, field: String, reason: String },
+    #[error(transparent)]
+    Data(Box<retort_datagen::Error>),
+    #[error("{place} makes no question: {reason}")]
+    BadRow { place: String, reason: String },
+    #[error("`{path}` is a single file, and examples come from the split `{split}` of the same data")]
+    NoExamples { path: PathBuf, split: String },
+    #[error("a question of `{benchmark}` has no options whose likelihood could be told")]
+    NoChoices { benchmark: String },
+    #[error("an option of a question of `{benchmark}` alone fills the model's context of {context} tokens")]
+    ChoiceTooLong { benchmark: String, context: usize },
+    #[error("the model could not be asked")]
+    Model(#[from] retort_model::Error),
+    #[error("the model could not be asked")]
+    Score(#[from] retort_model::score::ScoreError),
+    #[error("`{path}` holds answers of another run: there {there}, here {here}")]
+    OtherLikelihoods { path: PathBuf, there: String, here: String },
+    #[error("line {line} of `{path}` is damaged: {reason}")]
+    DamagedLikelihoods { path: PathBuf, line: usize, reason: String },
     #[error("`{path}` could not be {action}")]
     Io {
         action: &'static str,
@@ -90,6 +110,12 @@ pub enum Error {
     Unserialisable(#[source] serde_json::Error),
 }
 
+impl From<retort_datagen::Error> for Error {
+    fn from(error: retort_datagen::Error) -> Self {
+        Self::Data(Box::new(error))
+    }
+}
+
 impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
@@ -104,7 +130,15 @@ impl Error {
             Self::LabelsDiffer { .. } => Some("run both models on the same problem file".into()),
             Self::EmptyBenchmark { .. } => Some("check the problem file and the limit".into()),
             Self::DuplicateProblem { .. } => Some("remove the repeated line from the problem file".into()),
-            Self::BadSetting { .. } => None,
+            Self::BadSetting { .. } | Self::BadDefinition { .. } | Self::Score(_) => None,
+            Self::Data(error) => error.hint(),
+            Self::Model(error) => error.hint(),
+            Self::BadRow { .. } => Some("the data must have the columns that the definition names: compare a row with it".into()),
+            Self::NoExamples { .. } => Some("name the folder that holds both splits".into()),
+            Self::NoChoices { .. } => Some("give the definition an `[options]` section".into()),
+            Self::ChoiceTooLong { .. } => Some("take a model with a longer context".into()),
+            Self::OtherLikelihoods { .. } => Some("use another output folder".into()),
+            Self::DamagedLikelihoods { .. } => Some("remove the file and run again".into()),
             Self::Io { .. } => Some("check that the folder exists, can be written to and has space left".into()),
             Self::BadReport { .. } | Self::OtherFormat { .. } => Some("compare the runs again to write a new `report.json`".into()),
             Self::Unserialisable(_) => None,

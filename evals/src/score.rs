@@ -4,9 +4,11 @@
 //! verdict stays visible in [`Scored::outcomes`].
 
 use crate::Error;
+use crate::metrics::Metric;
 use crate::statistics::{Interval, Mean, Method, Question, mean_score, quantile};
 use crate::tries::{Tries, tries};
 use retort_datagen::sample::{Sample, Verdict};
+use retort_datagen::store::BenchmarkId;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +28,9 @@ pub struct Scored {
     /// What several tries reach; not there where problems have one sample.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<Tries>,
+    /// What the benchmark's definition asks for beside pass@1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metrics: Vec<Metric>,
     pub run: RunFacts,
 }
 
@@ -87,6 +92,9 @@ pub struct RunFacts {
     pub run_ids: Vec<String>,
     /// The seed, when all samples state the same one.
     pub seed: Option<u64>,
+    /// The benchmark by the hashes of its definition and data, where it has a definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub benchmark: Option<BenchmarkId>,
     /// The rendered prompt of the first sample, so that a doubled start token or a wrong template can be seen.
     pub first_prompt_token_ids: Vec<u32>,
 }
@@ -128,13 +136,21 @@ impl Scored {
             outcomes: outcomes(samples(), score.samples),
             completion_tokens: tokens(samples()),
             tries: tries(questions),
+            metrics: vec![],
             run: RunFacts {
                 run_ids: run_ids.into_iter().map(String::from).collect(),
                 seed: samples().all(|sample| sample.seed == first.seed).then_some(first.seed),
+                benchmark: None,
                 first_prompt_token_ids: first.prompt_token_ids.clone(),
             },
             score,
         })
+    }
+
+    /// The same with what a benchmark's definition adds.
+    pub fn of_benchmark(mut self, benchmark: BenchmarkId, metrics: Vec<Metric>) -> Self {
+        (self.run.benchmark, self.metrics) = (Some(benchmark), metrics);
+        self
     }
 
     /// The share of samples that ended in `verdict`, from 0 to 1.

@@ -1,5 +1,6 @@
 //! The result of a comparison as a table for a terminal, at most 80 columns wide.
 
+use crate::metrics::Metric;
 use crate::report::Report;
 use crate::score::Scored;
 use crate::statistics::{Difference, Estimate};
@@ -60,6 +61,11 @@ pub fn score(scored: &Scored) -> String {
         lines.push(format!("  at least one right {}", tries(|tries| tries.pass)));
         lines.push(format!("  majority right     {}", tries(|tries| tries.consensus)));
         lines.push(format!("  all right          {}", tries(|tries| tries.all)));
+    }
+    for Metric { metric, filter, value, standard_error } in &scored.metrics {
+        let filter = if filter == "none" { String::new() } else { format!(" ({filter})") };
+        let error = standard_error.map(|error| format!(" ± {}", percent(error))).unwrap_or_default();
+        lines.push(format!("  {metric}{filter} {}{error}", percent(*value)));
     }
     // Questions from a file may name no family; a line without a name would say the same as the first.
     for family in scored.families.iter().filter(|family| !family.family.is_empty()) {

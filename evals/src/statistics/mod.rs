@@ -63,7 +63,7 @@ impl From<Interval> for [f64; 2] {
 }
 
 /// The sample mean and the standard error of that mean, sd(x) / sqrt(n) with n - 1 in the sd; `None` below two values.
-fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
+pub(crate) fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();

@@ -2,7 +2,7 @@
 
 use crate::args::Asking;
 use crate::{open, recipe};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::prompt::Prompt;
@@ -100,10 +100,17 @@ impl Default for AskingRecipe {
 impl AskingRecipe {
     /// The recipe file, `--set`, then the flags.
     pub fn read(asking: &Asking) -> Result<Self> {
-        let mut recipe: Self = match &asking.recipe {
-            Some(path) => recipe::read(path, &asking.set)?,
-            None => recipe::parse("", &asking.set).context("`--set` does not fit the recipe")?,
-        };
+        Self::default().changed(asking)
+    }
+
+    /// This recipe with what the recipe file, `--set` and the flags say in place of its own settings.
+    pub fn changed(&self, asking: &Asking) -> Result<Self> {
+        // One verifier takes the place of another; their settings do not mix.
+        let base = Self { verify: Rule::default(), ..self.clone() };
+        let mut recipe: Self = recipe::over(&base, asking.recipe.as_deref(), &asking.set)?;
+        if recipe.verify.is_default() {
+            recipe.verify = self.verify.clone();
+        }
         // A schema lies beside the recipe that names it.
         let base = asking.recipe.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         recipe.verify = recipe.verify.with_files(base).map_err(retort_datagen::Error::from)?;

@@ -1,5 +1,8 @@
 //! `retort evals ...`: score models, compare their scores, grade answers.
 
+mod benchmark;
+mod regrade;
+
 use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
 use crate::args::{Compare, Evals, EvalsRun};
@@ -10,8 +13,7 @@ use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::{Plan, Summary};
 use retort_datagen::sample::Sample;
-use retort_datagen::store::TraceReader;
-use retort_evals::{Context, Role, Runs, Scored, compare, same_settings, table};
+use retort_evals::{Context, EvalRun, Role, Runs, Scored, compare, same_settings, table};
 use retort_model::generate::Generate;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -20,7 +22,12 @@ use std::time::Duration;
 
 pub fn run(command: Evals) -> Result<ExitCode> {
     match command {
-        Evals::Run(args) => score(&args),
+        Evals::Run(args) => match benchmark::find(&args.benchmark)? {
+            Some(definition) => benchmark::run(&args, &definition),
+            None => score(&args),
+        },
+        Evals::Benchmarks { name } => benchmark::show(name.as_deref()),
+        Evals::Regrade(args) => regrade::run(&args),
         Evals::Compare(args) => compare_runs(&args),
         Evals::Grade { file } => grade(&file),
     }
@@ -33,10 +40,16 @@ pub fn evaluate(generator: &dyn Generate, problems: &[Problem], plan: &Plan, out
 
 /// The samples of a finished run.
 pub fn samples(run: &Path) -> Result<Vec<Sample>> {
-    Ok(TraceReader::open(run)?.read_all()?)
+    Ok(EvalRun::read(run)?.samples)
 }
 
 fn score(args: &EvalsRun) -> Result<ExitCode> {
+    if args.data.is_some() || args.bos || args.harness_out.is_some() {
+        bail!(
+            "`--data`, `--bos` and `--harness-out` are for benchmarks with a definition, and `{}` is data",
+            args.benchmark
+        );
+    }
     let recipe = AskingRecipe::read(&args.asking)?;
     if recipe.quota.is_some() {
         bail!("`quota` is for traces: a score needs every sample");
@@ -61,30 +74,35 @@ pub fn print_score(
     if evaluate(engine, problems, plan, out)?.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    let scored = Scored::from_samples(engine.name(), &samples(out)?)?;
-    let document = serde_json::to_string_pretty(&scored)?;
+    print(&Scored::from_samples(engine.name(), &samples(out)?)?, out, json)
+}
+
+/// Writes `score.json` into the run's folder and prints the score.
+fn print(scored: &Scored, out: &Path, json: bool) -> Result<ExitCode> {
+    let document = serde_json::to_string_pretty(scored)?;
     retort_model::checkpoint::write_bytes(&out.join("score.json"), document.as_bytes())?;
     if json {
         say!("{document}");
     } else {
-        say!("{}", table::score(&scored).trim_end());
+        say!("{}", table::score(scored).trim_end());
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn compare_runs(args: &Compare) -> Result<ExitCode> {
-    let teacher = TraceReader::open(&args.teacher)?;
+    let teacher = EvalRun::read(&args.teacher)?;
     let other = |role, run: &Path| -> Result<Vec<Sample>> {
-        let reader = TraceReader::open(run)?;
-        same_settings((Role::Teacher, teacher.run()?), (role, reader.run()?))?;
-        Ok(reader.read_all()?)
+        let run = EvalRun::read(run)?;
+        same_settings((Role::Teacher, &teacher), (role, &run))?;
+        Ok(run.samples)
     };
     let student = other(Role::Student, &args.student)?;
     let base = args.base.as_deref().map(|run| other(Role::Base, run)).transpose()?;
     let control = args.control.as_deref().map(|run| other(Role::Control, run)).transpose()?;
-    let teacher = teacher.read_all()?;
-    let runs = Runs { teacher: &teacher, student: &student, base: base.as_deref(), control: control.as_deref() };
-    let report = compare(&runs, Context::default())?;
+    let runs =
+        Runs { teacher: &teacher.samples, student: &student, base: base.as_deref(), control: control.as_deref() };
+    let facts = teacher.benchmark.iter().flat_map(benchmark::facts).collect();
+    let report = compare(&runs, Context { facts, ..Context::default() })?;
     report.write(&args.out)?;
     if args.json {
         say!("{}", report.to_json()?.trim_end());
