@@ -12,7 +12,7 @@ mod span;
 use crate::cpu;
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
-use span::{Kept, Scratch, Span};
+use span::{Kept, Queries, Scratch, Span};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -99,12 +99,13 @@ pub fn cached_attention(
     let q = cpu::data(&q)?;
     let ((k_storage, k_layout), (v_storage, v_layout)) = (k.storage_and_layout(), v.storage_and_layout());
     let (k, v) = (Kept::new(&k_storage, k_layout)?, Kept::new(&v_storage, v_layout)?);
+    let queries = Queries::new(&q, (k, v), c, v_width);
     let group = h / g;
     let parts = (0..looks.len() * g).into_par_iter().map_init(Scratch::default, |scratch, at| {
         let (((page, count), rows), hk) = (&looks[at / g], at % g);
-        let queries = rows.iter().map(|j| &q[(j * h + hk * group) * c..][..group * c]);
+        let places = rows.iter().map(|j| (j * h + hk * group) * c).map(|start| start..start + group * c);
         let (keys, values) = (k.rows(page * PAGE * g + hk, g, c), v.rows(page * PAGE * g + hk, g, vw));
-        Span { keys, values, count: *count, v_width, scale: scale as f32 }.attend(queries, scratch)
+        Span { keys, values, count: *count, v_width, scale: scale as f32 }.attend(&queries, places, scratch)
     });
     let parts: Vec<_> = parts.collect();
     let mut y = vec![0f32; n * h * v_width];

@@ -139,7 +139,7 @@ impl Hub {
         let client = Client::new(self, observer)?;
         match client.list(name) {
             Ok(listing) => Ok(self.fetch(&client, name, &listing, want)?),
-            Err(error @ HubError::Unreachable { .. }) => match self.cached(name) {
+            Err(error @ HubError::NoAnswer { .. }) => match self.cached(name) {
                 Some(folder) => {
                     observer.remark(&format!("{error}; `{name}` is taken from the cache as it is"));
                     Ok(folder)
@@ -164,7 +164,7 @@ impl Hub {
         let client = Client::new(self, observer)?;
         let listing = match client.list(name) {
             Ok(listing) => listing,
-            Err(error @ HubError::Unreachable { .. }) => match cached() {
+            Err(error @ HubError::NoAnswer { .. }) => match cached() {
                 Some(folder) => {
                     observer.remark(&format!("{error}; `{name}` is taken from the cache as it is"));
                     return Ok(folder);

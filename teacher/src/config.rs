@@ -53,8 +53,11 @@ pub struct Config {
     #[serde(default = "one")]
     pub moe_layer_freq: usize,
     /// Multi-token-prediction modules after the last layer.
-    #[serde(default, alias = "num_mtp_layers")]
-    pub num_nextn_predict_layers: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_nextn_predict_layers: Option<usize>,
+    /// The same as transformers writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub num_mtp_layers: Option<usize>,
     pub max_position_embeddings: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rope_theta: Option<f64>,
@@ -225,6 +228,11 @@ impl Config {
 
     pub fn shared_experts(&self) -> usize {
         self.n_shared_experts.unwrap_or(0)
+    }
+
+    /// Multi-token-prediction modules, in either spelling.
+    pub fn mtp_layers(&self) -> usize {
+        self.num_nextn_predict_layers.or(self.num_mtp_layers).unwrap_or(0)
     }
 
     /// Base of the rotary frequencies.

@@ -117,7 +117,7 @@ impl DeepSeek {
         } else {
             params.weight("lm_head.weight", (v, d), normal(stdev))?
         };
-        let mtp = match config.num_nextn_predict_layers {
+        let mtp = match config.mtp_layers() {
             0 => None,
             _ => Some(Mtp::new(&config, model.pp("layers").pp(config.num_hidden_layers))?),
         };

@@ -110,7 +110,7 @@ fn what_does_not_belong_together_is_refused_by_name() {
     let shape = fault("v3", |config| config.vocab_size += 1);
     assert!(shape.contains("embed_tokens") && shape.contains("shape"), "{shape}");
     // A module for multi-token prediction that nobody asked for is harmless.
-    check(copy("v3-mtp").path(), |config| config.num_nextn_predict_layers = 0).expect("accepted");
+    check(copy("v3-mtp").path(), |config| config.num_nextn_predict_layers = None).expect("accepted");
 }
 
 /// Each is one change of the published config of V3 that would give another model, or that contradicts the rest.
@@ -119,6 +119,8 @@ fn what_is_not_followed_is_refused_by_name() {
     let path = fixtures().join("published/v3.json");
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("text")).expect("JSON");
     let cases = [
+        ("/num_mtp_layers", 2.into(), "num_mtp_layers"),
+        ("/num_mtp_layers", 0.into(), "num_mtp_layers"),
         ("/rope_scaling/attention_factor", serde_json::json!(2.0), "rope_scaling.attention_factor"),
         ("/rope_scaling/truncate", false.into(), "rope_scaling.truncate"),
         ("/rope_scaling/partial_rotary_factor", 0.5.into(), "rope_scaling.partial_rotary_factor"),

@@ -1,12 +1,16 @@
 //! Queries over the entries of a page.
 
 use super::PAGE;
+#[cfg(target_arch = "x86_64")]
+use super::bf16::multiplies;
 use crate::row_products::Tile;
 use crate::simd;
 use candle_core::{CpuStorage, Layout, Result, Storage, bail};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
 
 /// The numbers of a cache as they are kept.
 #[derive(Clone, Copy)]
@@ -35,6 +39,41 @@ impl<'a> Kept<'a> {
         };
         Rows { numbers, stride: step * width, width }
     }
+}
+
+/// Query vectors, and the same rounded to bf16 where they are multiplied so.
+pub(super) struct Queries<'a> {
+    exact: &'a [f32],
+    rounded: Option<Vec<bf16>>,
+}
+
+impl<'a> Queries<'a> {
+    /// Rounds once, for all pages, if the caches are kept in bf16 and this machine multiplies rows of `c` and `v_width`
+    /// such numbers.
+    pub(super) fn new(exact: &'a [f32], caches: (Kept, Kept), c: usize, v_width: usize) -> Self {
+        let rounded = (multiplies(c, v_width) && matches!(caches, (Kept::Bf16(_), Kept::Bf16(_)))).then(|| {
+            let mut rounded = vec![bf16::ZERO; exact.len()];
+            let width = c.max(1);
+            rounded
+                .par_chunks_mut(width)
+                .zip(exact.par_chunks(width))
+                .with_min_len(16)
+                .for_each(|(out, x)| round(x, out));
+            rounded
+        });
+        Self { exact, rounded }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn multiplies(_: usize, _: usize) -> bool {
+    false
+}
+
+/// The numbers at `places`, end to end.
+fn gather<T: Copy>(numbers: &[T], places: impl Iterator<Item = Range<usize>>, out: &mut Vec<T>) {
+    out.clear();
+    places.for_each(|place| out.extend_from_slice(&numbers[place]));
 }
 
 /// Rows of a cache.
@@ -125,33 +164,23 @@ pub(super) struct Part {
 }
 
 impl Span<'_> {
-    /// What the page gives for `queries`, each some heads' vectors end to end.
-    pub(super) fn attend<'q>(&self, queries: impl Iterator<Item = &'q [f32]>, scratch: &mut Scratch) -> Part {
+    /// What the page gives for the queries at `places`, each some heads' vectors end to end.
+    pub(super) fn attend(
+        &self,
+        queries: &Queries,
+        places: impl Iterator<Item = Range<usize>>,
+        scratch: &mut Scratch,
+    ) -> Part {
         let &Self { count, v_width, .. } = self;
-        let Scratch { q, p, keys, values, q_rounded, p_rounded } = scratch;
-        q.clear();
-        queries.for_each(|query| q.extend_from_slice(query));
         #[cfg(target_arch = "x86_64")]
-        if let (Kept::Bf16(keys), Kept::Bf16(values)) = (self.keys.numbers, self.values.numbers)
-            && super::bf16::is_here()
-            && super::bf16::fits(self.keys.width, v_width)
+        if let (Some(q), Kept::Bf16(keys), Kept::Bf16(values)) =
+            (&queries.rounded, self.keys.numbers, self.values.numbers)
         {
-            let (c, m) = (self.keys.width, q.len() / self.keys.width);
-            q_rounded.resize(q.len(), bf16::ZERO);
-            round(q, q_rounded);
-            p.resize(m * count, 0.0);
-            super::bf16::scores(p, q_rounded, keys, self.keys.stride, c, count);
-            let (largest, sums) = self.weigh(p);
-            // What is not seen weighs nothing.
-            p_rounded.clear();
-            p_rounded.resize(m * PAGE, bf16::ZERO);
-            for (rounded, p) in p_rounded.chunks_mut(PAGE).zip(p.chunks(count)) {
-                round(p, &mut rounded[..count]);
-            }
-            let mut y = vec![0f32; m * v_width];
-            super::bf16::weighted(&mut y, p_rounded, values, self.values.stride, v_width, count);
-            return Part { largest, sums, values: y };
+            gather(q, places, &mut scratch.q_rounded);
+            return self.attend_rounded(keys, values, scratch);
         }
+        let Scratch { q, p, keys, values, .. } = scratch;
+        gather(queries.exact, places, q);
         let (keys, k_stride) = self.keys.widened(count, keys);
         let same = self.values.is(&self.keys);
         let (values, v_stride) = if same { (keys, k_stride) } else { self.values.widened(count, values) };
@@ -164,6 +193,26 @@ impl Span<'_> {
         let (largest, sums) = self.weigh(p);
         let mut y = vec![0f32; m * v_width];
         pulp::Arch::new().dispatch(Weighted { y: &mut y, p, count, values, stride: v_stride, width: v_width });
+        Part { largest, sums, values: y }
+    }
+
+    /// The same in products of bf16, for the rounded queries of `scratch`.
+    #[cfg(target_arch = "x86_64")]
+    fn attend_rounded(&self, keys: &[bf16], values: &[bf16], scratch: &mut Scratch) -> Part {
+        let &Self { count, v_width, .. } = self;
+        let Scratch { p, q_rounded: q, p_rounded, .. } = scratch;
+        let (c, m) = (self.keys.width, q.len() / self.keys.width);
+        p.resize(m * count, 0.0);
+        super::bf16::scores(p, q, keys, self.keys.stride, c, count);
+        let (largest, sums) = self.weigh(p);
+        // What is not seen weighs nothing.
+        p_rounded.clear();
+        p_rounded.resize(m * PAGE, bf16::ZERO);
+        for (rounded, p) in p_rounded.chunks_mut(PAGE).zip(p.chunks(count)) {
+            round(p, &mut rounded[..count]);
+        }
+        let mut y = vec![0f32; m * v_width];
+        super::bf16::weighted(&mut y, p_rounded, values, self.values.stride, v_width, count);
         Part { largest, sums, values: y }
     }
 

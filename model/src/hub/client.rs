@@ -83,7 +83,7 @@ enum Attempt {
 
 impl<'a> Client<'a> {
     pub(super) fn new(hub: &'a Hub, observer: &'a dyn Observer) -> Result<Self, HubError> {
-        let unusable = |reason: String| HubError::Unreachable { endpoint: hub.endpoint.clone(), reason };
+        let unusable = |reason: String| HubError::NoAnswer { endpoint: hub.endpoint.clone(), reason };
         let proxy = hub.proxy.as_deref().map(ureq::Proxy::new).transpose();
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -118,7 +118,7 @@ impl<'a> Client<'a> {
             }
             self.wait(quiet)?;
         };
-        Err(HubError::Unreachable { endpoint: self.hub.endpoint.clone(), reason })
+        Err(HubError::NoAnswer { endpoint: self.hub.endpoint.clone(), reason })
     }
 
     /// Fetches the files that are not there yet.
@@ -161,7 +161,7 @@ impl<'a> Client<'a> {
             let Attempt::Again(reason) = attempt else { break };
             quiet = if has > had { 0 } else { quiet + 1 };
             if quiet == ATTEMPTS {
-                return Err(HubError::Unreachable { endpoint: self.hub.endpoint.clone(), reason });
+                return Err(HubError::NoAnswer { endpoint: self.hub.endpoint.clone(), reason });
             }
             self.wait(quiet)?;
         }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 pub enum HubError {
     #[error("`hub:{name}` is not the name of a model")]
     Name { name: String },
-    #[error("`{endpoint}` cannot be reached: {reason}")]
-    Unreachable { endpoint: String, reason: String },
+    #[error("`{endpoint}` gives no usable answer: {reason}")]
+    NoAnswer { endpoint: String, reason: String },
     #[error("`{name}` is not in the cache, and the network may not be asked")]
     NotCached { name: String },
     #[error("access to `{name}` was refused (status {status})")]
@@ -40,8 +40,8 @@ impl HubError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Name { .. } => "write `hub:org/name`, or `hub:org/name@revision` for a branch, tag or commit",
-            Self::Unreachable { .. } => {
-                "check the network, point `HF_ENDPOINT` at a mirror, or copy the model's folder here and give its path"
+            Self::NoAnswer { .. } => {
+                "check the network or try again later, point `HF_ENDPOINT` at a mirror, or copy the model's folder here and give its path"
             }
             Self::NotCached { .. } => "unset `HF_HUB_OFFLINE`, or copy the model's folder here and give its path",
             Self::Refused { .. } => {

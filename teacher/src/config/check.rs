@@ -111,8 +111,16 @@ impl Config {
         if self.num_hidden_layers > MOST_LAYERS {
             return Err(("num_hidden_layers", self.num_hidden_layers.to_string()));
         }
-        if self.num_nextn_predict_layers > 1 {
-            return Err(("num_nextn_predict_layers", self.num_nextn_predict_layers.to_string()));
+        let modules =
+            [("num_nextn_predict_layers", self.num_nextn_predict_layers), ("num_mtp_layers", self.num_mtp_layers)];
+        for (field, count) in modules {
+            match count {
+                Some(count) if count > 1 => return Err((field, count.to_string())),
+                Some(count) if count != self.mtp_layers() => {
+                    return Err((field, format!("{count} beside {}", self.mtp_layers())));
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ impl Config {
             && index.parse().is_ok_and(|index: usize| index >= self.num_hidden_layers)
         {
             let copies = ["embed_tokens.weight", "shared_head.head.weight"];
-            return match self.num_nextn_predict_layers {
+            return match self.mtp_layers() {
                 0 => has(&format!("model.layers.{index}.eh_proj.weight")),
                 _ => copies.contains(&inner),
             };
@@ -81,7 +81,7 @@ impl Config {
     fn ahead(&self) -> impl Iterator<Item = Part> + '_ {
         let d = self.hidden_size;
         let first = self.num_hidden_layers;
-        (first..first + self.num_nextn_predict_layers).flat_map(move |layer| {
+        (first..first + self.mtp_layers()).flat_map(move |layer| {
             let around =
                 [("enorm", vec![d]), ("hnorm", vec![d]), ("eh_proj", vec![d, 2 * d]), ("shared_head.norm", vec![d])];
             let around = around.map(|(name, shape)| Part::one(format!("model.layers.{layer}.{name}.weight"), &shape));

@@ -15,6 +15,8 @@ use retort_model::cache::{Cache, Precision};
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Part;
 use retort_model::params::{Random, frozen};
+use retort_model::score::{Given, Score, Scorer, Want};
+use retort_model::workers::Workers;
 use retort_student::Dense;
 use retort_teacher::DeepSeek;
 use serde_json::json;
@@ -127,6 +129,11 @@ fn measure(
     }
     let prefill = begin.elapsed().as_secs_f64();
 
+    let score = match cancelled() {
+        true => return Ok(None),
+        false => score(decoder, b, prompt, &mut tokens)?,
+    };
+
     let (mut steps, mut reached) = (Vec::with_capacity(new), Vec::new());
     for position in prompt..prompt + new {
         if cancelled() {
@@ -155,6 +162,7 @@ fn measure(
         "seconds_to_make": made,
         "batch": b, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
         "prefill_tokens_per_second": (b * prompt) as f64 / prefill,
+        "score_tokens_per_second": (b * prompt) as f64 / score,
         "decode_tokens_per_second": rate,
         "distinct_experts": model.experts().map(|_| distinct),
         "expected_distinct_experts": expected,
@@ -168,6 +176,18 @@ fn measure(
         "kv_bytes": kv_bytes_per_token * b * (prompt + new),
         "peak_resident_bytes": memory::peak_resident(),
     })))
+}
+
+/// Seconds that the log-probabilities of `b` given texts of `length` tokens take: unlike a prefill, each token of them
+/// meets the output head.
+fn score(decoder: &dyn Decoder, b: usize, length: usize, tokens: &mut Tokens) -> Result<f64> {
+    let texts: Vec<Vec<u32>> = (0..b).map(|_| tokens.take(length + 1)).collect();
+    let given: Vec<_> = texts.iter().map(|text| Given { prompt: &text[..1], text: &text[1..] }).collect();
+    let workers = Workers::for_model(usize::MAX)?;
+    let scorer = Scorer { decoder, workers: &workers, model: String::new() };
+    let begin = Instant::now();
+    scorer.score(&given, Want::Sampled, &mut |_| Ok(()))?;
+    Ok(begin.elapsed().as_secs_f64())
 }
 
 /// Weights that a token is multiplied with.
