@@ -5,6 +5,9 @@
 
 use crate::Error;
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Models with more parameters run one batch at a time: another copy of what a batch needs would cost more memory and
 /// bandwidth than it saves time.
@@ -49,11 +52,50 @@ impl Workers {
     }
 }
 
-/// Runs `work` on one of the threads that all operations share. From any other thread each operation would hand its work
-/// over and sleep until it is done, which for one token takes longer than the work itself.
+/// Runs `work`, for instance a step of generation, on one of the threads that all operations share, the others looking out
+/// for parts of it between two operations.
+///
+/// From any other thread each operation would hand its work over and sleep until it is done, and a thread that has gone
+/// to sleep between two operations takes longer to wake up than many an operation of one token takes.
 pub fn inside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
+    rayon::scope(|scope| {
+        let caller = rayon::current_thread_index();
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = done.clone();
+        scope.spawn_broadcast(move |_, context| {
+            if Some(context.index()) != caller {
+                look_out(&flag);
+            }
+        });
+        // Also where `work` panics: the scope waits for everyone.
+        let _finish = Finish(&done);
+        work()
+    })
 }
+
+/// Ends the looking out when it goes.
+struct Finish<'a>(&'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Does what work there is until `done`, or until there has been none for a while: a thread may look out in the middle of
+/// an operation that has to end before anything is done.
+fn look_out(done: &AtomicBool) {
+    let mut idle = Instant::now();
+    while !done.load(Ordering::Acquire) && idle.elapsed() < PATIENCE {
+        match rayon::yield_now() {
+            Some(rayon::Yield::Executed) => idle = Instant::now(),
+            _ => std::hint::spin_loop(),
+        }
+    }
+}
+
+/// Longer than what one thread does alone between two operations.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 #[cfg(test)]
 mod tests {

@@ -82,4 +82,7 @@ pub struct BenchDecode {
     /// Tokens decoded after it
     #[arg(long, default_value = "64")]
     pub new: NonZeroUsize,
+    /// Time the log-probabilities of given texts of the prompts' length too
+    #[arg(long)]
+    pub score: bool,
 }

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 /// Numbers of a vector.
 const LANES: usize = 32;
 /// Keys that are asked for before they are needed.
-const AHEAD: usize = 6;
+const AHEAD: usize = 20;
 /// Queries whose sums stay in registers.
 const M: usize = 8;
 

@@ -16,7 +16,7 @@ use retort_model::decoder::Decoder;
 use retort_model::inventory::Part;
 use retort_model::params::{Random, frozen};
 use retort_model::score::{Given, Score, Scorer, Want};
-use retort_model::workers::Workers;
+use retort_model::workers::{Workers, inside};
 use retort_student::Dense;
 use retort_teacher::DeepSeek;
 use serde_json::json;
@@ -129,10 +129,10 @@ fn measure(
     }
     let prefill = begin.elapsed().as_secs_f64();
 
-    let score = match cancelled() {
-        true => return Ok(None),
-        false => score(decoder, b, prompt, &mut tokens)?,
-    };
+    if cancelled() {
+        return Ok(None);
+    }
+    let score = args.score.then(|| score(decoder, b, prompt, &mut tokens)).transpose()?;
 
     let (mut steps, mut reached) = (Vec::with_capacity(new), Vec::new());
     for position in prompt..prompt + new {
@@ -142,7 +142,7 @@ fn measure(
         let next: Vec<[u32; 1]> = (0..b).map(|_| [tokens.next()]).collect();
         let batch = Batch::cached(next.iter().enumerate().map(|(slot, token)| (slot, position, token.as_slice())));
         let begin = Instant::now();
-        let (_, experts) = model.step(&batch, &cache)?;
+        let (_, experts) = inside(|| model.step(&batch, &cache))?;
         steps.push(begin.elapsed().as_secs_f64());
         reached.extend(experts);
     }
@@ -162,7 +162,7 @@ fn measure(
         "seconds_to_make": made,
         "batch": b, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
         "prefill_tokens_per_second": (b * prompt) as f64 / prefill,
-        "score_tokens_per_second": (b * prompt) as f64 / score,
+        "score_tokens_per_second": score.map(|seconds| (b * prompt) as f64 / seconds),
         "decode_tokens_per_second": rate,
         "distinct_experts": model.experts().map(|_| distinct),
         "expected_distinct_experts": expected,
