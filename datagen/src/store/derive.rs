@@ -5,7 +5,7 @@
 
 use super::folder::{self, CARD, Folder, io};
 use super::manifest::{Derived, Manifest, ShardEntry};
-use super::{card, reader};
+use super::{card, reader, recipe};
 use crate::Error;
 use crate::sample::Sample;
 use crate::tally::Tally;
@@ -94,6 +94,7 @@ impl DerivedWriter {
     pub fn finish(mut self) -> Result<(Manifest, Tally), Error> {
         self.seal()?;
         self.folder.write(CARD, card::render(&self.manifest, &self.tally).as_bytes())?;
+        recipe::write(&self.folder, &self.manifest)?;
         self.manifest.write(&self.folder)?;
         refuse_taken(&self.place)?;
         let parent = self.place.parent().unwrap_or(Path::new(""));

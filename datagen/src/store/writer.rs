@@ -11,6 +11,7 @@ use super::{card, reader};
 use crate::Error;
 use crate::problem::Problem;
 use crate::sample::{Sample, Verdict};
+use crate::spend::Mark;
 use crate::tally::Tally;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -196,7 +197,7 @@ impl TraceStore {
         if self.has(position) {
             return Ok(false);
         }
-        let Some(sample) = self.within_quota(position, sample) else {
+        let Some(mut sample) = self.within_quota(position, sample) else {
             self.left_out += 1;
             return Ok(false);
         };
@@ -204,7 +205,7 @@ impl TraceStore {
             Some(ref mut journal) => journal,
             None => self.begin_journal()?,
         };
-        journal.append(position, &sample)?;
+        journal.append(position, &mut sample)?;
         if self.hold(position, sample) {
             self.seal()?;
         }
@@ -249,6 +250,17 @@ impl TraceStore {
         self.clear_journal()
     }
 
+    /// Writes down how far the ledger of attempts goes, durably, so that a shorter one is missed.
+    pub(crate) fn note_attempts(&mut self, mark: Option<Mark>) -> Result<(), Error> {
+        if mark == self.manifest.attempts {
+            return Ok(());
+        }
+        let manifest = Manifest { attempts: mark, ..self.manifest.clone() };
+        manifest.write(&self.folder)?;
+        self.manifest = manifest;
+        Ok(())
+    }
+
     /// Leaves in the journal what is not sealed, and no journal where there is nothing left.
     fn clear_journal(&mut self) -> Result<(), Error> {
         let left = self.unsealed.values().map(BTreeMap::len).sum::<usize>();
@@ -265,7 +277,7 @@ impl TraceStore {
 
     /// Replaces the journal by one that holds what is not sealed.
     fn begin_journal(&mut self) -> Result<&mut Journal, Error> {
-        let journal = Journal::create(&self.folder, self.unsealed.values().flatten())?;
+        let journal = Journal::create(&self.folder, self.unsealed.values_mut().flatten())?;
         Ok(self.journal.insert(journal))
     }
 
