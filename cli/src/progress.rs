@@ -8,11 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 static CANCELLED: AtomicBool = AtomicBool::new(false);
+/// Whether any work looks out for Ctrl-C.
+static HEEDED: AtomicBool = AtomicBool::new(false);
 
-/// The first Ctrl-C asks the work to stop at a safe point, the second ends the process at once.
+/// The first Ctrl-C asks the work to stop at a safe point, the second ends the process at once; so does the first where
+/// nothing looks out for it, since whatever is written is there whole or not at all.
 pub fn catch_interrupts() {
     let installed = ctrlc::set_handler(|| {
-        if CANCELLED.swap(true, Ordering::SeqCst) {
+        if CANCELLED.swap(true, Ordering::SeqCst) || !HEEDED.load(Ordering::SeqCst) {
             std::process::exit(i32::from(crate::commands::INTERRUPTED));
         }
         eprintln!("\nstopping at the next safe point; press Ctrl-C again to stop at once");
@@ -23,6 +26,7 @@ pub fn catch_interrupts() {
 
 /// Whether Ctrl-C was pressed.
 pub fn cancelled() -> bool {
+    HEEDED.store(true, Ordering::SeqCst);
     CANCELLED.load(Ordering::SeqCst)
 }
 
