@@ -169,6 +169,8 @@ fn a_second_writer_is_refused_and_told_who_writes() {
     let error = open(dir.path(), 4).unwrap_err();
     assert!(matches!(error, Error::Locked { .. }));
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    fs::remove_file(dir.path().join(".lock")).unwrap();
+    assert!(matches!(open(dir.path(), 4), Err(Error::Locked { .. })), "whoever deletes the lock does not have it");
     drop(first);
     open(dir.path(), 4).unwrap();
 }

@@ -2,7 +2,7 @@
 
 mod loading;
 
-use super::folder::{self, CARD, Folder};
+use super::folder::{self, CARD, Folder, Lock};
 use super::header::{Past, ProblemSet, RunHeader};
 use super::journal::{self, Journal};
 use super::manifest::{Manifest, Origin, ShardEntry, Slice};
@@ -14,7 +14,6 @@ use crate::sample::{Sample, Verdict};
 use crate::spend::Mark;
 use crate::tally::Tally;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::path::Path;
 
 /// Rows that share a shard where nothing else is asked for.
@@ -53,7 +52,7 @@ pub struct TraceStore {
     tally: Tally,
     resumed: Resumed,
     /// Held, not read: the lock ends with this handle.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl TraceStore {
@@ -91,7 +90,7 @@ impl TraceStore {
 
     pub(super) fn open_in(
         folder: Folder,
-        lock: Option<File>,
+        lock: Option<Lock>,
         run: &RunHeader,
         slice: Option<Slice>,
         problems: &[&Problem],
