@@ -31,18 +31,12 @@ pub struct Verified {
     pub damage: Vec<Damage>,
 }
 
-/// Reads every file of the dataset in `dir` but its card and holds it against its checksum. Only a manifest that cannot be believed
-/// is an error; everything else is listed.
+/// Reads every file of the dataset in `dir` but its card and holds it against its checksum, a recipe against the manifest.
+/// Only a manifest that cannot be believed is an error; everything else is listed.
 pub fn verify(dir: &Path) -> Result<Verified, Error> {
-    verify_in(&Folder::native(dir))
-}
-
-pub(super) fn verify_in(folder: &Folder) -> Result<Verified, Error> {
-    let no_manifest = || {
-        let found = if folder.dir().is_dir() { "has no `manifest.json`" } else { "does not exist" };
-        Error::NoDataset { path: folder.dir().into(), found }
-    };
-    let manifest = Manifest::read(folder)?.ok_or_else(no_manifest)?;
+    let folder = &Folder::native(dir);
+    let found = if dir.is_dir() { "has no `manifest.json`" } else { "does not exist" };
+    let manifest = Manifest::read(folder)?.ok_or_else(|| Error::NoDataset { path: dir.into(), found })?;
     let mut verified = Verified::default();
     let mut damaged = |file: &str, what: String| verified.damage.push(Damage { file: file.into(), what });
     if let Err(error) = Manifest::read_copy(folder) {
