@@ -2,17 +2,20 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use retort_model::observe::Observer;
-use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 static CANCELLED: AtomicBool = AtomicBool::new(false);
+/// Whether any work looks out for Ctrl-C.
+static HEEDED: AtomicBool = AtomicBool::new(false);
 
-/// The first Ctrl-C asks the work to stop at a safe point, the second ends the process at once.
+/// The first Ctrl-C asks the work to stop at a safe point, the second ends the process at once; so does the first where
+/// nothing looks out for it, since whatever is written is there whole or not at all.
 pub fn catch_interrupts() {
     let installed = ctrlc::set_handler(|| {
-        if CANCELLED.swap(true, Ordering::SeqCst) {
+        if CANCELLED.swap(true, Ordering::SeqCst) || !HEEDED.load(Ordering::SeqCst) {
             std::process::exit(i32::from(crate::commands::INTERRUPTED));
         }
         eprintln!("\nstopping at the next safe point; press Ctrl-C again to stop at once");
@@ -23,12 +26,13 @@ pub fn catch_interrupts() {
 
 /// Whether Ctrl-C was pressed.
 pub fn cancelled() -> bool {
+    HEEDED.store(true, Ordering::SeqCst);
     CANCELLED.load(Ordering::SeqCst)
 }
 
 /// Prints progress to standard error.
 pub struct Progress {
-    state: RefCell<State>,
+    state: Mutex<State>,
     terminal: bool,
 }
 
@@ -58,7 +62,12 @@ impl Progress {
             begin: now,
             last_line: now,
         };
-        Self { state: RefCell::new(state), terminal: std::io::stderr().is_terminal() }
+        Self { state: Mutex::new(state), terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// What is shown; what a panic left of it is as good as any.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,12 +83,12 @@ impl Observer for Progress {
             bar.set_prefix(stage.to_string());
             bar
         });
-        *self.state.borrow_mut() =
+        *self.state() =
             State { stage: stage.into(), total, unit: unit.into(), bar, first: true, begin: now, last_line: now };
     }
 
     fn advanced(&self, done: u64, note: &str) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         let state = &mut *state;
         if let Some(bar) = &state.bar {
             // What an earlier run did says nothing about the speed of this one.
@@ -98,7 +107,7 @@ impl Observer for Progress {
     }
 
     fn finished(&self, summary: &str) {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
         }
@@ -106,7 +115,7 @@ impl Observer for Progress {
     }
 
     fn remark(&self, line: &str) {
-        match &self.state.borrow().bar {
+        match &self.state().bar {
             Some(bar) => bar.println(line),
             None => eprintln!("{line}"),
         }

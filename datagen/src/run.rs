@@ -194,7 +194,7 @@ pub fn run(
     if resumed.torn_bytes > 0 {
         observer.remark(&format!("{} bytes of an unfinished write were cut off the journal", resumed.torn_bytes));
     }
-    let mut spend = Spend::open(dir, &plan.budget, generator.name())?;
+    let mut spend = Spend::open(dir, store.manifest().attempts.as_ref(), &plan.budget, generator.name())?;
     if spend.torn_bytes() > 0 {
         observer.remark(&format!("{} bytes of an unfinished write were cut off the ledger", spend.torn_bytes()));
     }
@@ -207,7 +207,8 @@ pub fn run(
     let generated = catch_unwind(AssertUnwindSafe(|| generator.generate(&mut queue)));
     let cost = queue.cost();
     let (unanswered, left_out) = queue.close();
-    let (sealed, closed) = (store.seal(), spend.close());
+    let sealed = store.seal();
+    let closed = spend.close().map_err(Error::from).and_then(|mark| store.note_attempts(mark));
     match spend.overcharge().as_str() {
         "" => {}
         overcharge => observer.remark(overcharge),

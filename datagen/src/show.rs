@@ -1,6 +1,7 @@
 //! A trace as a person reads it, and which ones a person wants to read.
 
 use crate::sample::{Sample, Verdict};
+use retort_model::generate::Role;
 use std::fmt::Write;
 
 /// What a trace must be to be shown; what is not set lets everything through.
@@ -42,7 +43,7 @@ impl Filter {
     }
 }
 
-/// The whole story of one sample: question, thinking, answer, verdict. Plain text; control characters that a model may
+/// The whole story of one sample: what the system says, question, thinking, answer, verdict. Plain text; control characters that a model may
 /// have written are shown, not sent to the terminal.
 pub fn show(sample: &Sample) -> String {
     let Sample { uuid, sample: number, source, domain, difficulty, generator, seed, .. } = sample;
@@ -75,16 +76,27 @@ pub fn show(sample: &Sample) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<9} {}", visible(&value));
     }
-    let question = match sample.messages.first() {
-        Some((_, prompt)) => prompt,
-        None => &sample.problem,
-    };
-    for (title, body) in [("question", question), ("thinking", &sample.reasoning), ("response", &sample.response)] {
+    for (title, body) in asked(sample).chain([("thinking", &*sample.reasoning), ("response", &sample.response)]) {
         if !body.trim().is_empty() {
             let _ = writeln!(text, "\n-- {title} {}\n{}", "-".repeat(60 - title.len()), visible(body.trim()));
         }
     }
     text
+}
+
+/// What the model read, turn by turn: what a template made of a problem, with what was appended to it, is in the user's.
+fn asked(sample: &Sample) -> impl Iterator<Item = (&'static str, &str)> {
+    let turns = match sample.messages.split_last() {
+        Some(((role, _), before)) if role == Role::Assistant.as_str() => before,
+        _ => &sample.messages,
+    };
+    let alone = turns.is_empty().then_some(("question", &*sample.problem));
+    let titled = turns.iter().map(|(role, said)| match role.as_str() {
+        "user" => ("question", &**said),
+        "system" => ("system", &**said),
+        _ => ("earlier turn", &**said),
+    });
+    alone.into_iter().chain(titled)
 }
 
 /// Escapes control characters but line breaks and tabs.
@@ -114,6 +126,28 @@ mod tests {
         let places: Vec<usize> = order.iter().map(|part| shown.find(part).unwrap()).collect();
         assert!(places.is_sorted(), "{shown}");
         assert!(shown.contains("right: ") && shown.contains("\\u{1b}[31m") && !shown.contains('\u{1b}'), "{shown}");
+    }
+
+    #[test]
+    fn every_turn_is_shown_as_what_it_is() {
+        let mut sample = example::samples().remove(0);
+        let titles = |sample: &Sample| -> Vec<String> {
+            let shown = show(sample);
+            let titles = shown.lines().filter_map(|line| line.strip_prefix("-- "));
+            titles.map(|title| title.trim_end_matches(['-', ' ']).to_owned()).collect()
+        };
+        assert_eq!(titles(&sample), ["question", "thinking", "response"]);
+        let answer = sample.messages.pop().unwrap();
+        let turn = |role: &str, said: &str| (role.to_owned(), said.to_owned());
+        sample.messages =
+            vec![turn("system", "Be brief."), turn("user", "Put: What is 2 + 2?\nBox it."), answer.clone()];
+        assert_eq!(titles(&sample), ["system", "question", "thinking", "response"]);
+        let shown = show(&sample);
+        assert!(shown.find("Be brief.") < shown.find("Put: What is 2 + 2?\nBox it."), "{shown}");
+        sample.messages = vec![turn("user", "Hi."), turn("assistant", "Hello."), turn("user", "2 + 2?"), answer];
+        assert_eq!(titles(&sample), ["question", "earlier turn", "question", "thinking", "response"]);
+        sample.messages.clear();
+        assert!(show(&sample).contains(&sample.problem));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub enum Datagen {
     /// One HTML page with a dataset's plots and some of its traces; it needs no network
     #[command(after_help = "Example:\n  retort datagen page traces --out traces.html")]
     Page(Page),
-    /// Check every file of a dataset against its checksum
+    /// Check every file of a dataset but its card against its checksum
     #[command(after_help = "Example:\n  retort datagen verify traces")]
     Verify { dir: PathBuf },
     /// Set damaged files of a dataset aside, so that its run can go on and ask for what was in them again

@@ -34,6 +34,7 @@ pub struct Import {
     /// `datagen export` writes them)
     #[arg(long, value_parser = format)]
     pub format: Format,
+    /// Folder of the new dataset
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// The config of a dataset's folder, where it has several
@@ -99,6 +100,7 @@ pub struct BatchRead {
     pub results: PathBuf,
     #[command(flatten)]
     pub run: BatchRun,
+    /// Folder of the dataset; with more results the same command continues it
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }

@@ -22,6 +22,7 @@
 
 mod contamination;
 mod exact;
+mod halt;
 mod mix;
 mod near;
 pub mod pass_rate;
@@ -44,9 +45,10 @@ use crate::sample::Sample;
 use crate::store::{Derived, DerivedWriter, Manifest};
 use crate::tally::Tally;
 use contamination::Benchmarks;
+pub use halt::Watcher;
+use halt::{Halt, go_on};
 use rayon::prelude::*;
 use reason::Reason;
-use retort_model::observe::Observer;
 use scan::{Inputs, Lens};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -71,12 +73,15 @@ pub struct Summary {
 ///
 /// # Errors
 /// Where a dataset or benchmark cannot be read, the recipe cannot be meant, or a mix asks for more rows than there are.
-pub fn select(
-    dirs: &[PathBuf],
-    recipe: &Recipe,
-    out: &Path,
-    observer: &dyn Observer,
-) -> Result<Option<Summary>, Error> {
+pub fn select(dirs: &[PathBuf], recipe: &Recipe, out: &Path, observer: Watcher) -> Result<Option<Summary>, Error> {
+    match selected(dirs, recipe, out, observer) {
+        Ok(summary) => Ok(Some(summary)),
+        Err(Halt::Stopped) => Ok(None),
+        Err(Halt::Failed(error)) => Err(*error),
+    }
+}
+
+fn selected(dirs: &[PathBuf], recipe: &Recipe, out: &Path, observer: Watcher) -> Result<Summary, Halt> {
     recipe.check(dirs.len())?;
     let inputs = Inputs::open(dirs)?;
     for reader in &inputs.readers {
@@ -93,7 +98,7 @@ pub fn select(
     };
     // Refuses a place that is taken before anything is read.
     let mut writer = DerivedWriter::create(out, derived, recipe.rows_per_shard.get())?;
-    let Some(mut table) = inputs.scan(&Lens::new(recipe, &benchmarks), observer)? else { return Ok(None) };
+    let mut table = inputs.scan(&Lens::new(recipe, &benchmarks), observer)?;
     let kept = |table: &Table, dataset: usize| {
         table.rows.iter().filter(|row| row.dataset as usize == dataset && row.kept).count() as u64
     };
@@ -102,12 +107,10 @@ pub fn select(
     bring_back(&mut table, recipe);
     let candidates = table.kept().count() as u64;
     let repeats = decide(&inputs, &mut table, recipe, observer)?;
-    if !write(&inputs, &table, &benchmarks, recipe, &repeats, &mut writer, observer)? {
-        return Ok(None);
-    }
+    write(&inputs, &table, &benchmarks, recipe, &repeats, &mut writer, observer)?;
     let (manifest, tally) = writer.finish()?;
     let steps = Reason::CAUSES.into_iter().zip(table.taken).filter(|&(_, rows)| rows > 0).collect();
-    Ok(Some(Summary { manifest, tally, inputs: held, candidates, steps }))
+    Ok(Summary { manifest, tally, inputs: held, candidates, steps })
 }
 
 /// Keeps what a run rejected for a verdict that the recipe chooses.
@@ -123,8 +126,8 @@ fn decide(
     inputs: &Inputs,
     table: &mut Table,
     recipe: &Recipe,
-    observer: &dyn Observer,
-) -> Result<BTreeMap<usize, u64>, Error> {
+    observer: Watcher,
+) -> Result<BTreeMap<usize, u64>, Halt> {
     exact::repeated(table);
     if let Some(verdicts) = &recipe.verdicts {
         table.drop_where(|row, _| (!verdicts.contains(&row.verdict)).then_some(Reason::Verdict(row.verdict)));
@@ -150,16 +153,19 @@ fn decide(
         }
         if let Some(near) = near {
             observer.remark(&format!("comparing {} that may be near-duplicates", unit.name()));
-            near::apply(inputs, table, unit, &near)?;
+            near::apply(inputs, table, unit, &near, observer)?;
         }
     }
     if let Some(rule) = &recipe.per_problem {
-        pick::apply(inputs, table, rule)?;
+        pick::apply(inputs, table, rule, observer)?;
     }
-    recipe.mix.as_ref().map_or_else(|| Ok(BTreeMap::new()), |mix| mix::apply(table, mix, recipe.seed))
+    Ok(match &recipe.mix {
+        Some(mix) => mix::apply(table, mix, recipe.seed)?,
+        None => BTreeMap::new(),
+    })
 }
 
-/// Writes every row with what was decided of it; `false` where the observer stopped it.
+/// Writes every row with what was decided of it.
 fn write(
     inputs: &Inputs,
     table: &Table,
@@ -167,14 +173,12 @@ fn write(
     recipe: &Recipe,
     repeats: &BTreeMap<usize, u64>,
     writer: &mut DerivedWriter,
-    observer: &dyn Observer,
-) -> Result<bool, Error> {
+    observer: Watcher,
+) -> Result<(), Halt> {
     observer.started("writing", Some(table.rows.len() as u64), "rows");
     let (mut place, mut kept) = (0, 0u64);
     for some in inputs.parts().chunks(rayon::current_num_threads()) {
-        if observer.cancelled() {
-            return Ok(false);
-        }
+        go_on(observer)?;
         let read = some.par_iter().map(|&(dataset, part)| inputs.readers[dataset].part(part));
         for sample in read.collect::<Result<Vec<_>, _>>()?.into_iter().flatten() {
             let row = &table.rows[place];
@@ -194,5 +198,5 @@ fn write(
         observer.advanced(place as u64, &format!("{kept} kept"));
     }
     observer.finished(&format!("{place} rows, {kept} kept"));
-    Ok(true)
+    Ok(())
 }

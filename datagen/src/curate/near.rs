@@ -1,16 +1,22 @@
 //! Near-duplicates. Texts whose MinHash signatures agree in a band are candidates; they are compared exactly, in order,
 //! with those that stayed, and the first that is similar enough is what they go for.
 
+use super::halt::{Halt, Watcher, go_on};
 use super::reason::Reason;
 use super::recipe::{Near, Unit};
 use super::scan::Inputs;
 use super::shingles::jaccard;
 use super::table::Table;
 use super::texts::for_groups;
-use crate::Error;
 use std::collections::{HashMap, HashSet};
 
-pub(super) fn apply(inputs: &Inputs, table: &mut Table, unit: Unit, near: &Near) -> Result<(), Error> {
+pub(super) fn apply(
+    inputs: &Inputs,
+    table: &mut Table,
+    unit: Unit,
+    near: &Near,
+    observer: Watcher,
+) -> Result<(), Halt> {
     // By one row each; a problem's text is that of its first row.
     let items: Vec<usize> = match unit {
         Unit::Problems => {
@@ -19,13 +25,13 @@ pub(super) fn apply(inputs: &Inputs, table: &mut Table, unit: Unit, near: &Near)
         Unit::Traces => table.kept().map(|(place, _)| place).collect(),
     };
     let signatures: Vec<&[u32]> = items.iter().map(|&row| bands(table, unit, row)).collect();
-    let places: Vec<Vec<usize>> = components(&signatures, near.bands);
+    let places: Vec<Vec<usize>> = components(&signatures, near.bands, observer)?;
     let groups: Vec<Vec<usize>> =
         places.iter().map(|group| group.iter().map(|&place| items[place]).collect()).collect();
-    let doubles = for_groups(inputs, table, &groups, unit, near.words, |rows, sets| {
+    let doubles = for_groups(inputs, table, &groups, unit, near.words, observer, |rows, sets| {
         let signatures: Vec<&[u32]> = rows.iter().map(|&row| bands(table, unit, row)).collect();
-        let found = thin(&signatures, sets, near.threshold);
-        found.into_iter().map(|(double, of, jaccard)| (rows[double], rows[of], jaccard as f32)).collect::<Vec<_>>()
+        let found = thin(&signatures, sets, near.threshold, observer)?;
+        Ok(found.into_iter().map(|(double, of, jaccard)| (rows[double], rows[of], jaccard as f32)).collect::<Vec<_>>())
     })?;
     match unit {
         Unit::Traces => {
@@ -57,7 +63,7 @@ fn bands(table: &Table, unit: Unit, row: usize) -> &[u32] {
 }
 
 /// The items that are joined by chains of agreeing bands, each group in order, groups of one left out.
-fn components(signatures: &[&[u32]], bands: usize) -> Vec<Vec<usize>> {
+fn components(signatures: &[&[u32]], bands: usize, observer: Watcher) -> Result<Vec<Vec<usize>>, Halt> {
     let mut parents: Vec<usize> = (0..signatures.len()).collect();
     fn root(parents: &mut [usize], mut item: usize) -> usize {
         while parents[item] != item {
@@ -67,6 +73,7 @@ fn components(signatures: &[&[u32]], bands: usize) -> Vec<Vec<usize>> {
         item
     }
     for band in 0..bands {
+        go_on(observer)?;
         let mut values: Vec<(u32, usize)> =
             signatures.iter().enumerate().filter_map(|(item, bands)| Some((*bands.get(band)?, item))).collect();
         values.sort_unstable();
@@ -82,14 +89,20 @@ fn components(signatures: &[&[u32]], bands: usize) -> Vec<Vec<usize>> {
     }
     let mut groups: Vec<Vec<usize>> = groups.into_values().filter(|group| group.len() > 1).collect();
     groups.sort_unstable();
-    groups
+    Ok(groups)
 }
 
 /// (what goes, what it goes for, their similarity) among texts in order, by their places.
-fn thin(signatures: &[&[u32]], sets: &[&[u64]], threshold: f64) -> Vec<(usize, usize, f64)> {
+fn thin(
+    signatures: &[&[u32]],
+    sets: &[&[u64]],
+    threshold: f64,
+    observer: Watcher,
+) -> Result<Vec<(usize, usize, f64)>, Halt> {
     let mut stayed: HashMap<(usize, u32), Vec<usize>> = HashMap::new();
     let mut doubles = Vec::new();
     for (item, (bands, set)) in signatures.iter().zip(sets).enumerate() {
+        go_on(observer)?;
         let keys = || bands.iter().copied().enumerate();
         let mut compared = HashSet::new();
         let mut candidates: Vec<usize> = keys().filter_map(|key| stayed.get(&key)).flatten().copied().collect();
@@ -106,5 +119,5 @@ fn thin(signatures: &[&[u32]], sets: &[&[u64]], threshold: f64) -> Vec<(usize, u
             None => keys().for_each(|key| stayed.entry(key).or_default().push(item)),
         }
     }
-    doubles
+    Ok(doubles)
 }

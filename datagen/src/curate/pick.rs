@@ -1,12 +1,12 @@
 //! Which traces of a problem are kept where it has more than it may.
 
+use super::halt::{Halt, Watcher};
 use super::reason::Reason;
 use super::recipe::{Choice, PerProblem, Unit};
 use super::scan::Inputs;
 use super::shingles::jaccard;
 use super::table::Table;
 use super::texts::for_groups;
-use crate::Error;
 
 /// How a choice is called in a reason.
 pub(super) fn by(choice: Choice) -> &'static str {
@@ -18,16 +18,16 @@ pub(super) fn by(choice: Choice) -> &'static str {
 }
 
 /// Keeps at most so many traces of every problem; ties go to the earlier sample.
-pub(super) fn apply(inputs: &Inputs, table: &mut Table, rule: &PerProblem) -> Result<(), Error> {
+pub(super) fn apply(inputs: &Inputs, table: &mut Table, rule: &PerProblem, observer: Watcher) -> Result<(), Halt> {
     let at_most = rule.at_most.get() as usize;
     let mut groups = table.kept_by_problem();
     groups.retain(|group| group.len() > at_most);
     let rest: Vec<Vec<usize>> = match rule.by {
         Choice::First => groups.into_iter().map(|mut group| group.split_off(at_most)).collect(),
         Choice::Shortest => groups.into_iter().map(|group| shortest(table, group).split_off(at_most)).collect(),
-        Choice::Diverse => for_groups(inputs, table, &groups, Unit::Traces, rule.words, |rows, sets| {
+        Choice::Diverse => for_groups(inputs, table, &groups, Unit::Traces, rule.words, observer, |rows, sets| {
             let chosen = diverse(sets, at_most);
-            rows.iter().enumerate().filter(|(place, _)| !chosen.contains(place)).map(|(_, &row)| row).collect()
+            Ok(rows.iter().enumerate().filter(|(place, _)| !chosen.contains(place)).map(|(_, &row)| row).collect())
         })?,
     };
     for row in rest.into_iter().flatten() {

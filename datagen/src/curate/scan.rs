@@ -1,6 +1,7 @@
 //! Reading the inputs once, part by part, into the numbers that the steps work with.
 
 use super::contamination::Benchmarks;
+use super::halt::{Halt, Watcher, go_on};
 use super::recipe::Recipe;
 use super::shingles::Sketch;
 use super::table::{Problem, Row, Table};
@@ -10,7 +11,6 @@ use crate::columns::Columns;
 use crate::sample::Verdict;
 use crate::store::TraceReader;
 use rayon::prelude::*;
-use retort_model::observe::Observer;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -73,16 +73,14 @@ impl Inputs {
         self.readers.iter().enumerate().flat_map(parts).collect()
     }
 
-    /// The table of all rows; `None` where the observer stopped it.
-    pub(super) fn scan(&self, lens: &Lens, observer: &dyn Observer) -> Result<Option<Table>, Error> {
+    /// The table of all rows.
+    pub(super) fn scan(&self, lens: &Lens, observer: Watcher) -> Result<Table, Halt> {
         observer.started("reading", Some(self.rows()), "rows");
         let mut table =
             Table { datasets: self.readers.iter().map(|reader| reader.dir().to_owned()).collect(), ..Table::default() };
         let (mut runs, mut problems) = (HashMap::new(), HashMap::new());
         for some in self.parts().chunks(2 * rayon::current_num_threads()) {
-            if observer.cancelled() {
-                return Ok(None);
-            }
+            go_on(observer)?;
             let read = some.par_iter().map(|&(dataset, part)| self.part(dataset, part, lens));
             for (&(dataset, part), rows) in some.iter().zip(read.collect::<Result<Vec<_>, _>>()?) {
                 table.parts.push((dataset, part, table.rows.len()));
@@ -91,7 +89,7 @@ impl Inputs {
             observer.advanced(table.rows.len() as u64, &format!("{} problems", table.problems.len()));
         }
         observer.finished(&format!("{} rows, {} problems", table.rows.len(), table.problems.len()));
-        Ok(Some(table))
+        Ok(table)
     }
 
     fn part(&self, dataset: usize, part: usize, lens: &Lens) -> Result<Part, Error> {

@@ -1,11 +1,11 @@
 //! The shingles of chosen rows, read again from the datasets: groups of rows at a time, so that memory stays bounded.
 
+use super::halt::{Halt, Watcher, go_on};
 use super::recipe::Unit;
 use super::scan::Inputs;
 use super::shingles::shingles;
 use super::table::Table;
 use super::words::words;
-use crate::Error;
 use crate::columns::Columns;
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -30,8 +30,9 @@ pub(super) fn for_groups<T: Send>(
     groups: &[Vec<usize>],
     unit: Unit,
     n: usize,
-    each: impl Fn(&[usize], &[&[u64]]) -> T + Sync,
-) -> Result<Vec<T>, Error> {
+    observer: Watcher,
+    each: impl Fn(&[usize], &[&[u64]]) -> Result<T, Halt> + Sync,
+) -> Result<Vec<T>, Halt> {
     let size = |row: usize| {
         let row = &table.rows[row];
         let trace = if unit == Unit::Traces { row.words } else { 0 };
@@ -46,12 +47,14 @@ pub(super) fn for_groups<T: Send>(
             held <= BUDGET
         });
         let (batch, later) = rest.split_at(fitting.count().max(1));
-        let sets = sets(inputs, table, batch.iter().flatten().copied().collect(), unit, n)?;
+        let sets = sets(inputs, table, batch.iter().flatten().copied().collect(), unit, n, observer)?;
         let sets_of = |group: &[usize]| group.iter().map(|row| sets.get(row).map_or(&[][..], Vec::as_slice)).collect();
-        results.par_extend(batch.par_iter().map(|group| {
+        let some = batch.par_iter().map(|group| {
+            go_on(observer)?;
             let sets: Vec<&[u64]> = sets_of(group);
             each(group, &sets)
-        }));
+        });
+        results.extend(some.collect::<Result<Vec<_>, Halt>>()?);
         rest = later;
     }
     Ok(results)
@@ -63,11 +66,13 @@ fn sets(
     mut rows: Vec<usize>,
     unit: Unit,
     n: usize,
-) -> Result<HashMap<usize, Vec<u64>>, Error> {
+    observer: Watcher,
+) -> Result<HashMap<usize, Vec<u64>>, Halt> {
     rows.sort_unstable();
     let part = |row: usize| table.parts.partition_point(|&(.., first)| first <= row) - 1;
     let parts: Vec<&[usize]> = rows.chunk_by(|&a, &b| part(a) == part(b)).collect();
     let read = |rows: &&[usize]| {
+        go_on(observer)?;
         let (dataset, number, first) = table.parts[part(rows[0])];
         let columns = Columns::read(&inputs.readers[dataset], number, columns(unit))?;
         let texts: Vec<Vec<&str>> =
@@ -78,5 +83,5 @@ fn sets(
         };
         Ok(rows.iter().map(set).collect::<Vec<_>>())
     };
-    Ok(parts.par_iter().map(read).collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
+    Ok(parts.par_iter().map(read).collect::<Result<Vec<_>, Halt>>()?.into_iter().flatten().collect())
 }

@@ -3,10 +3,11 @@
 //! One JSON document to a line, under a checksum: `{"sum":"..","entry":{..}}`, where `sum` is the first 16 hexadecimal
 //! digits of the blake3 of the entry's bytes. An entry admits an attempt with what was reserved for it, or settles one
 //! with what it cost; one that is never settled counts in full. A write that was torn leaves a last line without its end,
-//! and no request of it had left; a bad line that is whole is damage, for what it said of money is lost.
+//! and no request of it had left; a bad line that is whole is damage, for what it said of money is lost. The dataset's
+//! manifest holds a [`Mark`] of how far the ledger went when a run last ended, so that lost lines at its end are missed.
 
-use super::Error;
 use super::price::Money;
+use super::{Error, Mark};
 use retort_model::attempts::Usage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +15,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-const NAME: &str = "attempts.jsonl";
+pub(crate) const NAME: &str = "attempts.jsonl";
+
+/// How every line begins.
+pub(super) const BEGINNING: &[u8] = b"{\"sum\":\"";
 
 /// A line of the ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +51,13 @@ pub(super) enum What {
         usage: Option<Used>,
         #[serde(default, skip_serializing_if = "String::is_empty")]
         detail: String,
+    },
+    /// What a repair could tell of so many earlier attempts: all of it counts as spent. No reserve is known to have been
+    /// larger than the dearest.
+    Carried {
+        attempts: u64,
+        spent: Money,
+        dearest: Money,
     },
 }
 
@@ -95,6 +106,10 @@ impl Balance {
                 self.reserved.remove(attempt)?;
                 self.settled = self.settled.plus(*cost);
             }
+            What::Carried { attempts, spent, .. } => {
+                self.attempts += attempts;
+                self.settled = self.settled.plus(*spent);
+            }
         }
         Some(())
     }
@@ -102,11 +117,11 @@ impl Balance {
 
 /// What a file of attempts holds.
 #[derive(Debug)]
-struct Contents {
+pub(super) struct Contents {
     balance: Balance,
     /// Bytes up to the end of the last good line.
     good: u64,
-    torn: u64,
+    pub torn: u64,
 }
 
 /// A ledger open for more.
@@ -116,6 +131,8 @@ pub(super) struct Ledger {
     /// `None` until something is written.
     file: Option<File>,
     end: u64,
+    /// Of everything up to `end`.
+    hasher: blake3::Hasher,
     dirty: bool,
     failed: bool,
     pub balance: Balance,
@@ -124,14 +141,17 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger in `folder`; one that is not there is made with the first entry.
-    pub(super) fn open(folder: &Path) -> Result<Self, Error> {
+    /// Opens the ledger in `folder`, which must go as far as `mark` says; one that is not there is made with the first
+    /// entry.
+    pub(super) fn open(folder: &Path, mark: Option<&Mark>) -> Result<Self, Error> {
         let path = folder.join(NAME);
-        let Some(bytes) = bytes(&path)? else {
-            let balance = Balance::default();
-            return Ok(Self { path, file: None, end: 0, dirty: false, failed: false, balance, torn: 0 });
+        let found = bytes(&path)?;
+        let Contents { balance, good, torn } = check(&path, found.as_deref(), mark)?;
+        let mut hasher = blake3::Hasher::new();
+        let Some(bytes) = found else {
+            return Ok(Self { path, file: None, end: 0, hasher, dirty: false, failed: false, balance, torn });
         };
-        let Contents { balance, good, torn } = scan(&path, &bytes)?;
+        hasher.update(&bytes[..good as usize]);
         let open = || -> std::io::Result<File> {
             let mut file = OpenOptions::new().write(true).open(&path)?;
             file.set_len(good)?;
@@ -141,14 +161,14 @@ impl Ledger {
             Ok(file)
         };
         let file = open().map_err(|source| Error::Io { action: "continued", path: path.clone(), source })?;
-        Ok(Self { path, file: Some(file), end: good, dirty: false, failed: false, balance, torn })
+        Ok(Self { path, file: Some(file), end: good, hasher, dirty: false, failed: false, balance, torn })
     }
 
     /// Appends an entry; it survives the death of this process at once and a power cut after [`Self::sync`].
     pub(super) fn append(&mut self, at: u64, what: What) -> Result<(), Error> {
         let entry = Entry { at, what };
         let text = serde_json::to_string(&entry).map_err(|source| Error::Entry { path: self.path.clone(), source })?;
-        let line = format!("{{\"sum\":\"{}\",\"entry\":{text}}}\n", checksum(text.as_bytes()));
+        let line = line(&text);
         if self.failed {
             return Err(self.io("written after an earlier failure", ErrorKind::Other.into()));
         }
@@ -166,6 +186,7 @@ impl Ledger {
             return Err(self.io("appended to", source));
         }
         self.end += line.len() as u64;
+        self.hasher.update(line.as_bytes());
         self.dirty = true;
         self.balance.apply(&entry.what).ok_or_else(|| Error::Unbalanced { path: self.path.clone(), line: 0 })
     }
@@ -180,6 +201,11 @@ impl Ledger {
         }
         self.dirty = false;
         Ok(())
+    }
+
+    /// How far it goes; `None` while there is nothing.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        (self.end > 0).then(|| Mark { bytes: self.end, blake3: self.hasher.finalize().to_hex().to_string() })
     }
 
     fn io(&self, action: &'static str, source: std::io::Error) -> Error {
@@ -201,16 +227,38 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// The line of an entry that reads `text`.
+pub(super) fn line(text: &str) -> String {
+    format!("{{\"sum\":\"{}\",\"entry\":{text}}}\n", checksum(text.as_bytes()))
+}
+
 fn checksum(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex()[..16].into()
 }
 
 /// The entry on a line, if a whole and correct one is there.
-fn entry(line: &[u8]) -> Option<Entry> {
-    let rest = line.strip_prefix(b"{\"sum\":\"")?;
+pub(super) fn entry(line: &[u8]) -> Option<Entry> {
+    let rest = line.strip_prefix(BEGINNING)?;
     let (sum, rest) = rest.split_at_checked(16)?;
     let text = rest.strip_prefix(b"\",\"entry\":")?.strip_suffix(b"}")?;
     (checksum(text).as_bytes() == sum).then(|| serde_json::from_slice(text).ok())?
+}
+
+/// What the ledger holds of which these are the bytes, `None` where there is no file; it must go as far as `mark` says.
+pub(super) fn check(path: &Path, bytes: Option<&[u8]>, mark: Option<&Mark>) -> Result<Contents, Error> {
+    let contents = scan(path, bytes.unwrap_or_default())?;
+    if let Some(mark) = mark {
+        let expected = mark.bytes;
+        let path = path.to_owned();
+        if contents.good < expected {
+            return Err(Error::LedgerCut { path, expected, found: contents.good });
+        }
+        // What is good is there.
+        if Mark::of(&bytes.unwrap_or_default()[..expected as usize]) != *mark {
+            return Err(Error::OtherLedger { path });
+        }
+    }
+    Ok(contents)
 }
 
 fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {

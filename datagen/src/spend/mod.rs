@@ -7,15 +7,19 @@
 
 mod ledger;
 mod price;
+mod salvage;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use ledger::NAME as LEDGER;
 pub use price::{Money, PriceTable};
+pub(crate) use salvage::{Salvaged, salvage};
 
 use ledger::{Ledger, What};
 use retort_model::attempts::{Admission, AttemptId, Attempts, Charge, Estimate, Settlement, Usage};
 use retort_model::generate::JobError;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -47,6 +51,10 @@ pub enum Error {
     },
     #[error("`{path}` is damaged at byte {offset}")]
     LedgerDamaged { path: PathBuf, offset: u64 },
+    #[error("`{path}` ends at byte {found}; it went to {expected} when a run on the folder last ended")]
+    LedgerCut { path: PathBuf, expected: u64, found: u64 },
+    #[error("`{path}` is not the ledger that the dataset's manifest means")]
+    OtherLedger { path: PathBuf },
     #[error("line {line} of `{path}` does not follow from the lines before it")]
     Unbalanced { path: PathBuf, line: u64 },
     #[error("a limit on the cost needs prices")]
@@ -64,8 +72,13 @@ impl Error {
             Self::NoPrices => "give the price of the model's tokens in a file, with `--prices`".into(),
             Self::NoPrice { model, .. } => format!("add a `[[price]]` with `model = \"{model}\"` to the table"),
             Self::OtherCurrency { .. } => "use one currency for a folder, or write to another folder".into(),
-            Self::LedgerDamaged { .. } | Self::Unbalanced { .. } => {
-                "what was spent cannot be told from it: restore it from a copy, or write to another folder".into()
+            Self::LedgerDamaged { .. }
+            | Self::LedgerCut { .. }
+            | Self::OtherLedger { .. }
+            | Self::Unbalanced { .. } => {
+                "what was spent cannot be told from it: restore it from a copy, or let `retort datagen repair` put what can \
+                 be told in its place"
+                    .into()
             }
             Self::Io { .. } | Self::Entry { .. } => return None,
         })
@@ -104,15 +117,37 @@ pub fn spent(folder: &Path) -> Result<Option<Spent>, Error> {
     Ok(currency.map(|currency| Spent { currency, settled: balance.settled, reserved, attempts: balance.attempts }))
 }
 
+/// How far a ledger went: it only grows, so as many bytes of it have this hash ever after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mark {
+    pub bytes: u64,
+    /// Of these bytes, in hexadecimal.
+    pub blake3: String,
+}
+
+impl Mark {
+    /// That of a ledger that holds these bytes.
+    pub(crate) fn of(ledger: &[u8]) -> Self {
+        Self { bytes: ledger.len() as u64, blake3: blake3::hash(ledger).to_hex().to_string() }
+    }
+}
+
+/// Checks the ledger of which these are the bytes, `None` where there is no file; gives back how many of them, at its end,
+/// are a write that was cut short.
+pub(crate) fn check(path: &Path, bytes: Option<&[u8]>, mark: Option<&Mark>) -> Result<u64, Error> {
+    Ok(ledger::check(path, bytes, mark)?.torn)
+}
+
 /// Milliseconds since 1970.
 fn wall_clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 impl Spend {
-    /// Opens the ledger in `folder` for requests to `model`.
-    pub(crate) fn open(folder: &Path, budget: &Budget, model: &str) -> Result<Self, Error> {
-        let ledger = Ledger::open(folder)?;
+    /// Opens the ledger in `folder`, which must go as far as `mark` says, for requests to `model`.
+    pub(crate) fn open(folder: &Path, mark: Option<&Mark>, budget: &Budget, model: &str) -> Result<Self, Error> {
+        let ledger = Ledger::open(folder, mark)?;
         match &budget.prices {
             None if budget.max_cost.is_some() => return Err(Error::NoPrices),
             None => {}
@@ -175,9 +210,10 @@ impl Spend {
         note
     }
 
-    /// Makes the last entries durable.
-    pub(crate) fn close(&mut self) -> Result<(), Error> {
-        self.ledger.sync()
+    /// Makes the last entries durable; gives back how far the ledger goes then.
+    pub(crate) fn close(&mut self) -> Result<Option<Mark>, Error> {
+        self.ledger.sync()?;
+        Ok(self.ledger.mark())
     }
 
     fn currency(&self) -> Option<&str> {

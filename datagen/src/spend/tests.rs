@@ -39,7 +39,7 @@ fn used(prompt_tokens: u64, cached_tokens: u64, completion_tokens: u64) -> Charg
 fn reserves_become_costs_and_unknown_outcomes_stay_charged() {
     let dir = tempdir().unwrap();
     // A reserve is 1000 x 1 + 1000 x 4 millionths: 0.005.
-    let mut spend = Spend::open(dir.path(), &budget(0.012), "m").unwrap();
+    let mut spend = Spend::open(dir.path(), None, &budget(0.012), "m").unwrap();
     let (first, second) = (granted(&mut spend, 1).unwrap(), granted(&mut spend, 2).unwrap());
     assert_eq!(granted(&mut spend, 3), None, "0.010 of 0.012 are reserved");
     settle(&mut spend, first, used(800, 400, 100));
@@ -66,7 +66,7 @@ fn reserves_become_costs_and_unknown_outcomes_stay_charged() {
     assert_eq!(spent(dir.path()).unwrap(), Some(expected));
     assert_eq!(std::fs::read(&path).unwrap(), torn);
     assert_eq!(spent(tempdir().unwrap().path()).unwrap(), None);
-    let mut spend = Spend::open(dir.path(), &budget(0.012), "m").unwrap();
+    let mut spend = Spend::open(dir.path(), None, &budget(0.012), "m").unwrap();
     assert_eq!(spend.spent(), Money::of(0.0109));
     assert_eq!(granted(&mut spend, 5), None);
     assert!(left.0 < 5);
@@ -77,7 +77,7 @@ fn no_run_of_luck_spends_more_than_the_limit() {
     for seed in 0..40 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (dir, mut open, mut refused) = (tempdir().unwrap(), vec![], 0);
-        let mut spend = Spend::open(dir.path(), &budget(0.1), "m").unwrap();
+        let mut spend = Spend::open(dir.path(), None, &budget(0.1), "m").unwrap();
         for request in 0..400 {
             match granted(&mut spend, request) {
                 Some(attempt) => open.push(attempt),
@@ -94,7 +94,7 @@ fn no_run_of_luck_spends_more_than_the_limit() {
                 open.clear();
                 let before = spend.spent();
                 drop(spend);
-                spend = Spend::open(dir.path(), &budget(0.1), "m").unwrap();
+                spend = Spend::open(dir.path(), None, &budget(0.1), "m").unwrap();
                 assert_eq!(spend.spent(), before, "a restart changes nothing");
             }
         }
@@ -106,7 +106,7 @@ fn no_run_of_luck_spends_more_than_the_limit() {
 fn every_cut_of_a_ledger_is_safe_and_every_flipped_bit_refused() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("attempts.jsonl");
-    let mut spend = Spend::open(dir.path(), &budget(1.0), "m").unwrap();
+    let mut spend = Spend::open(dir.path(), None, &budget(1.0), "m").unwrap();
     let first = granted(&mut spend, 1).unwrap();
     spend.commit().unwrap();
     settle(&mut spend, first, used(10, 0, 10));
@@ -120,7 +120,7 @@ fn every_cut_of_a_ledger_is_safe_and_every_flipped_bit_refused() {
     let whole = std::fs::read(&path).unwrap();
     for cut in committed..=whole.len() {
         std::fs::write(&path, &whole[..cut]).unwrap();
-        let ledger = Ledger::open(dir.path()).unwrap();
+        let ledger = Ledger::open(dir.path(), None).unwrap();
         assert!(ledger.balance.spent() >= truth, "cut at {cut}");
         assert_eq!(std::fs::read(&path).unwrap().len() as u64, cut as u64 - ledger.torn);
     }
@@ -128,7 +128,7 @@ fn every_cut_of_a_ledger_is_safe_and_every_flipped_bit_refused() {
         let mut flipped = whole[..committed].to_vec();
         flipped[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&path, &flipped).unwrap();
-        let opened = Ledger::open(dir.path());
+        let opened = Ledger::open(dir.path(), None);
         assert!(matches!(opened, Err(Error::LedgerDamaged { .. })), "bit {bit}: {opened:?}");
     }
 }
@@ -162,20 +162,20 @@ fn the_dearest_price_that_may_hold_is_reserved_and_the_one_that_held_is_paid() {
 fn what_cannot_be_priced_is_refused_and_a_free_model_needs_no_price() {
     let dir = tempdir().unwrap();
     let limit = Budget { prices: None, max_cost: Money::of(1.0) };
-    assert!(matches!(Spend::open(dir.path(), &limit, "m"), Err(Error::NoPrices)));
-    assert!(matches!(Spend::open(dir.path(), &budget(1.0), "n"), Err(Error::NoPrice { .. })));
-    let mut spend = Spend::open(dir.path(), &Budget::default(), "n").unwrap();
+    assert!(matches!(Spend::open(dir.path(), None, &limit, "m"), Err(Error::NoPrices)));
+    assert!(matches!(Spend::open(dir.path(), None, &budget(1.0), "n"), Err(Error::NoPrice { .. })));
+    let mut spend = Spend::open(dir.path(), None, &Budget::default(), "n").unwrap();
     let attempt = granted(&mut spend, 1).unwrap();
     settle(&mut spend, attempt, used(1, 0, 1));
     assert_eq!((spend.spent(), spend.note(1, 1, 1)), (None, String::new()));
-    let mut spend = Spend::open(dir.path(), &budget(1.0), "m").unwrap();
+    let mut spend = Spend::open(dir.path(), None, &budget(1.0), "m").unwrap();
     assert!(granted(&mut spend, 1).is_some());
 }
 
 #[test]
 fn a_server_that_uses_more_than_was_asked_for_is_told_of() {
     let dir = tempdir().unwrap();
-    let mut spend = Spend::open(dir.path(), &budget(1.0), "m").unwrap();
+    let mut spend = Spend::open(dir.path(), None, &budget(1.0), "m").unwrap();
     let attempt = granted(&mut spend, 1).unwrap();
     // 1000 x 1 + 2000 x 4 millionths where 1000 x 1 + 1000 x 4 were reserved.
     settle(&mut spend, attempt, used(1000, 0, 2000));

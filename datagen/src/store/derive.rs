@@ -3,14 +3,14 @@
 //! It grows in a hidden folder beside its place and is moved there at the end, so a run that is killed leaves nothing
 //! that could be taken for the dataset; what it left is overwritten by the next attempt.
 
-use super::folder::{self, CARD, Folder, io};
+use super::folder::{self, CARD, Folder, Lock, io};
 use super::manifest::{Derived, Manifest, ShardEntry};
-use super::{card, reader};
+use super::{card, reader, recipe};
 use crate::Error;
 use crate::sample::Sample;
 use crate::tally::Tally;
 use retort_model::durable;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub struct DerivedWriter {
     rows: Vec<Sample>,
     tally: Tally,
     /// Held, not read: keeps a second writer away.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl DerivedWriter {
@@ -94,6 +94,7 @@ impl DerivedWriter {
     pub fn finish(mut self) -> Result<(Manifest, Tally), Error> {
         self.seal()?;
         self.folder.write(CARD, card::render(&self.manifest, &self.tally).as_bytes())?;
+        recipe::write(&self.folder, &self.manifest)?;
         self.manifest.write(&self.folder)?;
         refuse_taken(&self.place)?;
         let parent = self.place.parent().unwrap_or(Path::new(""));

@@ -114,25 +114,42 @@ impl Folder {
     }
 }
 
-/// Takes the exclusive lock on `dir`, or says who holds it. The kernel frees it when the process ends, however.
-pub(super) fn lock(dir: &Path) -> Result<File, Error> {
+/// Held while a dataset is written; the kernel frees it when the process ends, however.
+#[derive(Debug)]
+pub(super) struct Lock {
+    /// `.lock`, which names the owner.
+    _file: File,
+    /// The folder itself, for `.lock` can be deleted; `None` on file systems that lock no folders.
+    _folder: Option<File>,
+}
+
+/// Takes the exclusive lock on `dir`, or says who holds it.
+pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
     let path = dir.join(LOCK);
+    let held = || {
+        let mut owner = String::new();
+        let named = File::open(&path).is_ok_and(|file| file.take(320).read_to_string(&mut owner).is_ok());
+        let named = named && !owner.trim().is_empty();
+        let owner = if named { owner.trim().to_owned() } else { "another process".into() };
+        Error::Locked { path: dir.into(), owner }
+    };
+    let folder = File::open(dir).ok().map(|folder| (folder.try_lock(), folder));
+    let folder = match folder {
+        Some((Err(TryLockError::WouldBlock), _)) => return Err(held()),
+        Some((Ok(()), folder)) => Some(folder),
+        _ => None,
+    };
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let mut file = options.open(&path).map_err(io("opened", &path))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            let named = file.take(320).read_to_string(&mut owner).is_ok() && !owner.trim().is_empty();
-            let owner = if named { owner.trim().to_owned() } else { "another process".into() };
-            return Err(Error::Locked { path: dir.into(), owner });
-        }
+        Err(TryLockError::WouldBlock) => return Err(held()),
         Err(TryLockError::Error(error)) => return Err(io("locked", &path)(error)),
     }
     let noted = file.set_len(0).and_then(|()| writeln!(file, "{}", owner()));
     noted.map_err(io("written", &path))?;
-    Ok(file)
+    Ok(Lock { _file: file, _folder: folder })
 }
 
 /// How this process is named to one that finds the folder locked: `process 4711 on node3`.

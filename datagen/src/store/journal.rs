@@ -1,22 +1,25 @@
 //! The journal: samples that are stored and not yet sealed, appended as they come.
 //!
 //! The file is a 16-byte title, then frames: marker (4 bytes), start of the frame's group (u64), payload length (u32),
-//! blake3 of those two and the payload (32), payload (JSON); numbers little-endian.
+//! blake3 of those two and the payload (32), payload ([`payload`]); numbers little-endian.
 //!
 //! A *group* is what lies between two fsyncs, and it names the offset at which it begins: whatever lies before the start
 //! of a readable group was fsynced, that is acknowledged. So a bad frame with such a group after it is damage and is
 //! refused, while a bad frame with none after it is the torn end of a write that nobody was told about, and is cut off.
 
+mod payload;
+
+pub(super) use payload::Record;
+
 use super::folder::{Folder, io};
 use crate::Error;
 use crate::sample::Sample;
 use retort_model::durable::DiskFile;
-use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const TITLE: &[u8; 16] = b"retort journal 1";
-/// 0xff occurs nowhere in UTF-8, so the marker occurs in no payload.
+/// 0xff occurs in no payload, so the marker does not.
 const MARKER: [u8; 4] = [0xff, b'r', b'e', b'c'];
 const FRAME_HEAD: usize = 4 + 8 + 4 + 32;
 /// No sample comes near: 64 MiB is some ten million tokens.
@@ -27,20 +30,6 @@ const GROUP_SAMPLES: usize = 64;
 const GROUP_TIME: Duration = Duration::from_secs(1);
 
 pub(super) const FILE: &str = "journal.bin";
-
-/// What a frame carries.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Record {
-    /// The sample's place in the run: `problem * n + sample`.
-    pub position: u64,
-    pub sample: Sample,
-}
-
-#[derive(Serialize)]
-struct RecordRef<'a> {
-    position: u64,
-    sample: &'a Sample,
-}
 
 /// The readable part of a journal.
 #[derive(Debug, Default)]
@@ -60,7 +49,7 @@ pub(super) fn salvage(bytes: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let record = frame(bytes, at).map(|(_, payload)| (payload.len(), serde_json::from_slice(payload)));
+        let record = frame(bytes, at).map(|(_, payload)| (payload.len(), payload::decode(payload)));
         at += match record {
             Some((length, Ok(record))) => {
                 records.push(record);
@@ -82,7 +71,7 @@ fn scan(path: &Path, bytes: &[u8]) -> Result<Contents, Error> {
     let mut contents = Contents::default();
     let mut at = TITLE.len();
     while let Some((_, payload)) = frame(bytes, at) {
-        let record = serde_json::from_slice(payload).map_err(|source| Error::JournalRecord {
+        let record = payload::decode(payload).map_err(|source| Error::JournalRecord {
             path: path.into(),
             offset: at as u64,
             source,
@@ -110,8 +99,8 @@ fn frame(bytes: &[u8], at: usize) -> Option<(u64, &[u8])> {
 }
 
 /// Appends a frame to `bytes`.
-fn push_frame(bytes: &mut Vec<u8>, group: u64, position: u64, sample: &Sample, path: &Path) -> Result<(), Error> {
-    let payload = serde_json::to_vec(&RecordRef { position, sample }).map_err(|source| Error::JournalRecord {
+fn push_frame(bytes: &mut Vec<u8>, group: u64, position: u64, sample: &mut Sample, path: &Path) -> Result<(), Error> {
+    let payload = payload::encode(position, sample).map_err(|source| Error::JournalRecord {
         path: path.into(),
         offset: group,
         source,
@@ -148,7 +137,7 @@ impl Journal {
     /// Puts a journal with these samples in place of whatever was there, durably.
     pub(super) fn create<'a>(
         folder: &Folder,
-        samples: impl IntoIterator<Item = (&'a u64, &'a Sample)>,
+        samples: impl IntoIterator<Item = (&'a u64, &'a mut Sample)>,
     ) -> Result<Self, Error> {
         let mut bytes = TITLE.to_vec();
         let mut records = 0;
@@ -162,7 +151,7 @@ impl Journal {
     }
 
     /// Writes one sample; it survives the death of this process at once and a power cut after the next fsync.
-    pub(super) fn append(&mut self, position: u64, sample: &Sample) -> Result<(), Error> {
+    pub(super) fn append(&mut self, position: u64, sample: &mut Sample) -> Result<(), Error> {
         let mut bytes = Vec::new();
         push_frame(&mut bytes, self.group, position, sample, &self.path)?;
         self.expect_sound()?;

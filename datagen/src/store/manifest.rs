@@ -6,6 +6,7 @@
 use super::folder::Folder;
 use super::header::RunHeader;
 use crate::Error;
+use crate::spend::Mark;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +14,9 @@ use std::path::Path;
 /// The version of the folder's layout that this program writes. It reads this one and those before:
 /// 1. runs alone;
 /// 2. `slice`, for a part of a run, and `derived`, for a dataset that was made from others;
-/// 3. `prompt` in a run's header, for problems that are not asked as they stand.
-pub const FORMAT_VERSION: u32 = 3;
+/// 3. `prompt` in a run's header, for problems that are not asked as they stand;
+/// 4. `attempts`, for runs that count what they spend; what is captured of a teacher stands in the journal in bytes.
+pub const FORMAT_VERSION: u32 = 4;
 
 const FILE: &str = "manifest.json";
 pub(super) const COPY: &str = ".manifest.json.copy";
@@ -130,6 +132,8 @@ pub struct Manifest {
     pub rows_per_shard: u32,
     /// Sealed shards in the order of their numbers; a number is missing while its shard is not full.
     pub shards: Vec<ShardEntry>,
+    /// How far the ledger of attempts went when a run on the folder last ended; `None` where there is none.
+    pub attempts: Option<Mark>,
 }
 
 /// The manifest as it stands in the file.
@@ -146,13 +150,15 @@ struct Document {
     derived: Option<Derived>,
     rows_per_shard: u32,
     shards: Vec<ShardEntry>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempts: Option<Mark>,
 }
 
 impl Manifest {
     /// The manifest of a run, or of a part of it, that has not stored anything yet.
     pub fn new(header: RunHeader, slice: Option<Slice>, rows_per_shard: u32) -> Self {
         let (run_id, header) = (header.run_id(), Box::new(header));
-        Self { run_id, origin: Origin::Run { header, slice }, rows_per_shard, shards: Vec::new() }
+        Self { run_id, origin: Origin::Run { header, slice }, rows_per_shard, shards: Vec::new(), attempts: None }
     }
 
     /// The manifest of a dataset that was made from others and has no shards yet.
@@ -162,7 +168,7 @@ impl Manifest {
         let mut bytes = [0u8; 16];
         bytes.copy_from_slice(&hash.as_bytes()[..16]);
         let run_id = uuid::Uuid::new_v8(bytes).to_string();
-        Self { run_id, origin: Origin::Derived(derived), rows_per_shard, shards: Vec::new() }
+        Self { run_id, origin: Origin::Derived(derived), rows_per_shard, shards: Vec::new(), attempts: None }
     }
 
     /// The run whose samples these are; `None` for a dataset that was made from others.
@@ -237,8 +243,8 @@ impl Manifest {
             Origin::Run { header, slice } => (Some(header), slice, None),
             Origin::Derived(derived) => (None, None, Some(derived)),
         };
-        let Self { run_id, rows_per_shard, shards, .. } = self.clone();
-        Document { format_version: FORMAT_VERSION, run_id, run, slice, derived, rows_per_shard, shards }
+        let Self { run_id, rows_per_shard, shards, attempts, .. } = self.clone();
+        Document { format_version: FORMAT_VERSION, run_id, run, slice, derived, rows_per_shard, shards, attempts }
     }
 
     /// Reads and checks the manifest in `folder`; `None` where there is none.
@@ -267,7 +273,7 @@ impl Manifest {
             return Err(Error::NewerFormat { path, expected: FORMAT_VERSION, found: format_version });
         }
         let document: Document = serde_json::from_slice(&body).map_err(malformed)?;
-        let Document { run_id, run, slice, derived, rows_per_shard, shards, .. } = document;
+        let Document { run_id, run, slice, derived, rows_per_shard, shards, attempts, .. } = document;
         let damaged = |part, expected: &str, found: &str| {
             Err(Error::Damaged { path: path.clone(), part, expected: expected.into(), found: found.into() })
         };
@@ -280,7 +286,7 @@ impl Manifest {
         if !indices.is_some_and(|indices| indices.is_sorted_by(|a, b| a < b)) || rows_per_shard == 0 {
             return damaged("`shards`", "the list of `data-NNNNN.arrow` in order", "something else");
         }
-        Ok(Some(Self { run_id, origin, rows_per_shard, shards }))
+        Ok(Some(Self { run_id, origin, rows_per_shard, shards, attempts }))
     }
 
     /// Puts the manifest in place, durably, its copy first.

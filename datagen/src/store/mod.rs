@@ -8,7 +8,10 @@
 //!   depends on their keys alone, so an interrupted run ends with the rows of an uninterrupted one. Where a problem has
 //!   enough samples before its last one (`quotas`), the places of the others stay empty;
 //! - `journal.bin`: samples that are stored and whose shard is not full yet; absent when there are none;
-//! - `README.md`: a dataset card;
+//! - `README.md`: a dataset card, which is the owner's to edit: no checksum covers it, and a sealed shard or a repair
+//!   writes it anew;
+//! - `recipe.toml`: the recipe of a dataset that was made by one;
+//! - `attempts.jsonl`: what a run that counts its costs spent (`spend`);
 //! - `.lock`: held by the one writer;
 //! - `quarantine/`: what `repair` took out, for a person to look at.
 //!
@@ -25,6 +28,7 @@ mod manifest;
 mod merge;
 mod quotas;
 mod reader;
+mod recipe;
 mod regrade;
 mod repair;
 mod shard;

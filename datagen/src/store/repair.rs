@@ -3,9 +3,10 @@
 use super::folder::{self, CARD, Folder, io};
 use super::journal::{self, Journal};
 use super::manifest::{COPY, Manifest, shard_index};
-use super::{card, reader};
+use super::{card, reader, recipe};
 use crate::Error;
 use crate::sample::Sample;
+use crate::spend::{self, LEDGER, Mark, Salvaged};
 use crate::tally::Tally;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,19 +31,30 @@ pub struct Verified {
     pub damage: Vec<Damage>,
 }
 
-/// Reads every file of the dataset in `dir` and holds it against its checksum. Only a manifest that cannot be believed
-/// is an error; everything else is listed.
+/// Reads every file of the dataset in `dir` but its card and holds it against its checksum, a recipe against the manifest.
+/// Only a manifest that cannot be believed is an error; everything else is listed.
 pub fn verify(dir: &Path) -> Result<Verified, Error> {
-    let folder = Folder::native(dir);
+    let folder = &Folder::native(dir);
     let found = if dir.is_dir() { "has no `manifest.json`" } else { "does not exist" };
-    let manifest = Manifest::read(&folder)?.ok_or_else(|| Error::NoDataset { path: dir.into(), found })?;
+    let manifest = Manifest::read(folder)?.ok_or_else(|| Error::NoDataset { path: dir.into(), found })?;
     let mut verified = Verified::default();
     let mut damaged = |file: &str, what: String| verified.damage.push(Damage { file: file.into(), what });
-    if let Err(error) = Manifest::read_copy(&folder) {
+    if let Err(error) = Manifest::read_copy(folder) {
         damaged(COPY, message(&error));
     }
+    if let Err(error) = recipe::check(folder, &manifest) {
+        damaged(recipe::FILE, message(&error));
+    }
+    match ledger(folder, manifest.attempts.as_ref()) {
+        Ok(0) => {}
+        Ok(torn) => damaged(
+            LEDGER,
+            format!("{torn} bytes at its end are no entry: a write that was cut short; the next run cuts them off"),
+        ),
+        Err(error) => damaged(LEDGER, message(&error)),
+    }
     for entry in &manifest.shards {
-        match reader::read_shard(&folder, entry) {
+        match reader::read_shard(folder, entry) {
             Ok(rows) => {
                 verified.samples += rows.len() as u64;
                 verified.shards += 1;
@@ -50,7 +62,7 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
             Err(error) => damaged(&entry.file, message(&error)),
         }
     }
-    match journal::read(&folder) {
+    match journal::read(folder) {
         Ok(contents) => {
             let contents = contents.unwrap_or_default();
             let rows_per_shard = u64::from(manifest.rows_per_shard);
@@ -71,6 +83,11 @@ pub fn verify(dir: &Path) -> Result<Verified, Error> {
     Ok(verified)
 }
 
+/// How many bytes at the end of the ledger, where there is one, are a write that was cut short.
+fn ledger(folder: &Folder, mark: Option<&Mark>) -> Result<u64, Error> {
+    Ok(spend::check(&folder.path(LEDGER), folder.read(LEDGER)?.as_deref(), mark)?)
+}
+
 /// What a repair did.
 #[derive(Debug, Default)]
 pub struct Repaired {
@@ -81,8 +98,8 @@ pub struct Repaired {
 }
 
 /// Moves what is damaged in `dir` to `quarantine/`, so that everything left is sound; a run that is repeated on the
-/// folder asks for what is missing again. Of a damaged journal every sound record is kept. Interrupted, it can be
-/// repeated.
+/// folder asks for what is missing again. Of a damaged journal every sound record is kept; of a damaged ledger what its
+/// sound entries say of the money, and a damaged recipe is written anew. Interrupted, it can be repeated.
 pub fn repair(dir: &Path) -> Result<Repaired, Error> {
     let _lock = if dir.is_dir() { Some(folder::lock(dir)?) } else { None };
     repair_in(&Folder::native(dir))
@@ -93,6 +110,8 @@ pub(super) fn repair_in(folder: &Folder) -> Result<Repaired, Error> {
     let mut manifest = repair.manifest()?;
     let mut tally = Tally::default();
     repair.shards(&mut manifest, &mut tally)?;
+    repair.ledger(&mut manifest)?;
+    repair.recipe(&manifest)?;
     // Before the journal: what is only in the journal must not be taken for sealed.
     manifest.write(folder)?;
     repair.journal(&manifest, &mut tally)?;
@@ -156,6 +175,23 @@ impl Repair<'_> {
         Ok(())
     }
 
+    /// Puts what can be told of the money in place of a ledger that is not sound.
+    fn ledger(&mut self, manifest: &mut Manifest) -> Result<(), Error> {
+        let Err(error) = ledger(self.folder, manifest.attempts.as_ref()) else { return Ok(()) };
+        let bytes = self.folder.read(LEDGER)?.unwrap_or_default();
+        let Salvaged { bytes: sound, mark, what } = spend::salvage(&bytes, manifest.attempts.as_ref());
+        self.keep(LEDGER, &bytes, format!("{}; {what}", message(&error)))?;
+        self.folder.write(LEDGER, &sound)?;
+        manifest.attempts = Some(mark);
+        Ok(())
+    }
+
+    fn recipe(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        let Err(error) = recipe::check(self.folder, manifest) else { return Ok(()) };
+        self.set_aside(recipe::FILE, message(&error))?;
+        recipe::write(self.folder, manifest)
+    }
+
     fn journal(&mut self, manifest: &Manifest, tally: &mut Tally) -> Result<(), Error> {
         let Some(bytes) = self.folder.read(journal::FILE)? else { return Ok(()) };
         let (records, damage) = match journal::read(self.folder) {
@@ -176,11 +212,17 @@ impl Repair<'_> {
         }
         rows.values().for_each(|row| tally.add(row));
         if let Some(what) = damage {
-            self.quarantine.create()?;
-            self.quarantine.write(&self.free_name(journal::FILE)?, &bytes)?;
-            self.done.quarantined.push(Damage { file: journal::FILE.into(), what });
-            Journal::create(self.folder, &rows)?;
+            self.keep(journal::FILE, &bytes, what)?;
+            Journal::create(self.folder, &mut rows)?;
         }
+        Ok(())
+    }
+
+    /// Copies a file that something else is about to be put in place of.
+    fn keep(&mut self, file: &str, bytes: &[u8], what: String) -> Result<(), Error> {
+        self.quarantine.create()?;
+        self.quarantine.write(&self.free_name(file)?, bytes)?;
+        self.done.quarantined.push(Damage { file: file.into(), what });
         Ok(())
     }
 

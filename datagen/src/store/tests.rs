@@ -1,5 +1,6 @@
 //! What the dataset promises: nothing acknowledged is lost, nothing is twice there, no damaged byte is believed.
 
+mod beside;
 mod faults;
 mod repairs;
 mod simulated;
@@ -168,6 +169,8 @@ fn a_second_writer_is_refused_and_told_who_writes() {
     let error = open(dir.path(), 4).unwrap_err();
     assert!(matches!(error, Error::Locked { .. }));
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    fs::remove_file(dir.path().join(".lock")).unwrap();
+    assert!(matches!(open(dir.path(), 4), Err(Error::Locked { .. })), "whoever deletes the lock does not have it");
     drop(first);
     open(dir.path(), 4).unwrap();
 }
@@ -212,14 +215,14 @@ fn folders_of_others_and_of_newer_versions_are_left_alone() {
     drop(open(dir.path(), 4).unwrap());
     let manifest = fs::read_to_string(dir.path().join("manifest.json")).unwrap();
     let (before_checksum, _) = manifest.rsplit_once(",\n  \"checksum\"").unwrap();
-    let newer = before_checksum.replace("\"format_version\": 3", "\"format_version\": 4") + "\n}";
+    let newer = before_checksum.replace("\"format_version\": 4", "\"format_version\": 5") + "\n}";
     fs::write(dir.path().join("manifest.json"), manifest::with_checksum(newer.into_bytes())).unwrap();
     let error = TraceReader::open(dir.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { found: 4, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { found: 5, .. }), "{error}");
     assert!(error.hint().is_some());
     // What earlier versions wrote is read and continued.
-    for version in [1, 2] {
-        let older = before_checksum.replace("\"format_version\": 3", &format!("\"format_version\": {version}")) + "\n}";
+    for version in [1, 2, 3] {
+        let older = before_checksum.replace("\"format_version\": 4", &format!("\"format_version\": {version}")) + "\n}";
         fs::write(dir.path().join("manifest.json"), manifest::with_checksum(older.into_bytes())).unwrap();
         assert_eq!(open(dir.path(), 4).unwrap().manifest().run(), Some(&header()));
     }

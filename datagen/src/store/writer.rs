@@ -2,7 +2,7 @@
 
 mod loading;
 
-use super::folder::{self, CARD, Folder};
+use super::folder::{self, CARD, Folder, Lock};
 use super::header::{Past, ProblemSet, RunHeader};
 use super::journal::{self, Journal};
 use super::manifest::{Manifest, Origin, ShardEntry, Slice};
@@ -11,9 +11,9 @@ use super::{card, reader};
 use crate::Error;
 use crate::problem::Problem;
 use crate::sample::{Sample, Verdict};
+use crate::spend::Mark;
 use crate::tally::Tally;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
 use std::path::Path;
 
 /// Rows that share a shard where nothing else is asked for.
@@ -52,7 +52,7 @@ pub struct TraceStore {
     tally: Tally,
     resumed: Resumed,
     /// Held, not read: the lock ends with this handle.
-    _lock: Option<File>,
+    _lock: Option<Lock>,
 }
 
 impl TraceStore {
@@ -90,7 +90,7 @@ impl TraceStore {
 
     pub(super) fn open_in(
         folder: Folder,
-        lock: Option<File>,
+        lock: Option<Lock>,
         run: &RunHeader,
         slice: Option<Slice>,
         problems: &[&Problem],
@@ -196,7 +196,7 @@ impl TraceStore {
         if self.has(position) {
             return Ok(false);
         }
-        let Some(sample) = self.within_quota(position, sample) else {
+        let Some(mut sample) = self.within_quota(position, sample) else {
             self.left_out += 1;
             return Ok(false);
         };
@@ -204,7 +204,7 @@ impl TraceStore {
             Some(ref mut journal) => journal,
             None => self.begin_journal()?,
         };
-        journal.append(position, &sample)?;
+        journal.append(position, &mut sample)?;
         if self.hold(position, sample) {
             self.seal()?;
         }
@@ -249,6 +249,17 @@ impl TraceStore {
         self.clear_journal()
     }
 
+    /// Writes down how far the ledger of attempts goes, durably, so that a shorter one is missed.
+    pub(crate) fn note_attempts(&mut self, mark: Option<Mark>) -> Result<(), Error> {
+        if mark == self.manifest.attempts {
+            return Ok(());
+        }
+        let manifest = Manifest { attempts: mark, ..self.manifest.clone() };
+        manifest.write(&self.folder)?;
+        self.manifest = manifest;
+        Ok(())
+    }
+
     /// Leaves in the journal what is not sealed, and no journal where there is nothing left.
     fn clear_journal(&mut self) -> Result<(), Error> {
         let left = self.unsealed.values().map(BTreeMap::len).sum::<usize>();
@@ -265,7 +276,7 @@ impl TraceStore {
 
     /// Replaces the journal by one that holds what is not sealed.
     fn begin_journal(&mut self) -> Result<&mut Journal, Error> {
-        let journal = Journal::create(&self.folder, self.unsealed.values().flatten())?;
+        let journal = Journal::create(&self.folder, self.unsealed.values_mut().flatten())?;
         Ok(self.journal.insert(journal))
     }
 

@@ -212,19 +212,24 @@ impl<'a> Pump<'a> {
     fn land(&mut self, report: Report, last: bool) -> Result<(), GenerateError> {
         let Some(flight) = self.flying.remove(&report.attempt) else { return Ok(()) };
         match report.result {
-            Ok(reply) => self.answered(report.attempt, flight.ticket, reply),
+            Ok(reply) => self.answered(report.attempt, flight, reply),
             Err(failure) => {
                 let Failure { class, detail, .. } = &failure;
                 let settlement = Settlement { outcome: class.name(), charge: class.charge(), detail: detail.clone() };
                 self.settle(report.attempt, &settlement)?;
-                self.failed(flight, failure, last)
+                let reason = detail.clone();
+                self.failed(flight, failure, last)?;
+                let verdict = self.breaker.look(self.flying.values().map(|flight| flight.sent));
+                self.stop_where(verdict, &reason);
+                Ok(())
             }
         }
     }
 
-    fn answered(&mut self, attempt: AttemptId, ticket: Ticket, reply: Reply) -> Result<(), GenerateError> {
+    fn answered(&mut self, attempt: AttemptId, flight: Flight, reply: Reply) -> Result<(), GenerateError> {
+        let Flight { ticket, sent } = flight;
         self.gate.worked();
-        self.breaker.worked();
+        self.breaker.worked(sent);
         if reply.fingerprint.is_some() && reply.fingerprint != self.fingerprint {
             if let (Some(before), Some(now)) = (&self.fingerprint, &reply.fingerprint) {
                 self.endpoint
@@ -269,11 +274,16 @@ impl<'a> Pump<'a> {
             }
             Class::Rejected => {
                 self.jobs.done(ticket.id, refused(reason.clone())).map_err(GenerateError::Job)?;
-                self.misfired(&address, reason);
+                let verdict = self.breaker.failed();
+                self.stop_where(verdict, &reason);
             }
-            _ => {
+            class => {
                 ticket.failed += 1;
-                self.misfired(&address, reason.clone());
+                let verdict = match class {
+                    Class::Broken => self.breaker.broke(sent, now),
+                    _ => self.breaker.failed(),
+                };
+                self.stop_where(verdict, &reason);
                 if ticket.failed < self.endpoint.settings.attempts && !last {
                     let wait = FIRST_WAIT.saturating_mul(1 << (ticket.failed - 1).min(16));
                     let most = Duration::from_secs_f64(self.endpoint.settings.max_wait_seconds);
@@ -294,12 +304,11 @@ impl<'a> Pump<'a> {
         self.waiting.insert((due, self.counter), ticket);
     }
 
-    /// Counts an attempt that came to nothing, and stops where most do.
-    fn misfired(&mut self, address: &str, reason: String) {
-        if let Some((failed, of)) = self.breaker.failed()
-            && self.stopped.is_none()
-        {
-            self.stopped = Some(Error::TooManyFailures { address: address.into(), failed, of, reason });
+    /// Stops where so many of so many attempts came to nothing, the last one for this reason.
+    fn stop_where(&mut self, verdict: Option<(usize, usize)>, reason: &str) {
+        if let Some((failed, of)) = verdict.filter(|_| self.stopped.is_none()) {
+            let address = self.endpoint.way.transport.address().to_string();
+            self.stopped = Some(Error::TooManyFailures { address, failed, of, reason: reason.into() });
         }
     }
 

@@ -31,7 +31,7 @@ pub fn repair(dir: &Path) -> Result<ExitCode> {
     match repaired.quarantined.len() {
         0 => say!("nothing to repair; {} samples", repaired.samples),
         files => say!(
-            "{files} files set aside in `{}`; {} samples are left, and the command that wrote the dataset asks for the rest",
+            "{files} files set aside in `{}`; {} samples are left, and the command that wrote the dataset asks for what is missing",
             dir.join("quarantine").display(),
             repaired.samples
         ),

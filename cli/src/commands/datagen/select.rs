@@ -18,7 +18,6 @@ pub fn run(args: &Select) -> Result<ExitCode> {
         say!("interrupted; nothing was written to `{}`, and the same command begins anew", args.out.display());
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    recipe::claim(&args.out, &recipe)?;
     if args.json {
         say!("{:#}", json(&summary));
     } else {

@@ -2,9 +2,10 @@
 
 use super::*;
 use retort_model::observe::Observer;
-use std::cell::Cell;
 use std::fs;
 use std::num::NonZeroU32;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// A dataset in which every step finds something.
 fn rich(folder: &TempDir, rows_per_shard: u32) -> [PathBuf; 2] {
@@ -112,12 +113,11 @@ fn a_selection_of_a_selection_knows_its_ancestors_and_keeps_their_reasons() {
 }
 
 /// Asks to stop after some questions.
-struct Impatient(Cell<u32>);
+struct Impatient(AtomicU32);
 
 impl Observer for Impatient {
     fn cancelled(&self) -> bool {
-        self.0.set(self.0.get().saturating_sub(1));
-        self.0.get() == 0
+        self.0.fetch_update(SeqCst, SeqCst, |left| Some(left.saturating_sub(1))).is_ok_and(|left| left <= 1)
     }
 }
 
@@ -130,7 +130,8 @@ fn what_is_stopped_or_fails_on_the_way_leaves_nothing_that_looks_like_a_dataset(
     let mut stopped = 0;
     for patience in 1.. {
         // In the pool, for as many questions are asked as there are handfuls of parts.
-        let ended = pool.install(|| select(&dirs, &recipe, &out, &Impatient(Cell::new(patience))).unwrap().is_some());
+        let ended =
+            pool.install(|| select(&dirs, &recipe, &out, &Impatient(AtomicU32::new(patience))).unwrap().is_some());
         if ended {
             break;
         }

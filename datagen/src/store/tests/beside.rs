@@ -1,0 +1,153 @@
+//! What lies beside the shards: damage in the ledger of attempts and in a recipe is found, and repaired on the dear side.
+
+use super::super::example::{open, samples};
+use super::super::{Damage, Repaired, TraceReader, repair, verify};
+use super::finished;
+use crate::curate::{Recipe, Window, select};
+use crate::spend::{self, Budget, Money, PriceTable, Spend};
+use retort_model::attempts::{Admission, AttemptId, Attempts, Charge, Estimate, Settlement, Usage};
+use retort_model::observe::Silent;
+use std::fs;
+use std::path::Path;
+use tempfile::tempdir;
+
+fn budget() -> Budget {
+    let table = "currency = 'USD'\n[[price]]\nmodel = 'rule'\ninput = 1.0\noutput = 4.0\n";
+    let prices: PriceTable = toml::from_str(table).unwrap();
+    Budget { prices: Some(prices), max_cost: Money::of(1.0) }
+}
+
+fn admitted(spend: &mut Spend, request: u64) -> AttemptId {
+    let estimate = Estimate { request, prompt_tokens: 1000, completion_tokens: 1000 };
+    let Admission::Granted(attempt) = spend.admit(&estimate).unwrap() else { panic!("there is money") };
+    spend.commit().unwrap();
+    attempt
+}
+
+/// A run with six samples, all sealed, and a ledger of three attempts: answered, failed, and never settled.
+fn paid(dir: &Path) {
+    let mut store = open(dir, 4).unwrap();
+    let mut spend = Spend::open(dir, None, &budget(), "rule").unwrap();
+    let attempts = [0, 1, 2].map(|request| admitted(&mut spend, request));
+    let usage = Usage { prompt_tokens: 900, cached_tokens: 0, completion_tokens: 500 };
+    for (attempt, outcome, charge) in
+        [(attempts[0], "answered", Charge::Used(usage)), (attempts[1], "refused", Charge::Nothing)]
+    {
+        spend.settle(attempt, &Settlement { outcome, charge, detail: String::new() }).unwrap();
+    }
+    for sample in samples() {
+        store.append(sample).unwrap();
+    }
+    store.seal().unwrap();
+    store.note_attempts(spend.close().unwrap()).unwrap();
+}
+
+fn spent(dir: &Path) -> Money {
+    opened(dir).unwrap().spent().unwrap()
+}
+
+fn opened(dir: &Path) -> Result<Spend, spend::Error> {
+    let mark = TraceReader::open(dir).unwrap().manifest().attempts.clone();
+    Spend::open(dir, mark.as_ref(), &budget(), "rule")
+}
+
+fn names(damage: &[Damage]) -> Vec<&str> {
+    damage.iter().map(|damage| damage.file.as_str()).collect()
+}
+
+#[test]
+fn every_flipped_bit_and_every_truncation_of_a_ledger_is_found_and_never_repaired_to_less() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    paid(dir);
+    assert!(verify(dir).unwrap().damage.is_empty());
+    let (ledger, manifest) = (dir.join("attempts.jsonl"), dir.join("manifest.json"));
+    let (whole, marked, truth) = (fs::read(&ledger).unwrap(), fs::read(&manifest).unwrap(), spent(dir));
+    assert_eq!(truth, Money::of(0.0079).unwrap(), "0.0029 and a reserve of 0.005");
+    let found = |damaged: &[u8], what: &str| {
+        fs::write(&ledger, damaged).unwrap();
+        assert_eq!(names(&verify(dir).unwrap().damage), ["attempts.jsonl"], "{what}");
+        assert!(opened(dir).is_err(), "{what}");
+        assert_eq!(fs::read(&ledger).unwrap(), damaged, "what is refused stays as it was");
+    };
+    let mut flipped = whole.clone();
+    for bit in 0..8 * whole.len() {
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        found(&flipped, &format!("bit {bit}"));
+        if bit % 41 == 0 {
+            let Repaired { quarantined, samples } = repair(dir).unwrap();
+            assert_eq!((names(&quarantined), samples), (vec!["attempts.jsonl"], 6), "bit {bit}");
+            assert!(verify(dir).unwrap().damage.is_empty(), "bit {bit}");
+            assert!(spent(dir) >= truth, "bit {bit}: {} of {truth}", spent(dir));
+            fs::write(&manifest, &marked).unwrap();
+            fs::remove_dir_all(dir.join("quarantine")).unwrap();
+        }
+        flipped[bit / 8] ^= 1 << (bit % 8);
+    }
+    for length in 0..whole.len() {
+        found(&whole[..length], &format!("the first {length} bytes"));
+    }
+    fs::remove_file(&ledger).unwrap();
+    assert_eq!(names(&verify(dir).unwrap().damage), ["attempts.jsonl"]);
+}
+
+#[test]
+fn a_repaired_ledger_goes_on_and_can_be_repaired_again() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    paid(dir);
+    let ledger = dir.join("attempts.jsonl");
+    let flip = |at: usize| {
+        let mut bytes = fs::read(&ledger).unwrap();
+        bytes[at] ^= 1;
+        fs::write(&ledger, bytes).unwrap();
+    };
+    flip(150);
+    repair(dir).unwrap();
+    let carried = spent(dir);
+    let mut spend = opened(dir).unwrap();
+    admitted(&mut spend, 3);
+    drop(spend);
+    let now = spent(dir);
+    assert_eq!(now, Money(carried.0 + Money::of(0.005).unwrap().0));
+    flip(fs::read(&ledger).unwrap().len() - 40);
+    let repaired = repair(dir).unwrap();
+    assert!(repaired.quarantined[0].what.contains("count as spent on 3 attempts"), "{:?}", repaired.quarantined);
+    assert!(spent(dir) >= now);
+    assert!(dir.join("quarantine/attempts.jsonl.2").is_file());
+}
+
+#[test]
+fn a_recipe_says_what_its_manifest_says_or_is_found_out() {
+    let here = tempdir().unwrap();
+    let (run, out) = (here.path().join("run"), here.path().join("out"));
+    finished(&run, 4);
+    let recipe = Recipe { completion_tokens: Some(Window { min: 0, max: 9 }), seed: 5, ..Recipe::default() };
+    select(&[run], &recipe, &out, &Silent).unwrap().unwrap();
+    let path = out.join("recipe.toml");
+    let whole = fs::read_to_string(&path).unwrap();
+    assert_eq!(toml::from_str::<Recipe>(&whole).unwrap(), recipe);
+    assert!(verify(&out).unwrap().damage.is_empty());
+    let expected: toml::Table = whole.parse().unwrap();
+    let mut harmless = 0;
+    let mut checked = |damaged: &[u8], what: &str| {
+        fs::write(&path, damaged).unwrap();
+        let reads = std::str::from_utf8(damaged).ok().and_then(|text| text.parse::<toml::Table>().ok());
+        let is_damaged = reads.is_none_or(|table| table != expected);
+        harmless += u32::from(!is_damaged);
+        assert_eq!(names(&verify(&out).unwrap().damage), vec!["recipe.toml"; usize::from(is_damaged)], "{what}");
+    };
+    let mut flipped = whole.clone().into_bytes();
+    for bit in 0..8 * flipped.len() {
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        checked(&flipped, &format!("bit {bit}"));
+        flipped[bit / 8] ^= 1 << (bit % 8);
+    }
+    for length in 0..whole.len() {
+        checked(&whole.as_bytes()[..length], &format!("the first {length} bytes"));
+    }
+    assert!(harmless < 20, "{harmless}");
+    fs::write(&path, "seed = 6").unwrap();
+    assert_eq!(names(&repair(&out).unwrap().quarantined), ["recipe.toml"]);
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
+}
