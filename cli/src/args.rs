@@ -303,6 +303,10 @@ pub struct Compare {
     /// The student trained on answers alone
     #[arg(long, value_name = "RUN")]
     pub control: Option<PathBuf>,
+    /// A run of one of these models with another `sampling.thinking_budget` or `sampling.max_tokens`: a point of its curve of
+    /// accuracy against tokens
+    #[arg(long, value_name = "RUN")]
+    pub budget: Vec<PathBuf>,
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Print report.json instead of the table

@@ -12,7 +12,7 @@ pub use template::{ChatTemplate, QuestionTemplate, TokenizerConfig};
 pub const THINK: (&str, &str) = ("<think>", "</think>");
 
 /// A completion taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Thought {
     pub reasoning: String,
     pub response: String,

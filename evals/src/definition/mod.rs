@@ -74,6 +74,10 @@ pub struct QuestionPart {
     pub domain: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difficulty: Option<String>,
+    /// The column that names what a question shares with others, such as the text that they are about: these are not drawn
+    /// one by one, and intervals go by clusters of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The column of a row's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,

@@ -50,6 +50,8 @@ pub(super) struct Expected<'a> {
     pub prompt: &'a [u32],
     /// Whether log-probabilities were asked for.
     pub captured: bool,
+    /// Whether the prompt is echoed, and asked about too.
+    pub echo: bool,
 }
 
 impl Answer {
@@ -154,11 +156,14 @@ impl Answer {
             Some(Finish::Retry) => return Err(Failure::new(Class::Broken, format!("finish_reason `{finish}`"))),
             None => return Err(Failure::garbage(format!("the unknown finish_reason `{finish}`"))),
         };
-        let thought = self.thought(finish_reason, prefilled);
-        let targets = self.told.targets(expected.captured, &self.token_ids)?;
+        let (thought, targets) = match expected.echo {
+            // What is said beyond the prompt was not asked for.
+            true => (Thought::default(), Some(self.told.echoed(prompt)?)),
+            false => (self.thought(finish_reason, prefilled), self.told.targets(expected.captured, &self.token_ids)?),
+        };
         let usage = self.usage.unwrap_or_default();
         let written = if self.usage.is_some() { usage.completion_tokens as usize } else { self.token_ids.len() };
-        if thought.reasoning.is_empty() && thought.response.is_empty() && written > EMPTY_TOKENS {
+        if !expected.echo && thought.reasoning.is_empty() && thought.response.is_empty() && written > EMPTY_TOKENS {
             return Err(Failure::garbage(format!(
                 "{written} tokens and no text: it stands in a field that the profile `{}` does not know",
                 profile.name

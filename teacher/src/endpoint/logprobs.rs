@@ -12,6 +12,8 @@ use serde_json::Value;
 pub(super) struct Told {
     ids: Vec<u32>,
     targets: Targets,
+    /// Whether nothing was told of the first token, which then follows from nothing.
+    begins: bool,
 }
 
 impl Told {
@@ -25,6 +27,11 @@ impl Told {
             self.push(likely(&entry["token"], &entry["logprob"], prefix)?, top.collect::<Result<_, _>>()?);
         }
         for (at, token) in list("tokens").iter().enumerate() {
+            if self.ids.is_empty() && logprobs["token_logprobs"][at].is_null() {
+                self.begins = true;
+                self.push(likely(token, &Value::from(0.0), prefix)?, vec![]);
+                continue;
+            }
             let top = logprobs["top_logprobs"][at].as_object().into_iter().flatten();
             let top = top.map(|(token, logprob)| likely(&Value::from(token.as_str()), logprob, prefix));
             self.push(likely(token, &logprobs["token_logprobs"][at], prefix)?, top.collect::<Result<_, _>>()?);
@@ -44,13 +51,21 @@ impl Told {
 
     /// What was captured of a completion of these tokens, where that was asked for.
     pub(super) fn targets(self, asked: bool, token_ids: &[u32]) -> Result<Option<Targets>, Failure> {
-        if asked && self.ids != token_ids {
+        if asked && (self.begins || self.ids != token_ids) {
             let (told, written) = (self.ids.len(), token_ids.len());
             return Err(Failure::garbage(format!(
                 "log-probabilities of {told} tokens that are not the {written} of the completion"
             )));
         }
         Ok(asked.then_some(self.targets))
+    }
+
+    /// What was told of an echoed prompt and of whatever came behind it; the first row, which follows from nothing, is empty.
+    pub(super) fn echoed(self, prompt: &[u32]) -> Result<Targets, Failure> {
+        if !self.begins || !self.ids.starts_with(prompt) {
+            return Err(Failure::garbage("the echo is not the prompt that was sent"));
+        }
+        Ok(self.targets)
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) struct Prepared {
     pub captured: bool,
     /// The most bytes that an answer may have.
     pub limit: usize,
+    pub route: &'static str,
+    /// Whether the answer begins with the prompt, which is asked about too.
+    pub echo: bool,
 }
 
 /// Where the server renders the prompt, its template adds no more than so many tokens to each message and to the whole.
@@ -95,6 +98,11 @@ pub(super) fn prepare(
         prompt,
         captured: request.capture.is_some(),
         limit: (1 << 20) + max_tokens.saturating_mul(TOKEN_BYTES + told.saturating_mul(TOLD_BYTES)),
+        route: match api {
+            Api::Chat => "/chat/completions",
+            Api::Completions => "/completions",
+        },
+        echo: false,
     })
 }
 
