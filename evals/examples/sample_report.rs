@@ -14,8 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let problems = synthetic::problems(20);
     let [teacher, base, control, student] = Role::ALL.map(|role| synthetic::run(role, &problems, 4, 7));
     let stems = Stems::default();
-    let runs =
-        Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control), stems: &stems };
+    let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control), stems: &stems };
     let report = compare(&runs, synthetic::context(&problems, 4))?;
     report.write(&folder)?;
     print!("{}", table::render(&report));

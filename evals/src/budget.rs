@@ -9,8 +9,8 @@
 use crate::run::{EvalRun, same_settings};
 use crate::score::{Answered, Questions, Scored, clusters};
 use crate::statistics::{Interval, Question, mean_score};
-use retort_datagen::sample::{Sample, Verdict};
 use crate::{Error, Role};
+use retort_datagen::sample::{Sample, Verdict};
 use serde::{Deserialize, Serialize};
 
 /// pass@1 where an answer may take so many tokens at most, thinking included.
@@ -101,9 +101,9 @@ pub(crate) fn by_limit(questions: &Questions<'_>) -> Vec<Limited> {
 /// Powers of sqrt(2), rounded, from the last that is not above `shortest` to the first that is not below `longest`.
 fn limits(shortest: u32, longest: u32) -> Vec<u32> {
     let power = |half: u32| 2f64.powf(f64::from(half) / 2.0).round();
-    let powers: Vec<f64> = (0..64).map(power).collect();
+    let powers: Vec<f64> = (0..=64).map(power).collect();
     let first = powers.iter().rposition(|&power| power <= f64::from(shortest)).unwrap_or(0);
-    let last = powers.iter().position(|&power| power >= f64::from(longest)).unwrap_or(63);
+    let last = powers.iter().position(|&power| power >= f64::from(longest)).unwrap_or(64);
     let mut limits: Vec<u32> = powers[first..=last].iter().map(|&power| power as u32).collect();
     limits.dedup();
     limits

@@ -42,7 +42,7 @@ impl EvalRun {
         match self.samples.len() as u64 {
             samples if samples < self.planned => {
                 Err(Error::Unfinished { run: name.into(), samples, planned: self.planned })
-            },
+            }
             _ => Ok(self),
         }
     }

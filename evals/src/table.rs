@@ -71,7 +71,8 @@ pub fn score(scored: &Scored) -> String {
         .map(|limited| format!("{} {}", count(limited.tokens.into()), percent(limited.pass_at_1)))
         .collect();
     if limits.len() > 1 {
-        lines.extend(wrapped(&format!("  within so many tokens: {}", limits.join(", ")), "    "));
+        let text = format!("within so many tokens: {}", limits.join(", "));
+        lines.extend(wrapped(&text, "  ").iter().map(|line| format!("  {line}")));
     }
     for Metric { metric, filter, value, standard_error } in &scored.metrics {
         let filter = if filter == "none" { String::new() } else { format!(" ({filter})") };

@@ -182,8 +182,7 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let (teacher, base, control, student) =
         (scores("teacher")?, scores("base")?, scores("control")?, scores("student")?);
     let stems = Stems::default();
-    let runs =
-        Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control), stems: &stems };
+    let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control), stems: &stems };
     let context = Context {
         benchmark: Some(Benchmark::new(benchmark.problems.as_str(), problems, plan.n, plan.sampling)?.card()),
         seconds: watch.seconds.into_iter().collect(),

@@ -1,9 +1,9 @@
 //! The files against what lm-evaluation-harness writes: their keys, and hashes that Python gives.
 
 use super::*;
+use crate::Stems;
 use crate::definition::{Definition, shipped};
 use crate::items::{Choices, Item};
-use crate::Stems;
 use crate::likelihood::Answer;
 use retort_datagen::problem::Problem;
 use serde_json::json;

@@ -71,11 +71,8 @@ const ROWS: [Row; 3] = [
 pub(super) fn tokens(report: &Report) -> Markup {
     let limited: Vec<(Role, &[Limited])> =
         report.models().into_iter().map(|(role, scored)| (role, scored.by_limit.as_slice())).collect();
-    let point = |limited: &Limited| Point {
-        x: f64::from(limited.tokens),
-        share: limited.pass_at_1,
-        ci95: Some(limited.ci95),
-    };
+    let point =
+        |limited: &Limited| Point { x: f64::from(limited.tokens), share: limited.pass_at_1, ci95: Some(limited.ci95) };
     let curves: Vec<_> = limited.iter().map(|(role, points)| (*role, points.iter().map(point).collect())).collect();
     let said = |tokens: f64| format!("{} tokens", count(tokens.round() as u64));
     html! {

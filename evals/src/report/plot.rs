@@ -38,7 +38,11 @@ pub(super) fn plot(title: &str, models: &[(Role, Vec<Point>)], said: fn(f64) -> 
         joined(ends(|ci| ci.lo).chain(ends(|ci| ci.hi).rev()).map(|(value, share)| place(value, share)))
     };
     let read = |points: &[Point]| {
-        points.iter().map(|point| format!("{} at {}", percent(point.share), said(point.x))).collect::<Vec<_>>().join(", ")
+        points
+            .iter()
+            .map(|point| format!("{} at {}", percent(point.share), said(point.x)))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let described: Vec<String> = models.iter().map(|(role, points)| format!("{role}: {}", read(points))).collect();
     html! {

@@ -47,12 +47,7 @@ pub fn gap_recovered(
 }
 
 /// part / whole over (part, whole) scores of the same questions, `whole` having its name and its 95% interval.
-pub fn share_of(
-    pairs: &[(f64, f64)],
-    clusters: &Clusters,
-    whole: (&str, Interval),
-    bootstrap: &Bootstrap,
-) -> Estimate {
+pub fn share_of(pairs: &[(f64, f64)], clusters: &Clusters, whole: (&str, Interval), bootstrap: &Bootstrap) -> Estimate {
     let rows: Vec<[f64; 2]> = pairs.iter().map(|&(part, whole)| [part, whole]).collect();
     ratio(&clusters.sums(&rows), whole.1, whole.0, bootstrap)
 }

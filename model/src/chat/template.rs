@@ -4,7 +4,7 @@
 //! Python's `json.dumps`, `raise_exception` and `strftime_now` are defined, strings have Python's methods, and
 //! `{% generation %}` marks what the assistant wrote without changing it. One difference: `strftime_now` tells UTC.
 
-use super::{THINK, opens_thinking, python};
+use super::{THINK, Thought, opens_thinking, python, split_thinking};
 use crate::Error;
 use crate::generate::Message;
 use minijinja::syntax::SyntaxConfig;
@@ -88,6 +88,8 @@ pub struct ChatTemplate {
     source: String,
     tokens: BTreeMap<&'static str, String>,
     model: String,
+    /// Whether it passes texts through: what comes back is then text too, and no turn.
+    raw: bool,
 }
 
 /// Templates are input from strangers: two million steps render any honest one, and stop a hostile one. A step that
@@ -121,13 +123,13 @@ impl ChatTemplate {
             return Err(Error::Template { model: model.into(), reason });
         }
         let source = if bos { "{{ bos_token }}{{ messages[-1].content }}" } else { "{{ messages[-1].content }}" };
-        Self::compile(source.into(), config.named_tokens(), model)
+        Ok(Self { raw: true, ..Self::compile(source.into(), config.named_tokens(), model)? })
     }
 
     fn compile(source: String, tokens: BTreeMap<&'static str, String>, model: &str) -> Result<Self, Error> {
         let failed = |e: minijinja::Error| Error::Template { model: model.into(), reason: python::describe(&e) };
         let environment = environment().and_then(|empty| compiled(empty, without_generation_marks(&source)));
-        Ok(Self { environment: environment.map_err(failed)?, source, tokens, model: model.into() })
+        Ok(Self { environment: environment.map_err(failed)?, source, tokens, model: model.into(), raw: false })
     }
 
     /// The prompt that asks for the assistant's next turn. It contains the BOS token; encode it without adding one.
@@ -152,6 +154,20 @@ impl ChatTemplate {
             ..Value::from(Serde(&self.tokens))
         };
         render(&self.environment, context).map_err(failed)
+    }
+
+    /// What a model wrote behind a prompt of this template, taken apart: a turn into thinking and answer, where `prefilled`
+    /// says that the prompt ended inside a thinking block; the text behind a raw prompt stays whole.
+    pub fn thought(&self, text: &str, prefilled: bool) -> Thought {
+        match self.raw {
+            true => Thought { response: text.into(), ..Thought::default() },
+            false => split_thinking(text, prefilled),
+        }
+    }
+
+    /// Whether it passes texts through as they are.
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 
     /// The token that begins a text.
@@ -344,6 +360,7 @@ mod tests {
         assert!(none.is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("--raw"))));
         let raw = ChatTemplate::raw(&TokenizerConfig::default(), false, "test")?;
         assert_eq!(raw.prompt(&[Message::user("{{ 1 }}\n")])?, "{{ 1 }}\n");
+        assert_eq!(raw.thought(" 2+2</think> 4\n", true).response, " 2+2</think> 4\n");
         let config: TokenizerConfig = serde_json::from_str(r#"{"bos_token": "<s>"}"#).expect("valid");
         let begun = ChatTemplate::raw(&config, true, "test")?;
         assert_eq!((begun.prompt(&[Message::user("{{ 1 }}")])?.as_str(), begun.bos()), ("<s>{{ 1 }}", Some("<s>")));

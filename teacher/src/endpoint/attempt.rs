@@ -59,8 +59,8 @@ pub(super) fn fly(
         // All of the reporter moves in here, so that it is dropped with the attempt, wherever that ends.
         let mut reporter = reporter;
         let Way { transport, profile, model, answers_as, .. } = &*way;
-        let &Prepared { prefilled, ref prompt, captured, route, echo, .. } = &*prepared;
-        let expected = Expected { profile, model, answers_as, prefilled, prompt, captured, echo };
+        let &Prepared { form, ref prompt, captured, route, .. } = &*prepared;
+        let expected = Expected { profile, model, answers_as, form, prompt, captured };
         reporter.result = Some(transport.complete(route, &prepared, expected).await);
     }
 }

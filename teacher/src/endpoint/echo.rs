@@ -5,7 +5,7 @@
 //! was sent, whatever the server would have put before a text.
 
 use super::Endpoint;
-use super::prompt::Prepared;
+use super::prompt::{Form, Prepared};
 use super::pump::Pump;
 use retort_model::attempts::Estimate;
 use retort_model::capture::{Capture, Targets};
@@ -75,12 +75,11 @@ pub(super) fn prepare(endpoint: &Endpoint<'_>, request: &Request, prompt: Vec<u3
             prompt_tokens: prompt.len() as u64,
             completion_tokens: max_tokens as u64,
         },
-        prefilled: false,
+        form: Form::Echo,
         captured: true,
         limit: (1 << 20) + (prompt.len() + max_tokens).saturating_mul((k + 2) * TOLD_BYTES),
         prompt,
         route: "/completions",
-        echo: true,
     }
 }
 

@@ -187,7 +187,8 @@ impl Benchmark<'_> {
         if asking.n.is_some() || asking.seed.is_some() || asking.recipe.is_some() || !asking.set.is_empty() {
             bail!("`{}` asks how likely given answers are: nothing is sampled, and no recipe is read", definition.name);
         }
-        let Scoring { model, tokenizer, bos } = args.endpoint.scoring(&args.model, asking.memory, args.bos, progress)?;
+        let Scoring { model, tokenizer, bos } =
+            args.endpoint.scoring(&args.model, asking.memory, args.bos, progress)?;
         let identity = Identity {
             generator: model.model(),
             benchmark: id.clone(),
