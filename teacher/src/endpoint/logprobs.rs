@@ -119,4 +119,27 @@ mod tests {
         assert!(told(&json!({ "content": [{ "token": " the", "logprob": -0.5 }] }), &[7]).is_err());
         Ok(())
     }
+
+    #[test]
+    fn an_echo_begins_with_a_token_of_which_nothing_is_told() -> Result<(), Error> {
+        let profile = Profile::find("vllm")?;
+        let told = |first: Value| {
+            let mut told = Told::default();
+            told.add(
+                &json!({
+                    "tokens": ["token_id:7", "token_id:2", "token_id:5"], "token_logprobs": [first, -0.1, -3.0],
+                    "top_logprobs": [null, { "token_id:2": -0.1 }, { "token_id:5": -3.0, "token_id:4": -0.2 }],
+                }),
+                &profile,
+            )?;
+            Ok::<_, Failure>(told)
+        };
+        let echoed = |prompt: &[u32]| told(Value::Null)?.echoed(prompt);
+        let targets = echoed(&[7, 2]).expect("an echo");
+        assert_eq!((targets.token_logprobs[1..].to_vec(), targets.widths), (vec![-0.1, -3.0], vec![0, 1, 2]));
+        assert!(echoed(&[7, 3]).is_err(), "of another prompt");
+        assert!(told(json!(-1.0)).and_then(|told| told.echoed(&[7, 2])).is_err(), "something stood before it");
+        assert!(told(Value::Null).and_then(|told| told.targets(true, &[7, 2, 5])).is_err(), "no completion begins so");
+        Ok(())
+    }
 }
