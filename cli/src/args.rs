@@ -259,6 +259,9 @@ pub struct EvalsRun {
     /// The benchmark's data, a file or the folder of a dataset; without it, the hub is asked
     #[arg(long, value_name = "FILE|DIR")]
     pub data: Option<PathBuf>,
+    /// So many examples before each question in place of the definition's own number
+    #[arg(long, value_name = "N")]
+    pub shots: Option<usize>,
     /// Begin prompts that no chat template makes with the model's BOS token (lm-evaluation-harness: `add_bos_token=True`)
     #[arg(long)]
     pub bos: bool,

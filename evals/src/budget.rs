@@ -62,7 +62,11 @@ pub fn sweep(models: &[(Role, &EvalRun)], others: &[EvalRun]) -> Result<Vec<Budg
         })
     };
     let mut points = runs.into_iter().map(point).collect::<Result<Vec<_>, Error>>()?;
-    points.sort_by(|a, b| a.role.cmp(&b.role).then(a.mean_tokens.total_cmp(&b.mean_tokens)));
+    let budget = |run: &BudgetRun| run.thinking_budget.unwrap_or(usize::MAX);
+    points.sort_by(|a, b| {
+        let tokens = a.mean_tokens.total_cmp(&b.mean_tokens);
+        a.role.cmp(&b.role).then(tokens).then(budget(a).cmp(&budget(b)))
+    });
     Ok(points)
 }
 

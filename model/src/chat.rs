@@ -5,8 +5,10 @@
 
 mod python;
 mod template;
+mod tokenizer_config;
 
-pub use template::{ChatTemplate, QuestionTemplate, TokenizerConfig};
+pub use template::{ChatTemplate, QuestionTemplate};
+pub use tokenizer_config::TokenizerConfig;
 
 /// Tags around a model's thinking.
 pub const THINK: (&str, &str) = ("<think>", "</think>");

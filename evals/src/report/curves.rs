@@ -73,7 +73,14 @@ pub(super) fn tokens(report: &Report) -> Markup {
         report.models().into_iter().map(|(role, scored)| (role, scored.by_limit.as_slice())).collect();
     let point =
         |limited: &Limited| Point { x: f64::from(limited.tokens), share: limited.pass_at_1, ci95: Some(limited.ci95) };
-    let curves: Vec<_> = limited.iter().map(|(role, points)| (*role, points.iter().map(point).collect())).collect();
+    let longest = limited.iter().filter_map(|(_, points)| Some(points.last()?.tokens)).max().unwrap_or(0);
+    let curve = |points: &[Limited]| -> Vec<Point> {
+        // Above its longest answer a model gains nothing from a higher limit.
+        let beyond =
+            points.last().filter(|last| last.tokens < longest).map(|last| Limited { tokens: longest, ..last.clone() });
+        points.iter().chain(&beyond).map(point).collect()
+    };
+    let curves: Vec<_> = limited.iter().map(|(role, points)| (*role, curve(points))).collect();
     let said = |tokens: f64| format!("{} tokens", count(tokens.round() as u64));
     html! {
         @if limited.iter().any(|(_, points)| !points.is_empty()) {

@@ -7,10 +7,10 @@ use crate::wording::{count, percent};
 use maud::{Markup, html};
 
 /// Of the drawing, in units of its own; it is scaled to the page.
-const WIDTH: f64 = 320.0;
-const HEIGHT: f64 = 180.0;
+const WIDTH: f64 = 440.0;
+const HEIGHT: f64 = 230.0;
 /// Left of, below and right of the axes.
-const LEFT: f64 = 34.0;
+const LEFT: f64 = 38.0;
 const BELOW: f64 = 22.0;
 const RIGHT: f64 = 10.0;
 
@@ -45,6 +45,8 @@ pub(super) fn plot(title: &str, models: &[(Role, Vec<Point>)], said: fn(f64) -> 
             .join(", ")
     };
     let described: Vec<String> = models.iter().map(|(role, points)| format!("{role}: {}", read(points))).collect();
+    // A mark for each point of a close curve would hide it.
+    let marked = models.iter().all(|(_, points)| points.len() <= MARKED);
     html! {
         figure {
             h3 { (title) }
@@ -62,8 +64,7 @@ pub(super) fn plot(title: &str, models: &[(Role, Vec<Point>)], said: fn(f64) -> 
                 @for (role, points) in models {
                     g class=(role) {
                         polyline.whisker fill="none" points=(line(points)) {}
-                        // A mark for each point of a close curve would hide it.
-                        @for point in if points.len() > MARKED { &points[points.len() - 1..] } else { points } {
+                        @for point in if marked { points } else { &points[points.len().saturating_sub(1)..] } {
                             g transform={ "translate(" (place(point.x, point.share)) ")" } { (marker(*role)) }
                         }
                     }
@@ -73,7 +74,7 @@ pub(super) fn plot(title: &str, models: &[(Role, Vec<Point>)], said: fn(f64) -> 
     }
 }
 
-/// Points of a curve that are marked one by one.
+/// The most points of a curve that are marked one by one.
 const MARKED: usize = 9;
 
 fn joined(places: impl Iterator<Item = String>) -> String {

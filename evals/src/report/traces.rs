@@ -4,14 +4,19 @@ use super::Report;
 use crate::transitions::{Attempt, Example, Transition};
 use maud::{Markup, html};
 use retort_datagen::page::opening;
+use retort_datagen::verify::extract_answer;
 
 pub(super) fn section(report: &Report) -> Markup {
     let transitions = &report.transitions;
     let single = [&report.teacher, &report.student].iter().all(|scored| scored.samples_per_problem == [1, 1]);
+    let linked = |transition: Transition| {
+        let any = transitions.examples.iter().any(|example| example.transition == transition);
+        any.then(|| format!("#{}", transition.as_str()))
+    };
     let cell = |transition: Transition, meaning: &str| {
         let problems = transitions.problems(transition);
         html! {
-            div class={ "cell " (transition.as_str()) } {
+            a class={ "cell " (transition.as_str()) } href=[linked(transition)] {
                 b { @if single { (format!("{problems:.0}")) } @else { (format!("{problems:.1}")) } }
                 (transition.as_str()) span.muted { ": " (meaning) }
             }
@@ -31,14 +36,18 @@ pub(super) fn section(report: &Report) -> Markup {
                 span.side { "teacher" br; "wrong" }
                 (cell(Transition::Gained, "the student alone")) (cell(Transition::Neither, "still open"))
             }
-            @for example in &transitions.examples { (comparison(example)) }
+            @for (place, example) in transitions.examples.iter().enumerate() {
+                @let first = place == 0 || transitions.examples[place - 1].transition != example.transition;
+                (comparison(example, first))
+            }
         }
     }
 }
 
-fn comparison(example: &Example) -> Markup {
+/// The examples of a transition begin with the one that has its name as id.
+fn comparison(example: &Example, first: bool) -> Markup {
     html! {
-        details {
+        details id=[first.then(|| example.transition.as_str())] {
             summary {
                 span class={ "tag " (example.transition.as_str()) } { (example.transition.as_str()) }
                 span."muted small" {
@@ -53,6 +62,20 @@ fn comparison(example: &Example) -> Markup {
     }
 }
 
+/// A response with the answer marked that was taken from it.
+fn marked(response: &str) -> Markup {
+    let found = extract_answer(response).filter(|answer| !answer.is_empty());
+    // The answer is a part of the response; where it begins is how far it is from its beginning.
+    let start = found.and_then(|answer| (answer.as_ptr() as usize).checked_sub(response.as_ptr() as usize));
+    let parts = found
+        .zip(start)
+        .and_then(|(answer, start)| Some((response.get(..start)?, answer, response.get(start + answer.len()..)?)));
+    match parts {
+        Some((before, answer, after)) => html! { (before) mark { (answer) } (after) },
+        None => html! { (response) },
+    }
+}
+
 fn attempt(name: &str, attempt: &Attempt) -> Markup {
     let right = attempt.verdict == retort_datagen::sample::Verdict::Right;
     html! {
@@ -64,7 +87,7 @@ fn attempt(name: &str, attempt: &Attempt) -> Markup {
             }
             @if !attempt.verdict_reason.is_empty() { p."small muted" style="margin: 0 0 .5rem" { (attempt.verdict_reason) } }
             @if !attempt.reasoning.is_empty() { pre.thinking { (attempt.reasoning) } }
-            pre { (attempt.response) }
+            pre { (marked(&attempt.response)) }
         }
     }
 }

@@ -23,7 +23,10 @@ use std::time::Duration;
 pub fn run(command: Evals) -> Result<ExitCode> {
     match command {
         Evals::Run(args) => match benchmark::find(&args.benchmark)? {
-            Some(definition) => benchmark::run(&args, &definition),
+            Some(definition) => match args.shots {
+                Some(shots) => benchmark::run(&args, &definition.with_shots(shots)?),
+                None => benchmark::run(&args, &definition),
+            },
             None => score(&args),
         },
         Evals::Benchmarks { name } => benchmark::show(name.as_deref()),
@@ -44,9 +47,9 @@ pub fn samples(run: &Path) -> Result<Vec<Sample>> {
 }
 
 fn score(args: &EvalsRun) -> Result<ExitCode> {
-    if args.data.is_some() || args.bos || args.harness_out.is_some() {
+    if args.data.is_some() || args.bos || args.shots.is_some() || args.harness_out.is_some() {
         bail!(
-            "`--data`, `--bos` and `--harness-out` are for benchmarks with a definition, and `{}` is data",
+            "`--data`, `--bos`, `--shots` and `--harness-out` are for benchmarks with a definition, and `{}` is data",
             args.benchmark
         );
     }
