@@ -44,10 +44,10 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-/// The examples of a transition begin with the one that has its name as id.
+/// The first example of a transition has its name as id.
 fn comparison(example: &Example, first: bool) -> Markup {
     html! {
-        details id=[first.then(|| example.transition.as_str())] {
+        details {
             summary {
                 span class={ "tag " (example.transition.as_str()) } { (example.transition.as_str()) }
                 span."muted small" {
@@ -55,7 +55,8 @@ fn comparison(example: &Example, first: bool) -> Markup {
                 }
                 (opening(&example.question))
             }
-            div.question { (example.question) }
+            // A link to what stands inside opens it.
+            div.question id=[first.then(|| example.transition.as_str())] { (example.question) }
             p.small { span.muted { "Gold answer: " } code { (example.gold) } }
             div.sides { (attempt("Teacher", &example.teacher)) (attempt("Student", &example.student)) }
         }
@@ -86,8 +87,8 @@ fn attempt(name: &str, attempt: &Attempt) -> Markup {
                 span."muted small" { " · sample " (attempt.sample) " · " (attempt.completion_tokens) " tokens" }
             }
             @if !attempt.verdict_reason.is_empty() { p."small muted" style="margin: 0 0 .5rem" { (attempt.verdict_reason) } }
-            @if !attempt.reasoning.is_empty() { pre.thinking { (attempt.reasoning) } }
-            pre { (marked(&attempt.response)) }
+            @if !attempt.reasoning.is_empty() { pre.thinking tabindex="0" { (attempt.reasoning) } }
+            pre tabindex="0" { (marked(&attempt.response)) }
         }
     }
 }
