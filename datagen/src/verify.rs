@@ -21,7 +21,7 @@ mod tests;
 pub use extract::{extract_answer, extract_boxed};
 pub use filtered::{ExactMatch, Filtered};
 pub use format::Format;
-pub use pairs::grade_file;
+pub use pairs::{grade_file, read_pairs};
 pub use rule::{Rule, RuleError};
 
 use crate::problem::Problem;

@@ -28,11 +28,16 @@ enum Half {
     Counted,
 }
 
+/// What looks like a time beside one that is.
+const ELSE: Option<Outcome> = Some(Outcome::Undecided("a time of day and something else"));
+
 /// Compares times of day; `None` unless both sides may be times and one of them certainly is.
 pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
     let (one, other) = match (time(gold), time(answer)) {
         (Some(one), Some(other)) if one.certain || other.certain => (one, other),
         // The hour may be given without its unit, as a length may.
+        (Some(time), None) if time.certain && answer.contains(':') => return ELSE,
+        (None, Some(time)) if time.certain && gold.contains(':') => return ELSE,
         (Some(one), None) if one.certain => (one, hour(answer)?),
         (None, Some(other)) if other.certain => (hour(gold)?, other),
         _ => return None,

@@ -49,6 +49,7 @@ fn what_is_not_proven_stays_undecided() {
         ("2 months", "60 days"),
         ("25°C", "77°F"),
         ("15:00", "3:00"),
+        ("3:2", "3:02"),
         ("no", "0"),
         // Words that speak of numbers.
         ("2", "there are two of them"),
