@@ -5,7 +5,7 @@ mod datagen;
 mod exchange;
 mod model;
 
-pub use bench::{Bench, BenchCurate, BenchDecode, BenchDraft, BenchQuality};
+pub use bench::{Bench, BenchCurate, BenchDecode, BenchDraft, BenchGrade, BenchQuality};
 pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
 pub use exchange::{Batch, BatchRead, BatchRun, BatchWrite, Export, Import};
 pub use model::{Generate, Model};
@@ -259,6 +259,9 @@ pub struct EvalsRun {
     /// The benchmark's data, a file or the folder of a dataset; without it, the hub is asked
     #[arg(long, value_name = "FILE|DIR")]
     pub data: Option<PathBuf>,
+    /// So many examples before each question in place of the definition's own number
+    #[arg(long, value_name = "N")]
+    pub shots: Option<usize>,
     /// Begin prompts that no chat template makes with the model's BOS token (lm-evaluation-harness: `add_bos_token=True`)
     #[arg(long)]
     pub bos: bool,
@@ -303,6 +306,10 @@ pub struct Compare {
     /// The student trained on answers alone
     #[arg(long, value_name = "RUN")]
     pub control: Option<PathBuf>,
+    /// A run of one of these models with another `sampling.thinking_budget` or `sampling.max_tokens`: a point of its curve of
+    /// accuracy against tokens
+    #[arg(long, value_name = "RUN")]
+    pub budget: Vec<PathBuf>,
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Print report.json instead of the table

@@ -5,8 +5,11 @@ use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use retort_datagen::spend::{Budget, Money, PriceTable};
+use retort_model::folder::FolderFiles;
 use retort_model::generate::Generate;
-use retort_teacher::endpoint::{ApiKey, Endpoint, Renderer, Settings};
+use retort_model::score::Score;
+use retort_model::tokenizer::Tokenizer;
+use retort_teacher::endpoint::{Api, ApiKey, Endpoint, Renderer, Settings};
 use std::path::{Path, PathBuf};
 
 /// Options for a model behind an address.
@@ -37,6 +40,14 @@ fn amount(text: &str) -> Result<Money, String> {
     text.parse().ok().and_then(Money::of).ok_or_else(|| "an amount from 0 to 1000000, such as `2.50`".into())
 }
 
+/// A model that is asked how likely it finds given text.
+pub struct Scoring<'a> {
+    pub model: Box<dyn Score + 'a>,
+    pub tokenizer: Tokenizer,
+    /// The token that texts begin with, where that was asked for.
+    pub bos: Option<u32>,
+}
+
 /// Whether `name` is an address.
 fn is_address(name: &str) -> bool {
     name.starts_with("http://") || name.starts_with("https://")
@@ -51,7 +62,7 @@ impl EndpointArgs {
         Ok(Budget { prices: Some(prices), max_cost: self.max_cost })
     }
 
-    /// The model called `name`, running here within `memory` bytes or asked at its address.
+    /// The model called `name`, running here within `memory` bytes or asked at its address, in its own chat template.
     pub fn open<'a>(
         &self,
         name: &str,
@@ -62,30 +73,92 @@ impl EndpointArgs {
         if !is_address(name) {
             return Ok(Box::new(self.local(name, settings, memory)?.chat_engine()?));
         }
+        let renderer = match self.tokenizer_files()? {
+            None => None,
+            Some(files) => Some(Renderer { template: files.template()?, tokenizer: files.tokenizer()? }),
+        };
+        Ok(Box::new(self.remote(name, settings, memory, renderer, observer)?))
+    }
+
+    /// The same for prompts that are given as they are, behind BOS or not.
+    pub fn open_raw<'a>(
+        &self,
+        name: &str,
+        settings: Option<&Settings>,
+        memory: Option<usize>,
+        bos: bool,
+        observer: &'a Progress,
+    ) -> Result<Box<dyn Generate + 'a>> {
+        if !is_address(name) {
+            let model = self.local(name, settings, memory)?;
+            return Ok(Box::new(model.engine(model.files.raw_template(bos)?)?));
+        }
+        let files = self.needed_tokenizer_files(name)?;
+        let renderer = Renderer { template: files.raw_template(bos)?, tokenizer: files.tokenizer()? };
+        let settings = Settings { api: Some(Api::Completions), ..settings.cloned().unwrap_or_default() };
+        Ok(Box::new(self.remote(name, Some(&settings), memory, Some(renderer), observer)?))
+    }
+
+    /// The model called `name` to be asked how likely it finds given text, behind BOS or not.
+    pub fn scoring<'a>(
+        &self,
+        name: &str,
+        memory: Option<usize>,
+        bos: bool,
+        observer: &'a Progress,
+    ) -> Result<Scoring<'a>> {
+        let begun = |files: &FolderFiles, tokenizer: &Tokenizer| -> Result<Option<u32>> {
+            let template = files.raw_template(bos)?;
+            let unknown = |token: &str| format!("the tokenizer of `{name}` has no token `{token}`");
+            let token = template.bos().filter(|_| bos);
+            token.map(|token| tokenizer.id(token).with_context(|| unknown(token))).transpose()
+        };
+        if !is_address(name) {
+            let model = self.local(name, None, memory)?;
+            let tokenizer = model.files.tokenizer()?;
+            let bos = begun(&model.files, &tokenizer)?;
+            return Ok(Scoring { model: Box::new(model.engine(model.files.raw_template(false)?)?), tokenizer, bos });
+        }
+        if self.prices.is_some() {
+            bail!("`--prices` is for answers that are written: log-likelihoods are counted by nobody");
+        }
+        let files = self.needed_tokenizer_files(name)?;
+        let tokenizer = files.tokenizer()?;
+        let bos = begun(&files, &tokenizer)?;
+        Ok(Scoring { model: Box::new(self.remote(name, None, memory, None, observer)?), tokenizer, bos })
+    }
+
+    fn remote<'a>(
+        &self,
+        name: &str,
+        settings: Option<&Settings>,
+        memory: Option<usize>,
+        renderer: Option<Renderer>,
+        observer: &'a Progress,
+    ) -> Result<Endpoint<'a>> {
         if memory.is_some() {
-            bail!("`--memory` is for a model that runs here, and `--teacher` names an address");
+            bail!("`--memory` is for a model that runs here, and `{name}` is an address");
         }
         let Some(model) = &self.teacher_model else {
             bail!("an endpoint needs the model's name: `--teacher-model NAME`");
         };
-        let renderer = match &self.teacher_tokenizer {
-            None => None,
-            Some(name) => {
-                let files = ModelFiles::look(name, Embedded::Teacher)?.files;
-                Some(Renderer { template: files.template()?, tokenizer: files.tokenizer()? })
-            }
-        };
         let settings = settings.cloned().unwrap_or_default();
-        Ok(Box::new(Endpoint::open(name, model, self.key()?, settings, renderer, observer)?))
+        Ok(Endpoint::open(name, model, self.key()?, settings, renderer, observer)?)
+    }
+
+    fn tokenizer_files(&self) -> Result<Option<FolderFiles>> {
+        let look = |name: &String| Ok(ModelFiles::look(name, Embedded::Teacher)?.files);
+        self.teacher_tokenizer.as_ref().map(look).transpose()
+    }
+
+    fn needed_tokenizer_files(&self, name: &str) -> Result<FolderFiles> {
+        self.tokenizer_files()?.with_context(|| {
+            format!("prompts without a chat template go to `{name}` as tokens: name the model's folder by `--teacher-tokenizer`")
+        })
     }
 
     /// The model called `name`, which is one to run here within `memory` bytes.
-    pub fn local(&self, name: &str, settings: Option<&Settings>, memory: Option<usize>) -> Result<ModelFiles> {
-        if is_address(name) {
-            bail!(
-                "`{name}` is an address, and its server puts prompts into a template of its own: give a model's folder"
-            );
-        }
+    fn local(&self, name: &str, settings: Option<&Settings>, memory: Option<usize>) -> Result<ModelFiles> {
         self.refuse_all(name, settings)?;
         Ok(ModelFiles::open(name, Embedded::Teacher)?.within(memory))
     }

@@ -194,6 +194,8 @@ fn what_is_not_allowed_is_refused_with_a_reason() {
     assert_eq!(served.ask("POST", TEXT, &" ".repeat(3 << 20)).0, 413);
     assert_eq!(served.ask("GET", CHAT, "").0, 405);
     assert_eq!(served.ask("GET", "/v1/engines", "").0, 404);
+    assert!(served.ask("GET", "/v1/models/%65mbedded", "").1.contains("max_model_len"));
+    assert_eq!(served.ask("GET", "/v1/models/other", "").0, 404);
     let long = format!("Authorization: Bearer {KEY}\r\nX-Long: {}\r\n", "x".repeat(1 << 20));
     assert_ne!(served.ask_with("GET", "/v1/models", &long, "").0, 200);
     assert_eq!(served.ask("GET", "/health", "").0, 200, "and it lives");
@@ -330,6 +332,56 @@ fn datagen_asks_a_served_model_within_its_budget_and_keeps_the_key_to_itself() {
     for secret in [KEY, "c2stY2FuYXJ5LTViMmU3Nw"] {
         assert!(!everything.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} got out");
     }
+}
+
+#[test]
+fn a_served_model_scores_as_one_that_runs_here() {
+    let (served, folder) = (Served::start(), tempfile::tempdir().expect("folder"));
+    let folder = folder.path();
+    let rows = |name: &str, row: fn(usize) -> Value| {
+        let text: String = (0..12).map(|at| format!("{}\n", row(at))).collect();
+        std::fs::write(folder.join(name), text).expect("written");
+    };
+    rows("choices.jsonl", |at| {
+        let texts = [format!("{}", 2 * at), format!("it is {}", 2 * at + 1), "none".into()];
+        json!({ "id": at.to_string(), "question": format!("What is {at}+{at}?"), "answerKey": "A",
+                "choices": { "text": texts, "label": ["A", "B", "C"] } })
+    });
+    rows("sums.jsonl", |at| json!({ "question": format!("Find {at}+38."), "answer": (at + 38).to_string() }));
+    let definition = "name = 'raw'\nversion = 1\nabout = 'sums'\n[question]\n\
+                      text = \"<｜User｜>{{ question }}<｜Assistant｜><think>\\n\"\ngold = '{{ answer }}'\n\
+                      [generation]\nprompt = 'raw'\nsamples = 1\nverify = 'math'\n\
+                      [generation.sampling]\ntemperature = 0.0\nmax_tokens = 60\n";
+    std::fs::write(folder.join("raw.toml"), definition).expect("written");
+    let run = |benchmark: &str, data: &str, out: &str, further: &[&str]| {
+        let common = ["evals", "run", "--benchmark", benchmark, "--data", data, "--bos", "--out", out];
+        let output = retort(&[&common[..], further].concat(), folder);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let url = served.url();
+    let there = ["--model", &url, "--teacher-model", "embedded", "--teacher-tokenizer", "embedded"];
+    let here = ["--model", "embedded"];
+    let likelihoods = |out: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(folder.join(out).join("likelihoods.jsonl")).expect("read");
+        text.lines().skip(1).map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    assert_eq!(run("arc-easy", "choices.jsonl", "a", &here), run("arc-easy", "choices.jsonl", "b", &there));
+    for (a, b) in likelihoods("a").iter().zip(likelihoods("b")) {
+        assert_eq!((&a["greedy"], &a["choice_tokens"]), (&b["greedy"], &b["choice_tokens"]));
+        let figures =
+            |row: &Value| serde_json::from_value::<Vec<f64>>(row["log_likelihoods"].clone()).expect("numbers");
+        assert!(figures(a).iter().zip(figures(&b)).all(|(a, b)| (a - b).abs() < 1e-4), "{a} {b}");
+    }
+    assert_eq!(run("raw.toml", "sums.jsonl", "c", &here), run("raw.toml", "sums.jsonl", "d", &there));
+    let texts = |out: &str| -> Vec<(String, Value)> {
+        retort(&["datagen", "export", out, "--format", "jsonl", "--all", "--out", "x.jsonl"], folder);
+        let text = std::fs::read_to_string(folder.join("x.jsonl")).expect("read");
+        let row = |line: &str| serde_json::from_str::<Value>(line).expect("JSON");
+        text.lines().map(row).map(|row| (row["response"].to_string(), row["prompt_token_ids"].clone())).collect()
+    };
+    assert_eq!(texts("c"), texts("d"));
+    assert!(texts("c").iter().any(|(text, _)| text.contains("</think>")), "a raw prompt's text stays whole");
 }
 
 #[test]

@@ -21,7 +21,7 @@ mod tests;
 pub use extract::{extract_answer, extract_boxed};
 pub use filtered::{ExactMatch, Filtered};
 pub use format::Format;
-pub use pairs::grade_file;
+pub use pairs::{grade_file, read_pairs};
 pub use rule::{Rule, RuleError};
 
 use crate::problem::Problem;
@@ -29,7 +29,7 @@ use crate::sample::Verdict;
 use retort_model::generate::Completion;
 
 /// Rises whenever a rule changes that could change a verdict; a dataset holds verdicts of one version.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A verdict and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,14 +6,15 @@
 #[path = "../tests/synthetic/mod.rs"]
 mod synthetic;
 
-use retort_evals::{Role, Runs, compare, table};
+use retort_evals::{Role, Runs, Stems, compare, table};
 use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("name a folder to write to")?);
     let problems = synthetic::problems(20);
     let [teacher, base, control, student] = Role::ALL.map(|role| synthetic::run(role, &problems, 4, 7));
-    let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control) };
+    let stems = Stems::default();
+    let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control), stems: &stems };
     let report = compare(&runs, synthetic::context(&problems, 4))?;
     report.write(&folder)?;
     print!("{}", table::render(&report));

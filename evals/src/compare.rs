@@ -2,10 +2,11 @@
 
 use crate::benchmark::BenchmarkCard;
 use crate::report::{Fact, FamilyDifference, Report, Reproducibility, Seconds};
-use crate::score::{Questions, Scored, questions};
+use crate::score::{Questions, Scored, clusters, questions};
 use crate::statistics::{
-    Bootstrap, Difference, Estimate, gap_recovered, holm, mcnemar_exact, paired_difference, share_of,
+    Bootstrap, Clusters, Difference, Estimate, gap_recovered, holm, mcnemar_exact, paired_difference, share_of,
 };
+use crate::stems::Stems;
 use crate::transitions::Transitions;
 use crate::wording::percent;
 use crate::{Error, Role};
@@ -21,6 +22,8 @@ pub struct Runs<'a> {
     pub base: Option<&'a [Sample]>,
     /// The same start, trained on final answers without the reasoning.
     pub control: Option<&'a [Sample]>,
+    /// Which of the problems belong together.
+    pub stems: &'a Stems,
 }
 
 /// Refuses two runs that were asked in different ways: their difference would not be one of the models.
@@ -36,6 +39,7 @@ pub(crate) fn same_settings((left, a): (Role, &RunHeader), (right, b): (Role, &R
             ("stop", format!("{:?}", run.sampling.stop)),
             ("verify", format!("{:?}", run.verify)),
             ("verifier", run.verifier.to_string()),
+            ("sampling", serde_json::to_string(&run.sampling).unwrap_or_default()),
         ]
     };
     match values(a).into_iter().zip(values(b)).find(|(a, b)| a != b) {
@@ -70,8 +74,8 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(role: Role, samples: &'a [Sample]) -> Result<Self, Error> {
-        let questions = questions(role.as_str(), samples)?;
+    fn new(role: Role, samples: &'a [Sample], stems: &'a Stems) -> Result<Self, Error> {
+        let questions = questions(role.as_str(), samples, stems)?;
         let scored = Scored::from_questions(role.as_str(), &questions)?;
         Ok(Self { role, questions, scored })
     }
@@ -97,33 +101,36 @@ impl<'a> Run<'a> {
         flips: &Bootstrap,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Difference, Error> {
-        let (mut pairs, mut single, mut gained, mut lost) = (Vec::new(), true, 0, 0);
+        let (mut pairs, mut stems, mut single, mut gained, mut lost) = (Vec::new(), Vec::new(), true, 0, 0);
         for (first, second) in self.questions.values().zip(other.questions.values()) {
             if !wanted(first.family) {
                 continue;
             }
+            stems.push(first.stem);
             let (first, second) = (first.question, second.question);
             pairs.push((first.score(), second.score()));
             single &= first.samples == 1 && second.samples == 1;
             gained += u64::from(first.right > second.right);
             lost += u64::from(first.right < second.right);
         }
-        let difference =
-            paired_difference(&pairs, flips).ok_or_else(|| Error::EmptyRun { run: self.role.to_string() })?;
+        let difference = paired_difference(&pairs, &Clusters::named(stems), flips)
+            .ok_or_else(|| Error::EmptyRun { run: self.role.to_string() })?;
+        let single = single && difference.clusters.is_none();
         Ok(Difference { mcnemar_p: single.then(|| mcnemar_exact(gained, lost)), ..difference })
     }
 }
 
 /// Scores and pairs the runs; refuses an empty run and runs over different problems.
 pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
-    let teacher = Run::new(Role::Teacher, runs.teacher)?;
-    let student = Run::new(Role::Student, runs.student)?;
-    let base = runs.base.map(|samples| Run::new(Role::Base, samples)).transpose()?;
-    let control = runs.control.map(|samples| Run::new(Role::Control, samples)).transpose()?;
+    let teacher = Run::new(Role::Teacher, runs.teacher, runs.stems)?;
+    let student = Run::new(Role::Student, runs.student, runs.stems)?;
+    let base = runs.base.map(|samples| Run::new(Role::Base, samples, runs.stems)).transpose()?;
+    let control = runs.control.map(|samples| Run::new(Role::Control, samples, runs.stems)).transpose()?;
     for other in [Some(&student), base.as_ref(), control.as_ref()].into_iter().flatten() {
         same_problems(&teacher, other)?;
     }
     let flips = &context.bootstrap;
+    let clusters = clusters(&teacher.questions);
     let minus = |other: &Option<Run<'_>>| other.as_ref().map(|other| student.minus(other, flips)).transpose();
     let teacher_minus_base = base.as_ref().map(|base| teacher.minus(base, flips)).transpose()?;
     let gap_recovered = match (&base, &teacher_minus_base) {
@@ -135,12 +142,12 @@ pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
                 .zip(of_base)
                 .map(|((student, teacher), base)| (teacher, base.question.score(), student))
                 .collect();
-            gap_recovered(&triples, gap.ci95, &context.bootstrap)
+            gap_recovered(&triples, &clusters, gap.ci95, &context.bootstrap)
         }
         _ => Estimate::undefined("there is no run of the base student"),
     };
-    let whole = teacher.scored.score.ci95;
-    let share = share_of(&student.pairs(&teacher), whole, "the teacher's score", &context.bootstrap);
+    let whole = ("the teacher's score", teacher.scored.score.ci95);
+    let share = share_of(&student.pairs(&teacher), &clusters, whole, &context.bootstrap);
     let families: Result<Vec<(String, Difference)>, Error> = teacher
         .scored
         .families
@@ -164,6 +171,7 @@ pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
         teacher_minus_base,
         student_share_of_teacher: share,
         student_minus_teacher_by_family: families,
+        budgets: vec![],
         transitions: Transitions::between(&teacher.questions, &student.questions, EXAMPLES_EACH),
         seconds: Seconds(context.seconds),
         reproducibility: Reproducibility {

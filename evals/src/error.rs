@@ -44,6 +44,10 @@ impl std::fmt::Display for Role {
 pub enum Error {
     #[error("{left} and {right} were not asked alike: `{setting}` is {left_value} and {right_value}")]
     SettingsDiffer { left: Role, right: Role, setting: &'static str, left_value: String, right_value: String },
+    #[error("the {run} run is not finished: it has {samples} of {planned} samples")]
+    Unfinished { run: String, samples: u64, planned: u64 },
+    #[error("`{generator}` is none of the models that are compared, so its run is no point of their curves")]
+    OtherModel { generator: String },
     #[error("the {run} run holds no samples")]
     EmptyRun { run: String },
     #[error("the {run} run holds sample {sample} of problem `{uuid}` twice (run id `{run_id}`)")]
@@ -98,6 +102,12 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("`{path}` does not say which problems share a stem")]
+    BadStems {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("`{path}` is not a report")]
     BadReport {
         path: PathBuf,
@@ -121,6 +131,8 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::SettingsDiffer { .. } => Some("score both models with the same settings".into()),
+            Self::Unfinished { .. } => Some("start it again on the same folder: it continues".into()),
+            Self::OtherModel { .. } => Some("`--budget` takes runs of these models with another `thinking_budget` or `max_tokens`".into()),
             Self::EmptyRun { .. } => Some("run the benchmark first, or name the folder of a run that has finished".into()),
             Self::DuplicateSample { .. } => Some("give each run its own folder, or verify the folder that was merged".into()),
             Self::MixedGenerators { .. } => Some("compare runs of one model each".into()),
@@ -140,6 +152,7 @@ impl Error {
             Self::OtherLikelihoods { .. } => Some("use another output folder".into()),
             Self::DamagedLikelihoods { .. } => Some("remove the file and run again".into()),
             Self::Io { .. } => Some("check that the folder exists, can be written to and has space left".into()),
+            Self::BadStems { .. } => Some("run the benchmark on the same folder again: it is written anew".into()),
             Self::BadReport { .. } | Self::OtherFormat { .. } => Some("compare the runs again to write a new `report.json`".into()),
             Self::Unserialisable(_) => None,
         }

@@ -11,6 +11,7 @@
 //! - [`statistics`] holds the estimators, one idea a file.
 
 pub mod benchmark;
+pub mod budget;
 pub mod compare;
 pub mod definition;
 pub mod harness;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod run;
 pub mod score;
 pub mod statistics;
+pub mod stems;
 pub mod table;
 pub mod transitions;
 pub mod tries;
@@ -35,3 +37,4 @@ pub use error::{Error, Role};
 pub use report::Report;
 pub use run::{EvalRun, same_settings};
 pub use score::Scored;
+pub use stems::Stems;

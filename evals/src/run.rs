@@ -1,6 +1,8 @@
-//! A finished run as it lies on disk: answers that were written, in a trace dataset, or likelihoods of given ones.
+//! A run as it lies on disk: answers that were written, in a trace dataset, or likelihoods of given ones.
 
 use crate::likelihood;
+use crate::report::Fact;
+use crate::stems::Stems;
 use crate::{Error, Role, compare};
 use retort_datagen::sample::Sample;
 use retort_datagen::store::{BenchmarkId, RunHeader, TraceReader};
@@ -13,18 +15,59 @@ pub struct EvalRun {
     pub header: Option<RunHeader>,
     pub benchmark: Option<BenchmarkId>,
     pub samples: Vec<Sample>,
+    /// How many it has when it is finished.
+    pub planned: u64,
+    /// Which of its problems belong together.
+    pub stems: Stems,
 }
 
 impl EvalRun {
     pub fn read(dir: &Path) -> Result<Self, Error> {
+        let stems = Stems::read(dir)?;
         if dir.join(likelihood::FILE).is_file() {
             let (identity, answers) = likelihood::read(dir)?;
             let samples = likelihood::samples(&identity, &answers);
-            return Ok(Self { header: None, benchmark: Some(identity.benchmark), samples });
+            let planned = identity.questions.problems;
+            return Ok(Self { header: None, benchmark: Some(identity.benchmark), samples, planned, stems });
         }
         let reader = TraceReader::open(dir)?;
         let header = reader.run()?.clone();
-        Ok(Self { benchmark: header.benchmark.clone(), header: Some(header), samples: reader.read_all()? })
+        let (planned, samples) = (reader.manifest().samples(), reader.read_all()?);
+        Ok(Self { benchmark: header.benchmark.clone(), header: Some(header), samples, planned, stems })
+    }
+
+    /// Refuses a run that was interrupted, called `name` in the error: what it has answered so far is no draw from its
+    /// problems.
+    pub fn finished(self, name: &str) -> Result<Self, Error> {
+        match self.samples.len() as u64 {
+            samples if samples < self.planned => {
+                Err(Error::Unfinished { run: name.into(), samples, planned: self.planned })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    /// How its model was asked and judged, for the record.
+    pub fn facts(&self) -> Vec<Fact> {
+        let fact = |name: &str, value: String| Fact { name: name.into(), value };
+        let mut facts = vec![];
+        if let Some(BenchmarkId { name, version, definition, data, bos }) = &self.benchmark {
+            let begun = if *bos { ", prompts behind BOS" } else { "" };
+            facts.push(fact("Benchmark", format!("{name}, version {version}{begun}")));
+            facts.push(fact("Definition (blake3)", definition.clone()));
+            facts.push(fact("Data (blake3)", data.clone()));
+        }
+        if let Some(header) = &self.header {
+            facts.push(fact("Problems (blake3)", header.problem_set.fingerprint.clone()));
+            facts.push(fact("Samples per problem", header.n.to_string()));
+            // Settings that are left alone are not named.
+            facts.push(fact("Sampling", serde_json::to_string(&header.sampling).unwrap_or_default()));
+            if !header.prompt_suffix.is_empty() {
+                facts.push(fact("Prompts end in", header.prompt_suffix.clone()));
+            }
+            facts.push(fact("Verifiers", format!("rules of version {}", header.verifier)));
+        }
+        facts
     }
 }
 

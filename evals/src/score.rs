@@ -4,8 +4,10 @@
 //! verdict stays visible in [`Scored::outcomes`].
 
 use crate::Error;
+use crate::budget::{Limited, by_limit};
 use crate::metrics::Metric;
-use crate::statistics::{Interval, Mean, Method, Question, mean_score, quantile};
+use crate::statistics::{Clusters, Interval, Mean, Method, Question, mean_score, quantile};
+use crate::stems::Stems;
 use crate::tries::{Tries, tries};
 use retort_datagen::sample::{Sample, Verdict};
 use retort_datagen::store::BenchmarkId;
@@ -28,6 +30,9 @@ pub struct Scored {
     /// What several tries reach; not there where problems have one sample.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tries: Vec<Tries>,
+    /// pass@1 under lower limits of tokens; not there where no answers were written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_limit: Vec<Limited>,
     /// What the benchmark's definition asks for beside pass@1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metrics: Vec<Metric>,
@@ -41,11 +46,14 @@ pub struct Score {
     pub pass_at_1: f64,
     pub ci95: Interval,
     pub interval: Method,
-    /// Standard error over problems; `None` for a single problem.
+    /// Standard error over problems, or clusters of them; `None` for a single one.
     pub standard_error: Option<f64>,
     /// The part of the standard error that more samples per problem would remove.
     pub sampling_error: Option<f64>,
     pub problems: usize,
+    /// Clusters of problems that share a stem, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clusters: Option<usize>,
     pub samples: u64,
 }
 
@@ -105,6 +113,8 @@ pub(crate) struct Answered<'a> {
     pub question: Question,
     pub family: &'a str,
     pub level: &'a str,
+    /// What it shares with other problems, where it does.
+    pub stem: Option<&'a str>,
     /// In the order of run id and sample number.
     pub samples: Vec<&'a Sample>,
 }
@@ -113,9 +123,10 @@ pub(crate) struct Answered<'a> {
 pub(crate) type Questions<'a> = BTreeMap<&'a str, Answered<'a>>;
 
 impl Scored {
-    /// Scores the samples of one model; `name` is what an error calls the run.
-    pub fn from_samples(name: &str, samples: &[Sample]) -> Result<Self, Error> {
-        Self::from_questions(name, &questions(name, samples)?)
+    /// Scores the samples of one model; `name` is what an error calls the run, and `stems` says which problems belong
+    /// together.
+    pub fn from_samples(name: &str, samples: &[Sample], stems: &Stems) -> Result<Self, Error> {
+        Self::from_questions(name, &questions(name, samples, stems)?)
     }
 
     pub(crate) fn from_questions(name: &str, questions: &Questions<'_>) -> Result<Self, Error> {
@@ -136,6 +147,7 @@ impl Scored {
             outcomes: outcomes(samples(), score.samples),
             completion_tokens: tokens(samples()),
             tries: tries(questions),
+            by_limit: by_limit(questions),
             metrics: vec![],
             run: RunFacts {
                 run_ids: run_ids.into_iter().map(String::from).collect(),
@@ -161,8 +173,10 @@ impl Scored {
 
 impl Score {
     fn over<'a>(answered: impl Iterator<Item = &'a Answered<'a>>) -> Option<Self> {
-        let questions: Vec<Question> = answered.map(|answered| answered.question).collect();
-        let Mean { value, ci95, method, standard_error, sampling_error } = mean_score(&questions)?;
+        let (questions, stems): (Vec<Question>, Vec<Option<&str>>) =
+            answered.map(|answered| (answered.question, answered.stem)).unzip();
+        let clusters = Clusters::named(stems);
+        let Mean { value, ci95, method, standard_error, sampling_error } = mean_score(&questions, &clusters)?;
         Some(Self {
             pass_at_1: value,
             ci95,
@@ -170,13 +184,14 @@ impl Score {
             standard_error,
             sampling_error,
             problems: questions.len(),
+            clusters: clusters.if_any(),
             samples: questions.iter().map(|question| u64::from(question.samples)).sum(),
         })
     }
 }
 
 /// Gathers samples by problem; refuses a run without samples and a sample that is there twice.
-pub(crate) fn questions<'a>(name: &str, samples: &'a [Sample]) -> Result<Questions<'a>, Error> {
+pub(crate) fn questions<'a>(name: &str, samples: &'a [Sample], stems: &'a Stems) -> Result<Questions<'a>, Error> {
     if samples.is_empty() {
         return Err(Error::EmptyRun { run: name.into() });
     }
@@ -186,6 +201,7 @@ pub(crate) fn questions<'a>(name: &str, samples: &'a [Sample]) -> Result<Questio
             question: Question { right: 0, samples: 0 },
             family: &sample.domain,
             level: &sample.difficulty,
+            stem: stems.of(&sample.uuid),
             samples: Vec::new(),
         });
         answered.question.samples += 1;
@@ -200,6 +216,11 @@ pub(crate) fn questions<'a>(name: &str, samples: &'a [Sample]) -> Result<Questio
         }
     }
     Ok(questions)
+}
+
+/// Which of the problems belong together.
+pub(crate) fn clusters(questions: &Questions<'_>) -> Clusters {
+    Clusters::named(questions.values().map(|answered| answered.stem))
 }
 
 fn key(sample: &Sample) -> (&str, u32) {

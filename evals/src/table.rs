@@ -5,7 +5,7 @@ use crate::report::Report;
 use crate::score::Scored;
 use crate::statistics::{Difference, Estimate};
 use crate::tries::Tries;
-use crate::wording::{count, duration, findings, percent, points, points_range, range, sign, verdict};
+use crate::wording::{count, duration, findings, percent, points, points_range, problems, range, sign, verdict};
 use retort_datagen::sample::Verdict;
 
 /// The widest line, in characters.
@@ -23,6 +23,7 @@ pub fn render(report: &Report) -> String {
     estimates(report, &mut lines);
     lines.push(String::new());
     families(report, &mut lines);
+    budgets(report, &mut lines);
     if !report.seconds.0.is_empty() {
         let stages: Vec<String> =
             report.seconds.0.iter().map(|(stage, seconds)| format!("{stage} {}", duration(*seconds))).collect();
@@ -42,10 +43,10 @@ pub fn render(report: &Report) -> String {
 pub fn score(scored: &Scored) -> String {
     let Scored { score, completion_tokens, .. } = scored;
     let mut lines = vec![format!(
-        "pass@1 {} (95% interval {}), {} problems, {} samples, {:.0} tokens per answer",
+        "pass@1 {} (95% interval {}), {}, {} samples, {:.0} tokens per answer",
         percent(score.pass_at_1),
         range(score.ci95),
-        count(score.problems as u64),
+        problems(score),
         count(score.samples),
         completion_tokens.mean
     )];
@@ -61,6 +62,17 @@ pub fn score(scored: &Scored) -> String {
         lines.push(format!("  at least one right {}", tries(|tries| tries.pass)));
         lines.push(format!("  majority right     {}", tries(|tries| tries.consensus)));
         lines.push(format!("  all right          {}", tries(|tries| tries.all)));
+    }
+    // Every other limit, a factor of 2 from one to the next.
+    let limits: Vec<String> = scored
+        .by_limit
+        .iter()
+        .filter(|limited| limited.tokens.is_power_of_two())
+        .map(|limited| format!("{} {}", count(limited.tokens.into()), percent(limited.pass_at_1)))
+        .collect();
+    if limits.len() > 1 {
+        let text = format!("within so many tokens: {}", limits.join(", "));
+        lines.extend(wrapped(&text, "  ").iter().map(|line| format!("  {line}")));
     }
     for Metric { metric, filter, value, standard_error } in &scored.metrics {
         let filter = if filter == "none" { String::new() } else { format!(" ({filter})") };
@@ -136,6 +148,24 @@ fn families(report: &Report, lines: &mut Vec<String>) {
             .chain([points(difference.1.value), points_range(difference.1.ci95)])
             .collect();
         lines.push(row(difference.0, &cells.iter().map(String::as_str).collect::<Vec<_>>(), &widths));
+    }
+}
+
+fn budgets(report: &Report, lines: &mut Vec<String>) {
+    if report.budgets.is_empty() {
+        return;
+    }
+    let widths = [12, 9, 9, 18];
+    lines.push(String::new());
+    lines.push(row("thinking budget", &["", "tokens", "pass@1", "95% interval"], &widths));
+    for run in &report.budgets {
+        let cells = [
+            run.thinking_budget.map_or("none".into(), |budget| count(budget as u64)),
+            format!("{:.0}", run.mean_tokens),
+            percent(run.pass_at_1),
+            range(run.ci95),
+        ];
+        lines.push(row(run.role.as_str(), &cells.each_ref().map(String::as_str), &widths));
     }
 }
 

@@ -99,7 +99,8 @@ mod tests {
             sample("b", 3, Wrong, "7"),
             sample("b", 4, Wrong, "8"),
         ];
-        let questions = questions("m", &samples).expect("questions");
+        let stems = crate::Stems::default();
+        let questions = questions("m", &samples, &stems).expect("questions");
         let tries = tries(&questions);
         assert_eq!(tries.iter().map(|tries| tries.k).collect::<Vec<_>>(), [1, 2, 4, 5]);
         let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");

@@ -3,6 +3,7 @@
 pub(crate) use retort_datagen::page::{count, percent};
 
 use crate::report::Report;
+use crate::score::Score;
 use crate::statistics::{Difference, Interval, problems_needed};
 
 /// An interval of shares as `70.1 to 78.4`, in percent.
@@ -27,6 +28,12 @@ pub(crate) fn points(difference: f64) -> String {
 /// An interval of a difference as `+8.0 to +16.6`, in percentage points.
 pub(crate) fn points_range(interval: Interval) -> String {
     format!("{} to {}", points(interval.lo), points(interval.hi))
+}
+
+/// `300 problems`, or `300 problems in 80 clusters` where some share a stem.
+pub(crate) fn problems(score: &Score) -> String {
+    let clusters = score.clusters.map(|clusters| format!(" in {} clusters", count(clusters as u64)));
+    format!("{} problems{}", count(score.problems as u64), clusters.unwrap_or_default())
 }
 
 /// Seconds as `8.2 s`, `3 min 20 s` or `1 h 05 min`.

@@ -3,7 +3,7 @@
 mod synthetic;
 
 use retort_datagen::sample::{Sample, Verdict};
-use retort_evals::{Context, Error, Report, Role, Runs, Scored, compare, table};
+use retort_evals::{Context, Error, Report, Role, Runs, Scored, Stems, compare, table};
 use std::collections::BTreeMap;
 use synthetic::{context, problems, run};
 
@@ -12,12 +12,14 @@ fn report(each: usize, n: u32) -> (Report, [Vec<Sample>; 4]) {
     let problems = problems(each);
     let runs = Role::ALL.map(|role| run(role, &problems, n, 7));
     let [teacher, base, control, student] = &runs;
-    let named = Runs { teacher, student, base: Some(base), control: Some(control) };
+    let stems = Stems::default();
+    let named = Runs { teacher, student, base: Some(base), control: Some(control), stems: &stems };
     (compare(&named, context(&problems, n)).expect("a comparison"), runs)
 }
 
 fn pair<'a>(teacher: &'a [Sample], student: &'a [Sample]) -> Runs<'a> {
-    Runs { teacher, student, base: None, control: None }
+    static NONE: Stems = Stems::none();
+    Runs { teacher, student, base: None, control: None, stems: &NONE }
 }
 
 /// Pass@1 by the definition, without any code of the crate.
@@ -101,7 +103,7 @@ fn the_result_does_not_depend_on_the_order_of_samples_or_on_threads() {
         if reversed {
             student.reverse();
         }
-        let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control) };
+        let runs = Runs { base: Some(&base), control: Some(&control), ..pair(&teacher, &student) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| compare(&runs, context(&problems, 2)).unwrap().to_json().unwrap())
     };
@@ -192,7 +194,7 @@ fn runs_that_cannot_be_compared_are_refused_naming_both_sides() {
     let relabelled: Vec<Sample> =
         student.iter().map(|sample| Sample { difficulty: "9".into(), ..sample.clone() }).collect();
     assert!(matches!(refused(&pair(&teacher, &relabelled)), Error::LabelsDiffer { .. }));
-    assert!(matches!(Scored::from_samples("lone", &[]), Err(Error::EmptyRun { .. })));
+    assert!(matches!(Scored::from_samples("lone", &[], &Stems::default()), Err(Error::EmptyRun { .. })));
 }
 
 #[test]

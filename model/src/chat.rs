@@ -5,14 +5,16 @@
 
 mod python;
 mod template;
+mod tokenizer_config;
 
-pub use template::{ChatTemplate, QuestionTemplate, TokenizerConfig};
+pub use template::{ChatTemplate, QuestionTemplate};
+pub use tokenizer_config::TokenizerConfig;
 
 /// Tags around a model's thinking.
 pub const THINK: (&str, &str) = ("<think>", "</think>");
 
 /// A completion taken apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Thought {
     pub reasoning: String,
     pub response: String,

@@ -14,7 +14,7 @@ pub(crate) use lane::logits;
 
 use crate::Error;
 use crate::cache::{CacheSpec, Precision};
-use crate::chat::{ChatTemplate, opens_thinking, split_thinking};
+use crate::chat::{ChatTemplate, opens_thinking};
 use crate::decoder::Decoder;
 use crate::generate::{Completion, FinishReason, Generate, GenerateError, Jobs, Request};
 use crate::stop_strings::before_stop;
@@ -91,7 +91,7 @@ impl<D: Decoder> Engine<D> {
     fn complete(&self, sequence: Sequence, finish_reason: FinishReason) -> Result<(u64, Completion), Error> {
         let text_end = sequence.tokens.len() - usize::from(finish_reason == FinishReason::Stop);
         let text = self.tokenizer.decode(&sequence.tokens[..text_end])?;
-        let thought = split_thinking(before_stop(&sequence.request.sampling.stop, &text), sequence.prefilled);
+        let thought = self.template.thought(before_stop(&sequence.request.sampling.stop, &text), sequence.prefilled);
         let completion = Completion {
             reasoning: thought.reasoning,
             response: thought.response,

@@ -151,6 +151,9 @@ pub enum ScoreError {
     UnknownToken { sequence: usize, token: u32, vocabulary: usize },
     #[error("the model failed")]
     Model(#[from] Error),
+    /// A model elsewhere, such as an endpoint's, did not answer; the source says why.
+    #[error("it could not be asked")]
+    Remote(#[source] JobError),
     #[error("the rows could not be used")]
     Taker(#[source] JobError),
 }

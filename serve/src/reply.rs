@@ -153,8 +153,12 @@ pub(crate) fn error(refusal: &Refusal) -> Value {
     json!({ "error": { "message": refusal.message, "type": kind, "param": null, "code": refusal.status } })
 }
 
-/// The list of the one model that is served.
-pub(crate) fn models(model: &str, context: usize) -> Value {
-    let entry = json!({ "id": model, "object": "model", "created": 0, "owned_by": "retort", "max_model_len": context });
-    json!({ "object": "list", "data": [entry] })
+/// The one model that is served.
+pub(crate) fn model(name: &str, context: usize) -> Value {
+    json!({ "id": name, "object": "model", "created": 0, "owned_by": "retort", "max_model_len": context })
+}
+
+/// The list of it.
+pub(crate) fn models(name: &str, context: usize) -> Value {
+    json!({ "object": "list", "data": [model(name, context)] })
 }

@@ -86,6 +86,11 @@ async fn respond(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<
         (&Method::GET, "/v1/models") => {
             return Ok(document(200, &reply::models(&app.settings.model, app.engine.context)));
         }
+        (&Method::GET, path)
+            if path.strip_prefix("/v1/models/").is_some_and(|name| is_name(name, &app.settings.model)) =>
+        {
+            return Ok(document(200, &reply::model(&app.settings.model, app.engine.context)));
+        }
         (&Method::POST, "/v1/chat/completions") => Kind::Chat,
         (&Method::POST, "/v1/completions") => Kind::Text,
         (_, "/health" | "/metrics" | "/v1/models" | "/v1/chat/completions" | "/v1/completions") => {
@@ -120,6 +125,18 @@ async fn respond(app: &Arc<App>, request: Request<Incoming>) -> Result<Response<
     let choices = choices?;
     let usage = Usage { prompt: prompt_tokens, completion: choices.iter().map(|choice| choice.tokens.len()).sum() };
     Ok(document(200, &heading.whole(choices, usage)))
+}
+
+/// Whether a part of a path is this name; clients write what is not a letter or digit as `%2F`.
+fn is_name(part: &str, name: &str) -> bool {
+    let (mut bytes, mut rest) = (Vec::new(), part.as_bytes());
+    while let [first, after @ ..] = rest {
+        let code = (*first == b'%').then(|| u8::from_str_radix(std::str::from_utf8(after.get(..2)?).ok()?, 16).ok());
+        let (byte, taken) = code.flatten().map_or((*first, 1), |byte| (byte, 3));
+        bytes.push(byte);
+        rest = &rest[taken..];
+    }
+    bytes == name.as_bytes()
 }
 
 /// A body of up to `most` bytes. Somewhat more is read and dropped, so that whoever sends it gets to hear of it.

@@ -18,6 +18,16 @@ pub enum Bench {
     /// How fast traces are curated with every step, and in how much memory
     #[command(after_help = "Example:\n  retort bench curate --rows 100000 --dir /tmp/curation")]
     Curate(BenchCurate),
+    /// How long the grader takes over pairs of answers
+    #[command(after_help = "Example:\n  retort bench grade pairs.jsonl")]
+    Grade(BenchGrade),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchGrade {
+    /// Pairs as `evals grade` reads them
+    #[arg(value_name = "FILE.jsonl")]
+    pub file: PathBuf,
 }
 
 #[derive(Debug, Args)]

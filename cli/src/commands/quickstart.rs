@@ -15,7 +15,7 @@ use retort_datagen::sources::Selection;
 use retort_datagen::store::TraceReader;
 use retort_distill::sft::Target;
 use retort_evals::benchmark::Benchmark;
-use retort_evals::{Context, Runs, compare, table};
+use retort_evals::{Context, Runs, Stems, compare, table};
 use retort_model::checkpoint::write_bytes;
 use retort_model::files::{parse_json, read_text};
 use serde::{Deserialize, Serialize};
@@ -181,7 +181,8 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let scores = |role: &str| evals::samples(&out("scores").join(role));
     let (teacher, base, control, student) =
         (scores("teacher")?, scores("base")?, scores("control")?, scores("student")?);
-    let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control) };
+    let stems = Stems::default();
+    let runs = Runs { teacher: &teacher, student: &student, base: Some(&base), control: Some(&control), stems: &stems };
     let context = Context {
         benchmark: Some(Benchmark::new(benchmark.problems.as_str(), problems, plan.n, plan.sampling)?.card()),
         seconds: watch.seconds.into_iter().collect(),

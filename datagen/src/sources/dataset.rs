@@ -42,7 +42,14 @@ pub(super) fn files(dir: &Path, selection: &Selection) -> Result<Vec<PathBuf>, E
     let at = choose(dir, "config", selection.config.as_deref(), config_names, default, configs_list)?;
     let (_, splits) = configs.swap_remove(at);
     let split_names = splits.iter().map(|(name, _)| name.as_str());
-    let at = choose(dir, "split", selection.split.as_deref(), split_names, None, names(&splits))?;
+    let is_dev =
+        |(name, files): &(String, Vec<String>)| name == "validation" && files.iter().all(|file| says_dev(file));
+    let asked = match selection.split.as_deref() {
+        // Files called so are a validation split where nothing else is.
+        Some("dev") if splits.iter().any(is_dev) => Some("validation"),
+        asked => asked,
+    };
+    let at = choose(dir, "split", asked, split_names, None, names(&splits))?;
     let files = &splits[at].1;
     complete(dir, files)?;
     let endings: BTreeSet<_> = files.iter().filter_map(|file| ending(Path::new(file))).collect();
@@ -129,7 +136,24 @@ fn by_names(all: Vec<String>) -> Vec<(String, Splits)> {
         let split = split_of(rest).unwrap_or_else(|| if told { stem.into() } else { "train".into() });
         configs.entry(config.into()).or_default().entry(split).or_default().push(file);
     }
+    // Beside a validation split, `dev` is another: MMLU's examples.
+    for splits in configs.values_mut() {
+        let validation = splits.get_mut("validation");
+        if let Some(files) = validation.filter(|files| !files.iter().all(|file| says_dev(file))) {
+            let dev: Vec<String> = files.extract_if(.., |file| says_dev(file)).collect();
+            if !dev.is_empty() {
+                splits.insert("dev".into(), dev);
+            }
+        }
+    }
     configs.into_iter().map(|(name, splits)| (name, splits.into_iter().collect())).collect()
+}
+
+/// Whether `dev` is the word by which a path tells its split.
+fn says_dev(path: &str) -> bool {
+    let known = |word: &str| SPLITS.iter().any(|(_, known)| known.contains(&word));
+    let lower = path.to_ascii_lowercase();
+    lower.rsplit(|sign: char| !sign.is_ascii_alphanumeric()).find(|word| known(word)) == Some("dev")
 }
 
 /// The split that a path tells: what stands before `-00000-of-00002`, or one of the known words.

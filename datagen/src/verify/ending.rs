@@ -2,7 +2,7 @@
 
 use super::Judgement;
 use crate::sample::Verdict;
-use retort_model::chat::THINK;
+use retort_model::chat::{THINK, split_thinking};
 use retort_model::generate::{Completion, FinishReason};
 use retort_model::repetition::loop_period;
 
@@ -41,7 +41,10 @@ pub(super) fn judge(completion: &Completion) -> Option<Judgement> {
     if cut {
         return Some(Judgement::new(Verdict::Truncated, "cut off after the thinking block"));
     }
-    // Which of several answers such a turn gives is anyone's guess, and no student should learn to write so.
-    let second = completion.response.contains(THINK.0) || completion.response.contains(THINK.1);
+    // Which of several answers such a turn gives is anyone's guess, and no student should learn to write so. What follows a
+    // raw prompt is not taken apart, and may hold one block.
+    let whole = completion.reasoning.is_empty().then(|| split_thinking(&completion.response, false).response);
+    let rest = whole.as_deref().unwrap_or(&completion.response);
+    let second = rest.contains(THINK.0) || rest.contains(THINK.1);
     second.then(|| Judgement::new(Verdict::NoAnswer, "a second thinking block"))
 }

@@ -74,6 +74,10 @@ pub struct QuestionPart {
     pub domain: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difficulty: Option<String>,
+    /// The column that names what a question shares with others, such as the text that they are about: these are not drawn
+    /// one by one, and intervals go by clusters of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
     /// The column of a row's own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -234,6 +238,30 @@ impl ChoiceMetric {
 }
 
 impl Definition {
+    /// The same with so many examples before each question; 0 leaves them out. It is another definition, with a hash of its
+    /// own.
+    pub fn with_shots(&self, count: usize) -> Result<Self, Error> {
+        let bad = |reason: &str| Error::BadDefinition {
+            origin: self.name.clone(),
+            field: "shots".into(),
+            reason: reason.into(),
+        };
+        let mut table: toml::Table = self.text.parse().map_err(|_| bad("the definition cannot be read again"))?;
+        match table.get_mut("shots").and_then(toml::Value::as_table_mut) {
+            None if count == 0 => return Ok(self.clone()),
+            None => return Err(bad("it does not say where examples come from")),
+            Some(_) if count == 0 => {
+                table.remove("shots");
+            }
+            Some(shots) => {
+                let count = i64::try_from(count).map_err(|_| bad("that many examples are nowhere"))?;
+                shots.insert("count".into(), count.into());
+            }
+        }
+        let text = toml::to_string(&table).map_err(|_| bad("the definition cannot be written again"))?;
+        Self::parse(&text, &self.name)
+    }
+
     /// Reads a definition; `origin` names it in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
         let bad = |field: String, reason: String| Error::BadDefinition { origin: origin.into(), field, reason };

@@ -90,3 +90,20 @@ fn what_is_wrong_is_named() {
         assert!(error.contains(field) && error.contains("mine.toml"), "{error}\nof {text}");
     }
 }
+
+#[test]
+fn another_number_of_examples_is_another_definition() -> Result<(), Error> {
+    let five = shipped("gsm8k-harness").expect("shipped")?;
+    let two = five.with_shots(2)?;
+    assert_eq!((two.shots.as_ref().map(|shots| shots.count), two.name.as_str()), (Some(2), "gsm8k-harness"));
+    assert_ne!(two.blake3(), five.blake3());
+    assert_eq!(
+        Definition { shots: five.shots.clone(), text: String::new(), ..two },
+        Definition { text: String::new(), ..five.clone() }
+    );
+    assert_eq!(five.with_shots(0)?.shots, None);
+    let arc = shipped("arc-easy").expect("shipped")?;
+    assert_eq!(arc.with_shots(0)?, arc);
+    assert!(matches!(arc.with_shots(1), Err(Error::BadDefinition { field, .. }) if field == "shots"));
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! The files against what lm-evaluation-harness writes: their keys, and hashes that Python gives.
 
 use super::*;
+use crate::Stems;
 use crate::definition::{Definition, shipped};
 use crate::items::{Choices, Item};
 use crate::likelihood::Answer;
@@ -9,7 +10,8 @@ use serde_json::json;
 
 fn item(prompt: &str, gold: &str, row: Value, choices: Option<Choices>) -> Item {
     let row = row.as_object().expect("a row").clone();
-    Item { problem: Problem::new(prompt.into(), gold.into(), "gsm8k-harness", "", ""), row, choices }
+    let problem = Problem::new(prompt.into(), gold.into(), "gsm8k-harness", "", "");
+    Item { problem, row, choices, stem: String::new() }
 }
 
 fn sample(item: &Item, response: &str) -> Sample {
@@ -57,7 +59,7 @@ fn each_filter_has_its_lines_and_its_score() -> Result<(), Error> {
     let first = item("Question: Wie viele Äpfel?\nAnswer:", "2 + 1\n#### 3", row.clone(), None);
     let second = item("Question: q\nAnswer:", "#### 1,200", json!({"question": "q", "answer": "#### 1,200"}), None);
     let samples = [sample(&first, "It is\n#### 3"), sample(&second, "That makes $1200.")];
-    let scored = Scored::from_samples("m", &samples)?;
+    let scored = Scored::from_samples("m", &samples, &Stems::default())?;
     let sampling = Sampling { temperature: 0.0, ..Sampling::default() };
     let outcome = Outcome::Written { samples: &samples, scored: &scored, sampling: &sampling, repeats: 1 };
     let (results, lines) = written(&definition, vec![first, second], outcome)?;
@@ -125,7 +127,7 @@ fn several_tries_are_reported_as_such() -> Result<(), Error> {
     let item = item("What is 1 + 2?", "3", json!({"question": "What is 1 + 2?"}), None);
     let wrong = Sample { sample: 1, verdict: retort_datagen::sample::Verdict::Wrong, ..sample(&item, "\\boxed{4}") };
     let samples = [sample(&item, "\\boxed{3}"), wrong];
-    let scored = Scored::from_samples("m", &samples)?;
+    let scored = Scored::from_samples("m", &samples, &Stems::default())?;
     let sampling = Sampling::default();
     let outcome = Outcome::Written { samples: &samples, scored: &scored, sampling: &sampling, repeats: 2 };
     let (results, lines) = written(&definition, vec![item], outcome)?;

@@ -12,6 +12,7 @@ pub use options::Choices;
 
 use crate::Error;
 use crate::definition::{Continuation, Definition, QuestionPart};
+use crate::stems::Stems;
 use options::Options;
 use regex::{NoExpand, Regex};
 use retort_datagen::problem::Problem;
@@ -28,6 +29,8 @@ pub struct Item {
     /// The row that it was made from.
     pub row: Map<String, Value>,
     pub choices: Option<Choices>,
+    /// What the question shares with others; empty where nothing is known of it.
+    pub stem: String,
 }
 
 /// The questions of a benchmark and what they were read from.
@@ -73,6 +76,11 @@ impl Items {
     /// The questions as problems.
     pub fn problems(&self) -> Vec<Problem> {
         self.items.iter().map(|item| item.problem.clone()).collect()
+    }
+
+    /// Which of the questions belong together.
+    pub fn stems(&self) -> Stems {
+        self.items.iter().map(|item| (item.problem.uuid.as_str(), item.stem.as_str())).collect()
     }
 }
 
@@ -149,7 +157,7 @@ impl<'a> Maker<'a> {
 
     /// The question behind what comes before it.
     fn item(&self, row: Row, question: Question, before: &str) -> Result<Item, Error> {
-        let QuestionPart { domain, difficulty, id, .. } = &self.definition.question;
+        let QuestionPart { domain, difficulty, cluster, id, .. } = &self.definition.question;
         let Question { text, gold, choices, .. } = question;
         let label = |column: &Option<String>| match column.as_deref().map(|column| (column, row.get(column))) {
             None | Some((_, None)) => Ok(String::new()),
@@ -169,7 +177,8 @@ impl<'a> Maker<'a> {
         let preface = preface.map_err(|reason| Error::BadRow { place: row.place.to_string(), reason })?;
         let problem =
             Problem::new(format!("{preface}{before}{text}"), gold, &source, &label(domain)?, &label(difficulty)?);
-        Ok(Item { problem, row: row.object, choices })
+        let stem = label(cluster)?;
+        Ok(Item { problem, row: row.object, choices, stem })
     }
 
     fn cleaned(&self, text: &str) -> String {

@@ -132,7 +132,7 @@ impl Asked<'_> {
     fn answer(&self, items: &[Item], places: &[usize]) -> Result<Vec<Answer>, Error> {
         let queries = places.iter().map(|&place| self.query(&items[place], place)).collect::<Result<Vec<_>, _>>()?;
         let (one_row, several): (Vec<&Query<'_>>, Vec<&Query<'_>>) =
-            queries.iter().partition(|query| query.is_one_row());
+            queries.iter().partition(|query| query.is_one_row() && self.model.offer().full);
         let mut answers = self.by_one_row(&one_row)?;
         answers.extend(self.by_tokens(&several)?);
         answers.sort_by_key(|answer| answer.place);

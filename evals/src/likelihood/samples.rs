@@ -29,7 +29,8 @@ pub fn samples(identity: &Identity, answers: &[Answer]) -> Vec<Sample> {
             difficulty: problem.difficulty,
             reasoning: String::new(),
             response: chosen.clone(),
-            finish_reason: "stop".into(),
+            // Nothing was written that could have ended.
+            finish_reason: String::new(),
             verdict,
             drop_reason: if right { String::new() } else { verdict_reason.clone() },
             verdict_reason,

@@ -100,6 +100,7 @@ fn item(question: &str, choices: &[&str], gold: usize) -> Item {
         problem: Problem::new(question.into(), choices[gold].into(), "test", "wet", ""),
         row: Map::new(),
         choices: Some(Choices { texts, gold }),
+        stem: String::new(),
     }
 }
 

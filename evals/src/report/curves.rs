@@ -1,23 +1,24 @@
-//! What several tries reach: pass@k and the majority of k against k, for every model; left out where problems have one
-//! sample.
+//! What several tries and more tokens reach: pass@k and the majority of k, accuracy against a limit of tokens and at
+//! several budgets, for every model.
 
 use super::Report;
-use super::html::{key, marker};
+use super::html::key;
+use super::plot::{Point, plot};
 use crate::Role;
+use crate::budget::{BudgetRun, Limited};
 use crate::tries::Tries;
-use crate::wording::percent;
+use crate::wording::{count, percent, range};
 use maud::{Markup, html};
 
-/// Of the drawing, in units of its own; it is scaled to the page.
-const WIDTH: f64 = 320.0;
-const HEIGHT: f64 = 180.0;
-/// Left of and below the axes.
-const LEFT: f64 = 34.0;
-const BELOW: f64 = 22.0;
-
-pub(super) fn section(report: &Report) -> Markup {
+/// Left out where problems have one sample.
+pub(super) fn tries(report: &Report) -> Markup {
     let models: Vec<(Role, &[Tries])> =
         report.models().into_iter().map(|(role, scored)| (role, scored.tries.as_slice())).collect();
+    let curves = |of: fn(&Tries) -> f64| -> Vec<(Role, Vec<Point>)> {
+        let point = |tries: &Tries| Point { x: f64::from(tries.k), share: of(tries), ci95: None };
+        models.iter().map(|(role, tries)| (*role, tries.iter().map(point).collect())).collect()
+    };
+    let said = |k: f64| format!("k = {k}");
     html! {
         @if models.iter().any(|(_, tries)| !tries.is_empty()) {
             section {
@@ -26,10 +27,10 @@ pub(super) fn section(report: &Report) -> Markup {
                     "At least one of k samples is right (pass@k, unbiased), and the answer that most of k give is right "
                     "(cons@k, expected over subsets)."
                 }
-                ul.legend { @for (role, _) in &models { li { (key(*role)) (role) } } }
+                (legend(&models.iter().map(|(role, _)| *role).collect::<Vec<_>>()))
                 div.heats {
-                    (plot("At least one right", &models, |tries| tries.pass))
-                    (plot("Majority right", &models, |tries| tries.consensus))
+                    (plot("At least one right", &curves(|tries| tries.pass), said))
+                    (plot("Majority right", &curves(|tries| tries.consensus), said))
                 }
                 details.small {
                     summary { "Figures" }
@@ -40,39 +41,8 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-fn plot(title: &str, models: &[(Role, &[Tries])], of: fn(&Tries) -> f64) -> Markup {
-    let most = models.iter().flat_map(|(_, tries)| tries.iter()).map(|tries| tries.k).max().unwrap_or(1);
-    // k doubles with every step to the right.
-    let across = f64::from(most).log2().max(1.0);
-    let x = |k: u32| LEFT + (WIDTH - LEFT - 10.0) * f64::from(k).log2() / across;
-    let y = |share: f64| 8.0 + (HEIGHT - BELOW - 8.0) * (1.0 - share);
-    let point = |tries: &Tries| format!("{:.1},{:.1}", x(tries.k), y(of(tries)));
-    let line = |tries: &[Tries]| tries.iter().map(point).collect::<Vec<_>>().join(" ");
-    let said = |tries: &[Tries]| {
-        tries.iter().map(|tries| format!("{} at k = {}", percent(of(tries)), tries.k)).collect::<Vec<_>>().join(", ")
-    };
-    let described: Vec<String> = models.iter().map(|(role, tries)| format!("{role}: {}", said(tries))).collect();
-    let ks = models.iter().map(|(_, tries)| *tries).max_by_key(|tries| tries.len()).unwrap_or_default();
-    html! {
-        figure style="margin: 0" {
-            h3 { (title) }
-            svg viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } width="100%" role="img" aria-label=(described.join("; ")) {
-                @for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-                    line.gridline x1=(LEFT) x2=(WIDTH) y1=(y(share)) y2=(y(share)) {}
-                    text x=(LEFT - 6.0) y=(y(share) + 4.0) text-anchor="end" { (format!("{:.0}%", 100.0 * share)) }
-                }
-                @for tries in ks { text x=(x(tries.k)) y=(HEIGHT - 6.0) text-anchor="middle" { (tries.k) } }
-                @for (role, tries) in models {
-                    g class=(role) {
-                        polyline.whisker fill="none" points=(line(tries)) {}
-                        @for tries in *tries {
-                            g transform={ "translate(" (format!("{:.1}", x(tries.k))) " " (format!("{:.1}", y(of(tries)))) ")" } { (marker(*role)) }
-                        }
-                    }
-                }
-            }
-        }
-    }
+fn legend(roles: &[Role]) -> Markup {
+    html! { ul.legend { @for role in roles { li { (key(*role)) (role) } } } }
 }
 
 fn figures(role: Role, tries: &[Tries]) -> Markup {
@@ -96,3 +66,68 @@ const ROWS: [Row; 3] = [
     ("majority right", |tries| tries.consensus),
     ("all right", |tries| tries.all),
 ];
+
+/// Left out where no answers were written.
+pub(super) fn tokens(report: &Report) -> Markup {
+    let limited: Vec<(Role, &[Limited])> =
+        report.models().into_iter().map(|(role, scored)| (role, scored.by_limit.as_slice())).collect();
+    let point =
+        |limited: &Limited| Point { x: f64::from(limited.tokens), share: limited.pass_at_1, ci95: Some(limited.ci95) };
+    let longest = limited.iter().filter_map(|(_, points)| Some(points.last()?.tokens)).max().unwrap_or(0);
+    let curve = |points: &[Limited]| -> Vec<Point> {
+        // Above its longest answer a model gains nothing from a higher limit.
+        let beyond =
+            points.last().filter(|last| last.tokens < longest).map(|last| Limited { tokens: longest, ..last.clone() });
+        points.iter().chain(&beyond).map(point).collect()
+    };
+    let curves: Vec<_> = limited.iter().map(|(role, points)| (*role, curve(points))).collect();
+    let said = |tokens: f64| format!("{} tokens", count(tokens.round() as u64));
+    html! {
+        @if limited.iter().any(|(_, points)| !points.is_empty()) {
+            section {
+                h2 { "Accuracy against tokens" }
+                p.note {
+                    "Pass@1 where answers, thinking included, may take so many tokens at most: what the same samples score "
+                    "when they are cut off there. Bands are 95% intervals."
+                    @if !report.budgets.is_empty() {
+                        " Beside it the runs at several budgets, by the tokens that their answers took."
+                    }
+                }
+                (legend(&limited.iter().map(|(role, _)| *role).collect::<Vec<_>>()))
+                div.heats {
+                    (plot("Under a limit", &curves, said))
+                    @if !report.budgets.is_empty() { (plot("At several budgets", &budget_curves(report), said)) }
+                }
+                @if !report.budgets.is_empty() { (budgets(&report.budgets)) }
+            }
+        }
+    }
+}
+
+fn budget_curves(report: &Report) -> Vec<(Role, Vec<Point>)> {
+    let point = |run: &BudgetRun| Point { x: run.mean_tokens.max(1.0), share: run.pass_at_1, ci95: Some(run.ci95) };
+    let curve = |role: Role| report.budgets.iter().filter(|run| run.role == role).map(point).collect();
+    report.models().into_iter().map(|(role, _)| (role, curve(role))).collect()
+}
+
+fn budgets(runs: &[BudgetRun]) -> Markup {
+    html! {
+        details.small {
+            summary { "Figures" }
+            div.scroll { table {
+                thead { tr {
+                    th { "Model" } th.number { "Thinking budget" } th.number { "Limit" } th.number { "Tokens per answer" }
+                    th.number { "Pass@1" } th.number { "95% interval" }
+                } }
+                tbody { @for run in runs { tr {
+                    th scope="row" { (run.role) }
+                    td.number { (run.thinking_budget.map_or("none".into(), |budget| count(budget as u64))) }
+                    td.number { (count(run.max_tokens as u64)) }
+                    td.number { (format!("{:.0}", run.mean_tokens)) }
+                    td.number { (percent(run.pass_at_1)) }
+                    td.number { (range(run.ci95)) }
+                } } }
+            } }
+        }
+    }
+}

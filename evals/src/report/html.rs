@@ -19,10 +19,11 @@ pub(super) fn page(report: &Report) -> Markup {
         (models::scores(report))
         (families::forest(report))
         (families::heat(report))
-        (curves::section(report))
+        (curves::tries(report))
         (models::outcomes(report))
         (traces::section(report))
         (models::tokens(report))
+        (curves::tokens(report))
         (record::timings(report))
         (record::reproducibility(report))
         (record::method(report))
@@ -35,7 +36,7 @@ fn verdict(report: &Report, name: &str) -> Markup {
     html! {
         header {
             p.kicker {
-                (name) " · " (wording::count(score.problems as u64)) " problems · "
+                (name) " · " (wording::problems(score)) " · "
                 (models::samples_each(&report.student)) " each"
             }
             h1 { (wording::verdict(report)) }

@@ -6,12 +6,14 @@ mod curves;
 mod families;
 mod html;
 mod models;
+mod plot;
 mod record;
 mod traces;
 
 use crate::Error;
 use crate::Role;
 use crate::benchmark::BenchmarkCard;
+use crate::budget::BudgetRun;
 use crate::score::Scored;
 use crate::statistics::{Bootstrap, Difference, Estimate};
 use crate::transitions::Transitions;
@@ -39,6 +41,9 @@ pub struct Report {
     pub keeps_95_percent: Option<bool>,
     pub student_minus_teacher_by_family: Vec<FamilyDifference>,
     pub transitions: Transitions,
+    /// The runs of a sweep over budgets, these ones included, by model and tokens; empty where there was none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetRun>,
     /// What a reader should know before trusting the figures.
     pub cautions: Vec<String>,
     pub seconds: Seconds,

@@ -62,7 +62,7 @@ fn difference(name: &str, difference: Option<&Difference>) -> Markup {
     html! {
         @if let Some(difference) = difference {
             tr {
-                th scope="row" { (name) }
+                th.nowrap scope="row" { (name) }
                 td.number { b { (points(difference.value)) } }
                 td.number { (points_range(difference.ci95)) }
                 td.number {

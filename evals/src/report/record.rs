@@ -87,6 +87,10 @@ pub(super) fn method(report: &Report) -> Markup {
                 "problem: mean ± 1.96 standard errors of the differences, or Bonett and Price’s interval where problems are few. Ratios carry a "
                 "paired percentile bootstrap over problems (" (count(report.reproducibility.bootstrap.replicates)) " replicates) and are "
                 "undefined where the interval of their denominator holds 0."
+                @if report.teacher.score.clusters.is_some() {
+                    " Problems that share a stem are not drawn one by one: standard errors, resampling and sign flips go by "
+                    "clusters of them."
+                }
             }
         }
     }

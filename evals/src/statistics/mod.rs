@@ -4,6 +4,7 @@
 //! benchmark drew from the world. Two models are always compared on the same questions, paired.
 
 mod bootstrap;
+mod clusters;
 mod holm;
 mod mcnemar;
 mod mean;
@@ -15,6 +16,7 @@ mod sign_flip;
 mod wilson;
 
 pub use bootstrap::{Bootstrap, quantile};
+pub use clusters::Clusters;
 pub use holm::holm;
 pub use mcnemar::mcnemar_exact;
 pub use mean::{Mean, Method, Question, mean_score};
@@ -64,12 +66,12 @@ impl From<Interval> for [f64; 2] {
 
 /// The sample mean and the standard error of that mean, sd(x) / sqrt(n) with n - 1 in the sd; `None` below two values.
 pub(crate) fn mean_and_error(values: &[f64]) -> (f64, Option<f64>) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (mean, (values.len() > 1).then(|| (squares / (n - 1.0) / n).sqrt()))
+    let clusters::Spread { mean, standard_error, .. } = Clusters::alone(values.len()).spread(values);
+    (mean, standard_error)
 }
 
+#[cfg(test)]
+mod clustered;
 #[cfg(test)]
 mod several;
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Ratios of paired means: the share of the teacher's gap that the student closed, and its share of the teacher's score.
 //!
 //! gap recovered = (student - base) / (teacher - base); share = student / teacher. The interval is the paired percentile
-//! bootstrap over questions. A ratio has no meaning where its denominator may be 0, so it is undefined (`value` is `None`,
+//! bootstrap over questions, or over clusters of them where some share a stem. A ratio has no meaning where its denominator may be 0, so it is undefined (`value` is `None`,
 //! with the reason) where the 95% interval of the denominator holds 0 or lies below it; compare Fieller's theorem
 //! (E. C. Fieller, J. R. Stat. Soc. B 16, 1954), whose interval is unbounded in just those cases.
 
-use super::{Bootstrap, Interval, quantile};
+use super::{Bootstrap, Clusters, Interval, quantile};
 use serde::{Deserialize, Serialize};
 
 /// An estimate that may be undefined: `value` and `ci95` are both there, or neither is and `reason` says why.
@@ -35,16 +35,21 @@ pub type Triple = (f64, f64, f64);
 /// (student - base) / (teacher - base) over (teacher, base, student) scores of the same questions.
 ///
 /// `teacher_minus_base` is the 95% interval of the paired difference, as it is reported beside this figure.
-pub fn gap_recovered(questions: &[Triple], teacher_minus_base: Interval, bootstrap: &Bootstrap) -> Estimate {
+pub fn gap_recovered(
+    questions: &[Triple],
+    clusters: &Clusters,
+    teacher_minus_base: Interval,
+    bootstrap: &Bootstrap,
+) -> Estimate {
     let rows: Vec<[f64; 2]> =
         questions.iter().map(|&(teacher, base, student)| [student - base, teacher - base]).collect();
-    ratio(&rows, teacher_minus_base, "teacher - base", bootstrap)
+    ratio(&clusters.sums(&rows), teacher_minus_base, "teacher - base", bootstrap)
 }
 
-/// part / whole over (part, whole) scores of the same questions; `whole_interval` is the 95% interval of the whole.
-pub fn share_of(pairs: &[(f64, f64)], whole_interval: Interval, whole: &str, bootstrap: &Bootstrap) -> Estimate {
+/// part / whole over (part, whole) scores of the same questions, `whole` having its name and its 95% interval.
+pub fn share_of(pairs: &[(f64, f64)], clusters: &Clusters, whole: (&str, Interval), bootstrap: &Bootstrap) -> Estimate {
     let rows: Vec<[f64; 2]> = pairs.iter().map(|&(part, whole)| [part, whole]).collect();
-    ratio(&rows, whole_interval, whole, bootstrap)
+    ratio(&clusters.sums(&rows), whole.1, whole.0, bootstrap)
 }
 
 fn ratio(rows: &[[f64; 2]], denominator: Interval, name: &str, bootstrap: &Bootstrap) -> Estimate {

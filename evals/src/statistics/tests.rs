@@ -6,6 +6,19 @@ use super::*;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
+/// The functions under test over questions that share nothing.
+fn mean_score(questions: &[Question]) -> Option<Mean> {
+    super::mean_score(questions, &Clusters::alone(questions.len()))
+}
+
+fn paired_difference(pairs: &[(f64, f64)]) -> Option<Difference> {
+    super::paired_difference(pairs, &Clusters::alone(pairs.len()), &FLIPS)
+}
+
+fn gap_recovered(questions: &[Triple], denominator: Interval, bootstrap: &Bootstrap) -> Estimate {
+    super::gap_recovered(questions, &Clusters::alone(questions.len()), denominator, bootstrap)
+}
+
 const FLIPS: Bootstrap = Bootstrap { replicates: 200, seed: 0 };
 
 fn close(found: f64, expected: f64, tolerance: f64) {
@@ -27,7 +40,7 @@ fn wilson_agrees_with_scipy() {
         (150, 200, [0.6856590168795417, 0.8049183199318249]),
         (1, 1, [0.20654931437723745, 1.0]),
     ] {
-        close_interval(wilson(f64::from(k) / f64::from(n), n as usize), expected, 1e-12);
+        close_interval(wilson(f64::from(k) / f64::from(n), f64::from(n)), expected, 1e-12);
     }
 }
 
@@ -71,7 +84,7 @@ fn single_samples_and_small_or_lopsided_runs_use_wilson() {
 fn paired_difference_agrees_with_numpy() {
     // a = [(7 * i % 10) / 10], b = [(3 * i % 4) / 4] for i < 50; d = b - a; d.mean(), d.std(ddof=1) / sqrt(50), corrcoef
     let pairs: Vec<(f64, f64)> = (0..50).map(|i| (f64::from(i * 3 % 4) / 4.0, f64::from(i * 7 % 10) / 10.0)).collect();
-    let difference = paired_difference(&pairs, &FLIPS).unwrap();
+    let difference = paired_difference(&pairs).unwrap();
     assert_eq!(difference.interval, DifferenceMethod::Normal);
     close(difference.value, -0.075, 1e-15);
     close(difference.standard_error.unwrap(), 0.05599289313504574, 1e-15);
@@ -97,12 +110,12 @@ fn few_questions_use_bonett_price() {
             (1.0, 1.0)
         }
     };
-    let difference = paired_difference(&(0..20).map(pair).collect::<Vec<_>>(), &FLIPS).unwrap();
+    let difference = paired_difference(&(0..20).map(pair).collect::<Vec<_>>()).unwrap();
     assert_eq!(difference.interval, DifferenceMethod::BonettPrice);
     close(difference.value, 0.25, 1e-15);
     close_interval(difference.ci95, [-0.02255297755570035, 0.4770984321011549], 1e-12);
     // All differences equal: 1.96 SE would claim certainty from five questions. Upper end 1.2327 before the cut.
-    let certain = paired_difference(&[(1.0, 0.0); 5], &FLIPS).unwrap();
+    let certain = paired_difference(&[(1.0, 0.0); 5]).unwrap();
     close_interval(certain.ci95, [0.19583598522357692, 1.0], 1e-12);
     assert_eq!(certain.correlation, None);
 }
@@ -233,7 +246,7 @@ fn intervals_cover_the_truth_at_their_level() {
         let interval = gap_recovered(&questions, Interval { lo: 0.3, hi: 0.7 }, &bootstrap).ci95.unwrap();
         gap += u32::from(interval.holds(truth));
         let pairs: Vec<(f64, f64)> = questions.iter().map(|q| (q.2, q.0)).collect();
-        difference += u32::from(paired_difference(&pairs, &FLIPS).unwrap().ci95.holds(-0.15));
+        difference += u32::from(paired_difference(&pairs).unwrap().ci95.holds(-0.15));
         let single: Vec<Question> = questions.iter().map(|q| Question { right: q.2 as u32, samples: 1 }).collect();
         mean += u32::from(mean_score(&single).unwrap().ci95.holds(0.65));
     }

@@ -7,12 +7,11 @@
 
 use super::{Interval, Z95};
 
-/// The 95% interval of a proportion `p` seen over `n` trials; `n` is at least 1.
+/// The 95% interval of a proportion `p` seen over `n` trials; `n` is at least 1, and whole unless trials depend on each other.
 ///
 /// `p` may be the mean of fractional scores: a variable within [0, 1] with mean p has a variance of at most p(1-p),
 /// so the interval is then too wide rather than too narrow.
-pub fn wilson(p: f64, n: usize) -> Interval {
-    let n = n as f64;
+pub fn wilson(p: f64, n: f64) -> Interval {
     let z2 = Z95 * Z95;
     let shrink = 1.0 + z2 / n;
     let centre = (p + z2 / (2.0 * n)) / shrink;

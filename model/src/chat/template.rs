@@ -4,83 +4,17 @@
 //! Python's `json.dumps`, `raise_exception` and `strftime_now` are defined, strings have Python's methods, and
 //! `{% generation %}` marks what the assistant wrote without changing it. One difference: `strftime_now` tells UTC.
 
-use super::{THINK, opens_thinking, python};
+use super::tokenizer_config::TokenizerConfig;
+use super::{THINK, Thought, opens_thinking, python, split_thinking};
 use crate::Error;
 use crate::generate::Message;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
-
-/// The parts of `tokenizer_config.json` that prompts and vocabularies depend on.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct TokenizerConfig {
-    chat_template: Option<Source>,
-    bos_token: Option<TokenText>,
-    eos_token: Option<TokenText>,
-    unk_token: Option<TokenText>,
-    pad_token: Option<TokenText>,
-    sep_token: Option<TokenText>,
-    cls_token: Option<TokenText>,
-    mask_token: Option<TokenText>,
-    /// Special tokens by their id.
-    added_tokens_decoder: BTreeMap<u32, TokenText>,
-}
-
-/// One template, or several with names.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Source {
-    One(String),
-    Named(Vec<Named>),
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Named {
-    name: String,
-    template: String,
-}
-
-/// A token is written as a string or as an object with its `content`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum TokenText {
-    Plain(String),
-    Object { content: String },
-}
-
-impl TokenText {
-    fn text(&self) -> &str {
-        match self {
-            Self::Plain(text) | Self::Object { content: text } => text,
-        }
-    }
-}
-
-impl TokenizerConfig {
-    /// Special tokens that are given by name, as templates know them.
-    fn named_tokens(&self) -> BTreeMap<&'static str, String> {
-        let tokens = [
-            ("bos_token", &self.bos_token),
-            ("eos_token", &self.eos_token),
-            ("unk_token", &self.unk_token),
-            ("pad_token", &self.pad_token),
-            ("sep_token", &self.sep_token),
-            ("cls_token", &self.cls_token),
-            ("mask_token", &self.mask_token),
-        ];
-        tokens.into_iter().filter_map(|(name, token)| Some((name, token.as_ref()?.text().to_string()))).collect()
-    }
-
-    /// Special tokens that are given by id.
-    pub fn added_tokens(&self) -> BTreeMap<u32, &str> {
-        self.added_tokens_decoder.iter().map(|(&id, token)| (id, token.text())).collect()
-    }
-}
 
 /// A compiled chat template.
 pub struct ChatTemplate {
@@ -88,6 +22,8 @@ pub struct ChatTemplate {
     source: String,
     tokens: BTreeMap<&'static str, String>,
     model: String,
+    /// Whether it passes texts through: what comes back is then text too, and no turn.
+    raw: bool,
 }
 
 /// Templates are input from strangers: two million steps render any honest one, and stop a hostile one. A step that
@@ -102,13 +38,8 @@ impl ChatTemplate {
     /// `model` names it in errors.
     pub fn new(config: &TokenizerConfig, jinja: Option<&str>, model: &str) -> Result<Self, Error> {
         let failed = |reason: String| Error::Template { model: model.into(), reason };
-        let source = match (jinja, &config.chat_template) {
-            (Some(jinja), _) => jinja.to_string(),
-            (None, Some(Source::One(source))) => source.clone(),
-            (None, Some(Source::Named(named))) => match named.iter().find(|source| source.name == "default") {
-                Some(source) => source.template.clone(),
-                None => return Err(failed("none of its named templates is called `default`".into())),
-            },
+        let source = match (jinja, config.template().map_err(|reason| failed(reason.into()))?) {
+            (Some(source), _) | (None, Some(source)) => source.to_string(),
             (None, None) => return Err(Error::NoTemplate { model: model.into() }),
         };
         Self::compile(source, config.named_tokens(), model)
@@ -116,18 +47,18 @@ impl ChatTemplate {
 
     /// Passes the text of the last message through as it is, behind the model's BOS token where `bos` asks for it.
     pub fn raw(config: &TokenizerConfig, bos: bool, model: &str) -> Result<Self, Error> {
-        if bos && config.bos_token.is_none() {
+        if bos && !config.has_bos() {
             let reason = "its tokenizer names no BOS token to put before a prompt".into();
             return Err(Error::Template { model: model.into(), reason });
         }
         let source = if bos { "{{ bos_token }}{{ messages[-1].content }}" } else { "{{ messages[-1].content }}" };
-        Self::compile(source.into(), config.named_tokens(), model)
+        Ok(Self { raw: true, ..Self::compile(source.into(), config.named_tokens(), model)? })
     }
 
     fn compile(source: String, tokens: BTreeMap<&'static str, String>, model: &str) -> Result<Self, Error> {
         let failed = |e: minijinja::Error| Error::Template { model: model.into(), reason: python::describe(&e) };
         let environment = environment().and_then(|empty| compiled(empty, without_generation_marks(&source)));
-        Ok(Self { environment: environment.map_err(failed)?, source, tokens, model: model.into() })
+        Ok(Self { environment: environment.map_err(failed)?, source, tokens, model: model.into(), raw: false })
     }
 
     /// The prompt that asks for the assistant's next turn. It contains the BOS token; encode it without adding one.
@@ -152,6 +83,20 @@ impl ChatTemplate {
             ..Value::from(Serde(&self.tokens))
         };
         render(&self.environment, context).map_err(failed)
+    }
+
+    /// What a model wrote behind a prompt of this template, taken apart: a turn into thinking and answer, where `prefilled`
+    /// says that the prompt ended inside a thinking block; the text behind a raw prompt stays whole.
+    pub fn thought(&self, text: &str, prefilled: bool) -> Thought {
+        match self.raw {
+            true => Thought { response: text.into(), ..Thought::default() },
+            false => split_thinking(text, prefilled),
+        }
+    }
+
+    /// Whether it passes texts through as they are.
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 
     /// The token that begins a text.
@@ -344,6 +289,7 @@ mod tests {
         assert!(none.is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("--raw"))));
         let raw = ChatTemplate::raw(&TokenizerConfig::default(), false, "test")?;
         assert_eq!(raw.prompt(&[Message::user("{{ 1 }}\n")])?, "{{ 1 }}\n");
+        assert_eq!(raw.thought(" 2+2</think> 4\n", true).response, " 2+2</think> 4\n");
         let config: TokenizerConfig = serde_json::from_str(r#"{"bos_token": "<s>"}"#).expect("valid");
         let begun = ChatTemplate::raw(&config, true, "test")?;
         assert_eq!((begun.prompt(&[Message::user("{{ 1 }}")])?.as_str(), begun.bos()), ("<s>{{ 1 }}", Some("<s>")));

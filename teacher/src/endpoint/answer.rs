@@ -6,6 +6,7 @@
 use super::failure::{Class, Failure};
 use super::logprobs::Told;
 use super::profile::{Finish, Profile};
+use super::prompt::Form;
 use retort_model::attempts::Usage;
 use retort_model::chat::{Thought, split_thinking};
 use retort_model::generate::{Completion, FinishReason};
@@ -44,8 +45,7 @@ pub(super) struct Expected<'a> {
     pub profile: &'a Profile,
     pub model: &'a str,
     pub answers_as: &'a [String],
-    /// Whether the prompt ends in an opened thinking block.
-    pub prefilled: bool,
+    pub form: Form,
     /// The prompt where it was rendered here.
     pub prompt: &'a [u32],
     /// Whether log-probabilities were asked for.
@@ -134,7 +134,7 @@ impl Answer {
 
     /// The completion, where everything that makes one is there.
     pub(super) fn finish(self, expected: Expected<'_>) -> Result<Reply, Failure> {
-        let Expected { profile, model, answers_as, prefilled, prompt, .. } = expected;
+        let Expected { profile, model, answers_as, form, prompt, captured } = expected;
         if let Some(found) = self.model.as_ref().filter(|found| *found != model && !answers_as.contains(found)) {
             return Err(Failure::new(Class::OtherModel, found.clone()));
         }
@@ -154,11 +154,19 @@ impl Answer {
             Some(Finish::Retry) => return Err(Failure::new(Class::Broken, format!("finish_reason `{finish}`"))),
             None => return Err(Failure::garbage(format!("the unknown finish_reason `{finish}`"))),
         };
-        let thought = self.thought(finish_reason, prefilled);
-        let targets = self.told.targets(expected.captured, &self.token_ids)?;
+        let thought = match form {
+            Form::Turn { prefilled } => self.thought(finish_reason, prefilled),
+            Form::Raw => Thought { response: self.content, ..Thought::default() },
+            // What is said beyond the prompt was not asked for.
+            Form::Echo => Thought::default(),
+        };
+        let targets = match form {
+            Form::Echo => Some(self.told.echoed(prompt)?),
+            Form::Turn { .. } | Form::Raw => self.told.targets(captured, &self.token_ids)?,
+        };
         let usage = self.usage.unwrap_or_default();
         let written = if self.usage.is_some() { usage.completion_tokens as usize } else { self.token_ids.len() };
-        if thought.reasoning.is_empty() && thought.response.is_empty() && written > EMPTY_TOKENS {
+        if form != Form::Echo && thought.reasoning.is_empty() && thought.response.is_empty() && written > EMPTY_TOKENS {
             return Err(Failure::garbage(format!(
                 "{written} tokens and no text: it stands in a field that the profile `{}` does not know",
                 profile.name

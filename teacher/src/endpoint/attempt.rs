@@ -59,8 +59,8 @@ pub(super) fn fly(
         // All of the reporter moves in here, so that it is dropped with the attempt, wherever that ends.
         let mut reporter = reporter;
         let Way { transport, profile, model, answers_as, .. } = &*way;
-        let Prepared { prefilled, prompt, captured, .. } = &*prepared;
-        let expected = Expected { profile, model, answers_as, prefilled: *prefilled, prompt, captured: *captured };
-        reporter.result = Some(transport.complete(way.route(), &prepared, expected).await);
+        let &Prepared { form, ref prompt, captured, route, .. } = &*prepared;
+        let expected = Expected { profile, model, answers_as, form, prompt, captured };
+        reporter.result = Some(transport.complete(route, &prepared, expected).await);
     }
 }

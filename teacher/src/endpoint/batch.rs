@@ -2,7 +2,7 @@
 //! `vllm run-batch` and the batch APIs read and write.
 
 use super::answer::{Answer, Expected};
-use super::prompt::{opened, prepare, unsupported};
+use super::prompt::{Form, opened, prepare, unsupported};
 use super::settings::{Api, Settings};
 use super::{Error, Profile};
 use retort_model::generate::{Completion, Generate, GenerateError, Jobs, Request};
@@ -140,7 +140,7 @@ impl Results {
         let Batch { model, profile, settings, .. } = &self.batch;
         let prefilled = opened(request);
         let (answers_as, captured) = (&settings.answers_as, request.capture.is_some());
-        let expected = Expected { profile, model, answers_as, prefilled, prompt: &[], captured };
+        let expected = Expected { profile, model, answers_as, form: Form::Turn { prefilled }, prompt: &[], captured };
         let mut answer = Answer::default();
         let reply = answer.body(body.to_string().as_bytes(), profile).and_then(|()| answer.finish(expected));
         reply.map(|reply| reply.completion).map_err(|failure| failure.detail)

@@ -12,6 +12,8 @@ use serde_json::Value;
 pub(super) struct Told {
     ids: Vec<u32>,
     targets: Targets,
+    /// Whether nothing was told of the first token, which then follows from nothing.
+    begins: bool,
 }
 
 impl Told {
@@ -25,6 +27,11 @@ impl Told {
             self.push(likely(&entry["token"], &entry["logprob"], prefix)?, top.collect::<Result<_, _>>()?);
         }
         for (at, token) in list("tokens").iter().enumerate() {
+            if self.ids.is_empty() && logprobs["token_logprobs"][at].is_null() {
+                self.begins = true;
+                self.push(likely(token, &Value::from(0.0), prefix)?, vec![]);
+                continue;
+            }
             let top = logprobs["top_logprobs"][at].as_object().into_iter().flatten();
             let top = top.map(|(token, logprob)| likely(&Value::from(token.as_str()), logprob, prefix));
             self.push(likely(token, &logprobs["token_logprobs"][at], prefix)?, top.collect::<Result<_, _>>()?);
@@ -44,13 +51,21 @@ impl Told {
 
     /// What was captured of a completion of these tokens, where that was asked for.
     pub(super) fn targets(self, asked: bool, token_ids: &[u32]) -> Result<Option<Targets>, Failure> {
-        if asked && self.ids != token_ids {
+        if asked && (self.begins || self.ids != token_ids) {
             let (told, written) = (self.ids.len(), token_ids.len());
             return Err(Failure::garbage(format!(
                 "log-probabilities of {told} tokens that are not the {written} of the completion"
             )));
         }
         Ok(asked.then_some(self.targets))
+    }
+
+    /// What was told of an echoed prompt and of whatever came behind it; the first row, which follows from nothing, is empty.
+    pub(super) fn echoed(self, prompt: &[u32]) -> Result<Targets, Failure> {
+        if !self.begins || !self.ids.starts_with(prompt) {
+            return Err(Failure::garbage("the echo is not the prompt that was sent"));
+        }
+        Ok(self.targets)
     }
 }
 
@@ -102,6 +117,29 @@ mod tests {
         }
         assert!(told(&Value::Null, &[7]).is_err(), "of none");
         assert!(told(&json!({ "content": [{ "token": " the", "logprob": -0.5 }] }), &[7]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn an_echo_begins_with_a_token_of_which_nothing_is_told() -> Result<(), Error> {
+        let profile = Profile::find("vllm")?;
+        let told = |first: Value| {
+            let mut told = Told::default();
+            told.add(
+                &json!({
+                    "tokens": ["token_id:7", "token_id:2", "token_id:5"], "token_logprobs": [first, -0.1, -3.0],
+                    "top_logprobs": [null, { "token_id:2": -0.1 }, { "token_id:5": -3.0, "token_id:4": -0.2 }],
+                }),
+                &profile,
+            )?;
+            Ok::<_, Failure>(told)
+        };
+        let echoed = |prompt: &[u32]| told(Value::Null)?.echoed(prompt);
+        let targets = echoed(&[7, 2]).expect("an echo");
+        assert_eq!((targets.token_logprobs[1..].to_vec(), targets.widths), (vec![-0.1, -3.0], vec![0, 1, 2]));
+        assert!(echoed(&[7, 3]).is_err(), "of another prompt");
+        assert!(told(json!(-1.0)).and_then(|told| told.echoed(&[7, 2])).is_err(), "something stood before it");
+        assert!(told(Value::Null).and_then(|told| told.targets(true, &[7, 2, 5])).is_err(), "no completion begins so");
         Ok(())
     }
 }

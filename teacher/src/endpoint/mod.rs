@@ -2,13 +2,14 @@
 //!
 //! A request travels: `prompt.rs` puts it into the server's dialect (`profile.rs`), `pump.rs` sends it when `gate.rs` lets
 //! it and the money is admitted, `transport.rs` carries it under its deadlines, `events.rs` and `answer.rs` read what comes
-//! back, and `failure.rs` says what a failure means. What is not certainly a whole answer is not a sample.
+//! back, and `failure.rs` says what a failure means. `echo.rs` has given text scored. What is not certainly a whole answer is not a sample.
 
 mod address;
 mod answer;
 mod attempt;
 mod batch;
 mod breaker;
+mod echo;
 mod error;
 mod events;
 mod failure;
@@ -45,6 +46,8 @@ pub struct Endpoint<'a> {
     settings: Settings,
     renderer: Option<Renderer>,
     fingerprint: String,
+    /// What the server says of it.
+    context: Option<usize>,
     observer: &'a dyn Observer,
     /// Runs the sockets; `None` only while it is dropped.
     runtime: Option<Runtime>,
@@ -57,15 +60,6 @@ struct Way {
     model: String,
     answers_as: Vec<String>,
     api: Api,
-}
-
-impl Way {
-    fn route(&self) -> &'static str {
-        match self.api {
-            Api::Chat => "/chat/completions",
-            Api::Completions => "/completions",
-        }
-    }
 }
 
 impl<'a> Endpoint<'a> {
@@ -85,13 +79,13 @@ impl<'a> Endpoint<'a> {
         let named = settings.profile.as_deref().map(Profile::find).transpose()?;
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Runtime)?;
         let transport = Transport::new(address, key, Deadlines::of(&settings))?;
-        let owner = match runtime.block_on(transport.models()) {
+        let entry = match runtime.block_on(transport.models()) {
             Ok(body) => offered(&body, model, transport.address())?,
             Err(failure) => unlisted(failure, transport.address())?,
         };
         let profile = match named {
             Some(profile) => profile,
-            None => Profile::of_owner(&owner)?,
+            None => Profile::of_owner(entry["owned_by"].as_str().unwrap_or_default())?,
         };
         let rendered = renderer.is_some() && profile.token_id_prompts;
         let api = settings.api.unwrap_or(if rendered { Api::Completions } else { Api::Chat });
@@ -106,7 +100,8 @@ impl<'a> Endpoint<'a> {
         let fingerprint = fingerprint(transport.address(), model, &profile, api, &settings);
         let answers_as = settings.answers_as.clone();
         let way = Arc::new(Way { transport, profile, model: model.into(), answers_as, api });
-        Ok(Self { way, settings, renderer, fingerprint, observer, runtime: Some(runtime) })
+        let context = echo::context(&entry);
+        Ok(Self { way, settings, renderer, fingerprint, context, observer, runtime: Some(runtime) })
     }
 
     /// The dialect that is spoken.
@@ -146,8 +141,8 @@ impl Generate for Endpoint<'_> {
     }
 }
 
-/// Who owns `model` on a server whose list of models is `body`; an error where it is not on the list.
-fn offered(body: &[u8], model: &str, address: &Address) -> Result<String, Error> {
+/// The entry of `model` on a server whose list of models is `body`; an error where it is not on the list.
+fn offered(body: &[u8], model: &str, address: &Address) -> Result<Value, Error> {
     let list: Value = serde_json::from_slice(body).unwrap_or_default();
     let entries = list["data"].as_array().map_or(&[][..], Vec::as_slice);
     let found = entries.iter().find(|entry| entry["id"] == model);
@@ -157,11 +152,11 @@ fn offered(body: &[u8], model: &str, address: &Address) -> Result<String, Error>
         let offered = names.iter().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
         return Err(Error::NoModel { address: address.to_string(), model: model.into(), offered });
     }
-    Ok(found.and_then(|entry| entry["owned_by"].as_str()).unwrap_or_default().into())
+    Ok(found.cloned().unwrap_or_default())
 }
 
 /// A server without a list of models may still answer; one that is not there or wants another key will not.
-fn unlisted(failure: Failure, address: &Address) -> Result<String, Error> {
+fn unlisted(failure: Failure, address: &Address) -> Result<Value, Error> {
     let (address, reason) = (address.to_string(), failure.detail);
     match failure.class {
         Class::NotSent | Class::Away | Class::Broken => Err(Error::Unreachable { address, reason }),
@@ -169,7 +164,7 @@ fn unlisted(failure: Failure, address: &Address) -> Result<String, Error> {
         Class::Quota => Err(Error::Quota { address, reason }),
         Class::Redirect => Err(Error::Redirect { address, reason }),
         Class::Unusable if !reason.starts_with("status") => Err(Error::Unusable { address, reason }),
-        _ => Ok(String::new()),
+        _ => Ok(Value::Null),
     }
 }
 

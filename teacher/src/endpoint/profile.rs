@@ -41,6 +41,8 @@ pub struct Profile {
     pub seed: String,
     pub usage: bool,
     pub token_id_prompts: bool,
+    /// The least `max_tokens` with which it echoes a prompt.
+    pub echo_tokens: usize,
     pub ignores: Vec<String>,
     pub cached_tokens: Vec<String>,
     /// Where a choice holds the ids of its tokens.

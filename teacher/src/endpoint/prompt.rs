@@ -22,14 +22,25 @@ pub struct Renderer {
 pub(super) struct Prepared {
     pub body: Vec<u8>,
     pub estimate: Estimate,
-    /// Whether the prompt ends in an opened thinking block.
-    pub prefilled: bool,
+    pub form: Form,
     /// The prompt where it was rendered here.
     pub prompt: Vec<u32>,
     /// Whether log-probabilities are asked for.
     pub captured: bool,
     /// The most bytes that an answer may have.
     pub limit: usize,
+    pub route: &'static str,
+}
+
+/// What the text of an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A turn of a chat, in which the prompt may have opened the thinking block.
+    Turn { prefilled: bool },
+    /// Whatever goes on from a raw prompt.
+    Raw,
+    /// The prompt, which is asked about, before whatever comes.
+    Echo,
 }
 
 /// Where the server renders the prompt, its template adds no more than so many tokens to each message and to the whole.
@@ -91,10 +102,18 @@ pub(super) fn prepare(
     Ok(Prepared {
         body: Value::Object(body).to_string().into_bytes(),
         estimate: Estimate { request: request.id, prompt_tokens, completion_tokens: max_tokens as u64 },
-        prefilled,
+        form: if renderer.is_some_and(|renderer| renderer.template.is_raw()) {
+            Form::Raw
+        } else {
+            Form::Turn { prefilled }
+        },
         prompt,
         captured: request.capture.is_some(),
         limit: (1 << 20) + max_tokens.saturating_mul(TOKEN_BYTES + told.saturating_mul(TOLD_BYTES)),
+        route: match api {
+            Api::Chat => "/chat/completions",
+            Api::Completions => "/completions",
+        },
     })
 }
 
@@ -169,7 +188,7 @@ mod tests {
         assert_eq!(unsupported(&request, Api::Chat, &vllm), None);
         let prepared = prepare(&request, "m", Api::Chat, &Settings::default(), &vllm, None)?;
         let body: Value = serde_json::from_slice(&prepared.body).expect("JSON");
-        assert!(prepared.prefilled);
+        assert_eq!(prepared.form, Form::Turn { prefilled: true });
         assert_eq!(
             (&body["continue_final_message"], &body["messages"][1]["content"]),
             (&json!(true), &json!("<think>\n"))

@@ -9,7 +9,7 @@ use super::breaker::Breaker;
 use super::failure::{Class, Failure};
 use super::gate::Gate;
 use super::prompt::{prepare, unsupported};
-use super::{Endpoint, Error};
+use super::{Endpoint, Error, echo};
 use retort_model::attempts::{Admission, AttemptId, Charge, Settlement};
 use retort_model::generate::{Completion, FinishReason, GenerateError, Jobs, Request};
 use std::collections::{BTreeMap, HashMap};
@@ -190,15 +190,19 @@ impl<'a> Pump<'a> {
         Ok(Some(self.ticket(&request)?))
     }
 
-    fn ticket(&self, request: &Request) -> Result<Ticket, GenerateError> {
+    /// Makes a request ready; one whose prompt the caller has as token ids is about those.
+    fn ticket(&mut self, request: &Request) -> Result<Ticket, GenerateError> {
         let Endpoint { way, settings, renderer, .. } = self.endpoint;
+        let ticket = |prepared| Ticket { id: request.id, prepared: Arc::new(prepared), sent: 0, failed: 0 };
+        if let Some(prompt) = self.jobs.prompt(request.id) {
+            return Ok(ticket(echo::prepare(self.endpoint, request, prompt)));
+        }
         if let Some((setting, found, expected)) = unsupported(request, way.api, &way.profile) {
             let model = way.model.clone();
             return Err(GenerateError::Setting { model, setting, found, expected });
         }
         let prepared = prepare(request, &way.model, way.api, settings, &way.profile, renderer.as_ref());
-        let prepared = prepared.map_err(|error| GenerateError::Remote(error.into()))?;
-        Ok(Ticket { id: request.id, prepared: Arc::new(prepared), sent: 0, failed: 0 })
+        Ok(ticket(prepared.map_err(|error| GenerateError::Remote(error.into()))?))
     }
 
     fn send(&mut self, attempt: AttemptId, mut ticket: Ticket, now: Instant) {

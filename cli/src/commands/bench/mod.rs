@@ -1,9 +1,10 @@
 //! `retort bench ...`: how fast this machine runs models, what drafts save, what packing weights costs in quality,
-//! and how fast traces are curated.
+//! how fast traces are curated and answers graded.
 
 mod curate;
 mod decode;
 mod draft;
+mod grade;
 mod quality;
 mod shapes;
 
@@ -73,6 +74,7 @@ impl CacheNumbers {
 pub fn run(command: Bench) -> Result<ExitCode> {
     match command {
         Bench::Curate(args) => curate::run(&args),
+        Bench::Grade(args) => grade::run(&args),
         Bench::Decode(args) => inside(|| decode::run(&args)),
         Bench::Draft(args) => draft::run(&args),
         Bench::Quality(args) => quality::run(&args),

@@ -4,6 +4,7 @@ use super::super::INTERRUPTED;
 use super::super::datagen::AskingRecipe;
 use super::print;
 use crate::args::EvalsRun;
+use crate::endpoint::Scoring;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::{hub, open};
@@ -15,13 +16,11 @@ use retort_evals::definition::{Definition, Generation, LogLikelihood, PromptKind
 use retort_evals::harness::{Finished, Outcome};
 use retort_evals::items::{Items, Origin};
 use retort_evals::likelihood::{self, Asked, BATCH, Identity};
-use retort_evals::report::Fact;
 use retort_evals::{EvalRun, Scored, metrics};
 use retort_model::checkpoint::write_bytes;
-use retort_model::generate::{FinishReason, Generate};
+use retort_model::generate::FinishReason;
 use retort_model::hub::HubName;
 use retort_model::observe::Observer;
-use retort_model::score::Score;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -65,18 +64,6 @@ pub(super) fn show(name: Option<&str>) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a report says of a benchmark.
-pub(super) fn facts(benchmark: &BenchmarkId) -> Vec<Fact> {
-    let BenchmarkId { name, version, definition, data, bos } = benchmark;
-    let fact = |name: &str, value: String| Fact { name: name.into(), value };
-    let begun = if *bos { ", prompts behind BOS" } else { "" };
-    vec![
-        fact("Benchmark", format!("{name}, version {version}{begun}")),
-        fact("Definition (blake3)", definition.clone()),
-        fact("Data (blake3)", data.clone()),
-    ]
 }
 
 /// Asks a model what a definition says, and scores what it answers.
@@ -161,17 +148,19 @@ impl Benchmark<'_> {
         if args.bos && !raw {
             bail!("`--bos` is for prompts that no chat template makes, and `{}` asks in one", definition.name);
         }
-        let model: Box<dyn Generate + '_> = if raw {
-            let model = args.endpoint.local(&args.model, recipe.endpoint.as_ref(), args.asking.memory)?;
-            Box::new(model.engine(model.files.raw_template(args.bos)?)?)
-        } else {
-            args.endpoint.open(&args.model, recipe.endpoint.as_ref(), args.asking.memory, progress)?
+        let (settings, memory) = (recipe.endpoint.as_ref(), args.asking.memory);
+        let model = match raw {
+            true => args.endpoint.open_raw(&args.model, settings, memory, args.bos, progress)?,
+            false => args.endpoint.open(&args.model, settings, memory, progress)?,
         };
         if let Some(context) = model.context().filter(|&context| context < plan.sampling.max_tokens) {
             let most = plan.sampling.max_tokens;
             progress.remark(&format!("the model's context is {context} tokens: answers end there, not at {most}"));
         }
-        if super::evaluate(&*model, &items.problems(), &plan, &args.out)?.interrupted {
+        let interrupted = super::evaluate(&*model, &items.problems(), &plan, &args.out)?.interrupted;
+        let stems = items.stems();
+        stems.write(&args.out)?;
+        if interrupted {
             return Ok(ExitCode::from(INTERRUPTED));
         }
         let samples = EvalRun::read(&args.out)?.samples;
@@ -186,7 +175,7 @@ impl Benchmark<'_> {
             }
         }
         let metrics = metrics::by_filter(&generation.filters, &samples)?;
-        let scored = Scored::from_samples(model.name(), &samples)?.of_benchmark(self.id.clone(), metrics);
+        let scored = Scored::from_samples(model.name(), &samples, &stems)?.of_benchmark(self.id.clone(), metrics);
         let outcome =
             Outcome::Written { samples: &samples, scored: &scored, sampling: &plan.sampling, repeats: plan.n };
         self.finish(outcome, (model.name(), model.fingerprint()), plan.seed, &scored)
@@ -198,25 +187,23 @@ impl Benchmark<'_> {
         if asking.n.is_some() || asking.seed.is_some() || asking.recipe.is_some() || !asking.set.is_empty() {
             bail!("`{}` asks how likely given answers are: nothing is sampled, and no recipe is read", definition.name);
         }
-        let model = args.endpoint.local(&args.model, None, asking.memory)?;
-        let engine = model.engine(model.files.raw_template(args.bos)?)?;
-        let bos = engine.template.bos().filter(|_| args.bos);
-        let unknown = |token: &str| format!("the tokenizer of `{}` has no token `{token}`", engine.name);
-        let bos = bos.map(|token| engine.tokenizer.id(token).with_context(|| unknown(token))).transpose()?;
-        let scorer = engine.scorer();
+        let Scoring { model, tokenizer, bos } =
+            args.endpoint.scoring(&args.model, asking.memory, args.bos, progress)?;
         let identity = Identity {
-            generator: scorer.model(),
+            generator: model.model(),
             benchmark: id.clone(),
             metric: scoring.metrics.first().copied().unwrap_or(retort_evals::definition::ChoiceMetric::Acc),
             questions: ProblemSet::of(items.items.iter().map(|item| &item.problem)),
         };
-        let asked =
-            Asked { model: &scorer, tokenizer: &engine.tokenizer, bos, delimiter: &definition.question.delimiter };
+        let asked = Asked { model: &*model, tokenizer: &tokenizer, bos, delimiter: &definition.question.delimiter };
         let answers = likelihood::run(&asked, &items.items, &identity, &args.out, BATCH, progress)?;
+        let stems = items.stems();
+        stems.write(&args.out)?;
         let Some(answers) = answers else { return Ok(ExitCode::from(INTERRUPTED)) };
-        let scored = Scored::from_samples(&engine.name, &likelihood::samples(&identity, &answers))?;
+        let scored = Scored::from_samples(&args.model, &likelihood::samples(&identity, &answers), &stems)?;
         let scored = scored.of_benchmark(id.clone(), metrics::by_choice(&scoring.metrics, &answers));
-        self.finish(Outcome::Chosen(&answers), (&engine.name, &engine.fingerprint), 0, &scored)
+        let named = identity.generator.rsplit_once('@').unwrap_or((&identity.generator, ""));
+        self.finish(Outcome::Chosen(&answers), named, 0, &scored)
     }
 
     fn finish(&self, outcome: Outcome<'_>, model: (&str, &str), seed: u64, scored: &Scored) -> Result<ExitCode> {

@@ -13,7 +13,7 @@ use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::{Plan, Summary};
 use retort_datagen::sample::Sample;
-use retort_evals::{Context, EvalRun, Role, Runs, Scored, compare, same_settings, table};
+use retort_evals::{Context, EvalRun, Role, Runs, Scored, Stems, budget, compare, same_settings, table};
 use retort_model::generate::Generate;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -23,7 +23,10 @@ use std::time::Duration;
 pub fn run(command: Evals) -> Result<ExitCode> {
     match command {
         Evals::Run(args) => match benchmark::find(&args.benchmark)? {
-            Some(definition) => benchmark::run(&args, &definition),
+            Some(definition) => match args.shots {
+                Some(shots) => benchmark::run(&args, &definition.with_shots(shots)?),
+                None => benchmark::run(&args, &definition),
+            },
             None => score(&args),
         },
         Evals::Benchmarks { name } => benchmark::show(name.as_deref()),
@@ -44,9 +47,9 @@ pub fn samples(run: &Path) -> Result<Vec<Sample>> {
 }
 
 fn score(args: &EvalsRun) -> Result<ExitCode> {
-    if args.data.is_some() || args.bos || args.harness_out.is_some() {
+    if args.data.is_some() || args.bos || args.shots.is_some() || args.harness_out.is_some() {
         bail!(
-            "`--data`, `--bos` and `--harness-out` are for benchmarks with a definition, and `{}` is data",
+            "`--data`, `--bos`, `--shots` and `--harness-out` are for benchmarks with a definition, and `{}` is data",
             args.benchmark
         );
     }
@@ -74,7 +77,7 @@ pub fn print_score(
     if evaluate(engine, problems, plan, out)?.interrupted {
         return Ok(ExitCode::from(INTERRUPTED));
     }
-    print(&Scored::from_samples(engine.name(), &samples(out)?)?, out, json)
+    print(&Scored::from_samples(engine.name(), &samples(out)?, &Stems::default())?, out, json)
 }
 
 /// Writes `score.json` into the run's folder and prints the score.
@@ -90,19 +93,33 @@ fn print(scored: &Scored, out: &Path, json: bool) -> Result<ExitCode> {
 }
 
 fn compare_runs(args: &Compare) -> Result<ExitCode> {
-    let teacher = EvalRun::read(&args.teacher)?;
-    let other = |role, run: &Path| -> Result<Vec<Sample>> {
-        let run = EvalRun::read(run)?;
+    let read = |role: Role, run: &Path| EvalRun::read(run)?.finished(role.as_str());
+    let teacher = read(Role::Teacher, &args.teacher)?;
+    let other = |role, run: &Path| {
+        let run = read(role, run)?;
         same_settings((Role::Teacher, &teacher), (role, &run))?;
-        Ok(run.samples)
+        Ok::<_, retort_evals::Error>(run)
     };
     let student = other(Role::Student, &args.student)?;
     let base = args.base.as_deref().map(|run| other(Role::Base, run)).transpose()?;
     let control = args.control.as_deref().map(|run| other(Role::Control, run)).transpose()?;
-    let runs =
-        Runs { teacher: &teacher.samples, student: &student, base: base.as_deref(), control: control.as_deref() };
-    let facts = teacher.benchmark.iter().flat_map(benchmark::facts).collect();
-    let report = compare(&runs, Context { facts, ..Context::default() })?;
+    let runs = Runs {
+        teacher: &teacher.samples,
+        student: &student.samples,
+        base: base.as_ref().map(|run| run.samples.as_slice()),
+        control: control.as_ref().map(|run| run.samples.as_slice()),
+        stems: &teacher.stems,
+    };
+    let models = [
+        (Role::Teacher, Some(&teacher)),
+        (Role::Base, base.as_ref()),
+        (Role::Control, control.as_ref()),
+        (Role::Student, Some(&student)),
+    ];
+    let models: Vec<(Role, &EvalRun)> = models.into_iter().filter_map(|(role, run)| Some((role, run?))).collect();
+    let mut report = compare(&runs, Context { facts: teacher.facts(), ..Context::default() })?;
+    let others = args.budget.iter().map(|run| EvalRun::read(run)?.finished(&format!("`{}`", run.display())));
+    report.budgets = budget::sweep(&models, &others.collect::<Result<Vec<_>, _>>()?)?;
     report.write(&args.out)?;
     if args.json {
         say!("{}", report.to_json()?.trim_end());

@@ -6,7 +6,7 @@ use crate::args::Regrade;
 use crate::output::say;
 use anyhow::Result;
 use retort_datagen::store::{TraceReader, regrade};
-use retort_evals::{Scored, metrics};
+use retort_evals::{Scored, Stems, metrics};
 use retort_model::checkpoint::write_bytes;
 use std::process::ExitCode;
 
@@ -28,7 +28,9 @@ pub(super) fn run(args: &Regrade) -> Result<ExitCode> {
     }
     write_bytes(&args.out.join(CHANGES), lines.as_bytes())?;
     let header = reader.run()?;
-    let mut scored = Scored::from_samples(&header.generator.name, &regraded.samples)?;
+    let stems = Stems::read(&args.run)?;
+    stems.write(&args.out)?;
+    let mut scored = Scored::from_samples(&header.generator.name, &regraded.samples, &stems)?;
     if let (Some(id), Some(definition)) = (&header.benchmark, &definition) {
         let filters = definition.generation.iter().flat_map(|generation| generation.filters.clone());
         let metrics = metrics::by_filter(&filters.collect::<Vec<_>>(), &regraded.samples)?;

@@ -60,6 +60,13 @@ fn names_tell_configs_and_splits_where_no_card_does() {
     assert_eq!(chosen(dir.path(), "", "test").unwrap(), ["gsm8k_test.jsonl"]);
     assert_eq!(chosen(dir.path(), "", "validation").unwrap(), ["valid/a.jsonl"]);
     assert_eq!(chosen(dir.path(), "", "more").unwrap(), ["more.jsonl"]);
+    for split in ["dev", "validation"] {
+        let dir = folder(&["all/dev.jsonl", "all/test.jsonl"]);
+        assert_eq!(chosen(dir.path(), "all", split).unwrap(), ["all/dev.jsonl"]);
+        let dir = folder(&["all/dev-0.jsonl", "all/val-0.jsonl", "all/test.jsonl"]);
+        let own = if split == "dev" { "all/dev-0.jsonl" } else { "all/val-0.jsonl" };
+        assert_eq!(chosen(dir.path(), "all", split).unwrap(), [own]);
+    }
     let dir = folder(&["one.jsonl", "two.jsonl"]);
     assert_eq!(chosen(dir.path(), "", "").unwrap(), ["one.jsonl", "two.jsonl"]);
     let dir = folder(&["one.jsonl", "one.csv"]);

@@ -7,6 +7,7 @@
 //! this file as a table. Every loop is bounded by `limits.rs`; nothing reads a clock, shares state or panics.
 
 mod algebra;
+mod clock;
 mod compare;
 mod elementary;
 mod evaluate;
@@ -15,6 +16,7 @@ mod interval;
 mod limits;
 mod lower;
 mod matrices;
+mod measures;
 mod numeral;
 mod parse;
 mod polynomial;
@@ -105,6 +107,9 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
     }
     if same_text(gold, answer) {
         return Ok(Outcome::Equal("the same text"));
+    }
+    if let Some(outcome) = clock::compare(gold, answer) {
+        return Ok(outcome);
     }
     if let Some(outcome) = text::compare(gold, answer) {
         return Ok(outcome);

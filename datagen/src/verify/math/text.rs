@@ -27,6 +27,16 @@ pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
             if left == right || says_none(left) && says_none(right) {
                 return Some(Outcome::Equal("the same text"));
             }
+            if let (Some(left), Some(right)) = (truth(left), truth(right)) {
+                return Some(if left == right {
+                    Outcome::Equal("the same answer")
+                } else {
+                    Outcome::NotEqual("the opposite")
+                });
+            }
+            if abbreviates(left, right) || abbreviates(right, left) {
+                return Some(Outcome::Equal("an abbreviation"));
+            }
             // `xy` may be a product.
             let product = |text: &str| !text.contains(' ') && !text.is_empty();
             if same_letters(left, right) && product(left) && product(right) {
@@ -47,6 +57,9 @@ pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
             if says_none(&prose) {
                 let same = Outcome::Equal("the same text");
                 return Some(if empty(other) { same } else { Outcome::Undecided("words that speak of numbers") });
+            }
+            if truth(&prose).is_some() && matches!(other.trim(), "0" | "1") {
+                return Some(Outcome::Undecided("a number for yes or no"));
             }
             // One run of letters may be a product that the other side spells with signs.
             let short = !prose.contains(' ') && prose.len() <= 4;
@@ -174,6 +187,42 @@ fn is_prose(text: &str) -> bool {
         !all.iter().all(|word| mathematical(word))
             || marked && !all.iter().any(|word| word.len() == 1 || mathematical(word))
     })
+}
+
+/// What is said of a statement.
+fn truth(words: &str) -> Option<bool> {
+    match words {
+        "yes" | "true" => Some(true),
+        "no" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether `short` is how the name of a day or a month is shortened: `tue`, `tues`, `sept`.
+fn abbreviates(short: &str, name: &str) -> bool {
+    const NAMES: [&str; 19] = [
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
+        "sunday",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
+    ];
+    let usual = short.len() == 3 || matches!(short, "tues" | "weds" | "thur" | "thurs" | "sept");
+    NAMES.contains(&name) && usual && (name.starts_with(short) || short == "weds" && name == "wednesday")
 }
 
 /// Whether prose says that there is no answer.

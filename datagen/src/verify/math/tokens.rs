@@ -210,7 +210,13 @@ impl<'a> Lexer<'a> {
             return self.inside(|inner| !face || inner.trim().chars().count() > 1, money, nesting);
         }
         match name {
-            "boxed" | "fbox" => self.inside(|_| false, money, nesting)?,
+            "boxed" | "fbox" | "underline" => self.inside(|_| false, money, nesting)?,
+            "textcolor" => {
+                self.braces();
+                self.inside(|_| false, money, nesting)?;
+            }
+            "pounds" | "textsterling" => self.sign('£', prose),
+            "euro" | "texteuro" => self.sign('€', prose),
             "begin" | "end" => {
                 let inner = self.braces().unwrap_or_default().trim().trim_end_matches('*').to_owned();
                 if inner == "array" && name == "begin" {

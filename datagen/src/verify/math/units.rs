@@ -8,6 +8,8 @@ pub(super) enum Base {
     Metre,
     Gram,
     Second,
+    /// Of the calendar: no number of seconds.
+    Month,
     Ampere,
     Kelvin,
     Celsius,
@@ -70,6 +72,10 @@ const TABLE: &[Entry] = &[
     (&["day", "days"], (86_400, 1), &[(Second, 1)]),
     (&["week", "weeks"], (604_800, 1), &[(Second, 1)]),
     // Months and years differ in length; a year is 12 months and neither is a number of days.
+    (&["month", "months"], (1, 1), &[(Month, 1)]),
+    (&["year", "years", "yr", "yrs"], (12, 1), &[(Month, 1)]),
+    (&["decade", "decades"], (120, 1), &[(Month, 1)]),
+    (&["century", "centuries"], (1200, 1), &[(Month, 1)]),
     (&["l", "liter", "liters", "litre", "litres"], (1, 1000), &[(Metre, 3)]),
     (&["ml", "milliliter", "milliliters", "millilitre", "millilitres"], (1, 1_000_000), &[(Metre, 3)]),
     (&["gal", "gallon", "gallons"], (3_785_411_784, 1_000_000_000_000), &[(Metre, 3)]),
@@ -89,7 +95,7 @@ const TABLE: &[Entry] = &[
     (&["volt", "volts"], (1000, 1), &[(Gram, 1), (Metre, 2), (Second, -3), (Ampere, -1)]),
     (&["ohm", "ohms"], (1000, 1), &[(Gram, 1), (Metre, 2), (Second, -3), (Ampere, -2)]),
     (&["amp", "amps", "ampere", "amperes"], (1, 1), &[(Ampere, 1)]),
-    (&["kelvin", "kelvins"], (1, 1), &[(Kelvin, 1)]),
+    (&["K", "kelvin", "kelvins"], (1, 1), &[(Kelvin, 1)]),
     (&["celsius"], (1, 1), &[(Celsius, 1)]),
     (&["fahrenheit"], (1, 1), &[(Fahrenheit, 1)]),
     (&["bit", "bits"], (1, 1), &[(Bit, 1)]),
@@ -98,6 +104,7 @@ const TABLE: &[Entry] = &[
     (&["cent", "cents"], (1, 100), &[(Dollar, 1)]),
     (&["euro", "euros", "eur"], (1, 1), &[(Euro, 1)]),
     (&["gbp"], (1, 1), &[(Pound, 1)]),
+    (&["p", "pence"], (1, 100), &[(Pound, 1)]),
     (&["yen", "jpy"], (1, 1), &[(Yen, 1)]),
     (&["rupee", "rupees", "inr"], (1, 1), &[(Rupee, 1)]),
 ];
@@ -115,11 +122,43 @@ pub(super) fn by_name(word: &str, letters: bool) -> Option<Unit> {
         _ => {}
     }
     // Symbols of one letter mean what they mean in one case only: `L` or `l`, but never `M` or `G`.
-    if word.len() == 1 && word != lower && word != "L" {
-        return None;
-    }
-    let found = TABLE.iter().find(|(names, ..)| names.contains(&lower.as_str()));
+    let symbol = word.len() == 1 && word != lower && word != "L";
+    let word = if symbol { word } else { lower.as_str() };
+    let found = TABLE.iter().find(|(names, ..)| names.contains(&word));
     found.map(|&(_, scale, bases)| Unit::Of { scale, bases })
+}
+
+impl Unit {
+    /// Whether it measures this and nothing else.
+    pub(super) fn measures(&self, base: Base) -> bool {
+        matches!(self, Self::Of { bases: [(only, 1)], .. } if *only == base)
+    }
+
+    /// The unit that the same word names beside another: `pounds` and `cents` beside pounds and euros.
+    pub(super) fn beside(&self, other: &Self) -> Option<Self> {
+        const POUND_OF_WEIGHT: (i64, i64) = (45_359_237, 100_000);
+        let Self::Of { scale, bases } = self else { return None };
+        let currency: &'static [(Base, i32)] = match () {
+            () if other.measures(Pound) && *scale == POUND_OF_WEIGHT && *bases == [(Gram, 1)] => {
+                return Some(Self::Of { scale: (1, 1), bases: &[(Pound, 1)] });
+            }
+            () if *scale != (1, 100) || !self.measures(Dollar) => return None,
+            () if other.measures(Euro) => &[(Euro, 1)],
+            () => return None,
+        };
+        Some(Self::Of { scale: (1, 100), bases: currency })
+    }
+}
+
+/// Whether one of two units is of the calendar and the other of the clock: how long a month is depends on the month.
+pub(super) fn calendar_and_clock(one: &Unit, other: &Unit) -> bool {
+    one.measures(Base::Month) && other.measures(Base::Second)
+        || one.measures(Base::Second) && other.measures(Base::Month)
+}
+
+/// Whether a unit is a scale of temperature, on which zero is somewhere else than on another.
+pub(super) fn is_temperature(unit: &Unit) -> bool {
+    [Base::Celsius, Base::Fahrenheit, Base::Kelvin].into_iter().any(|base| unit.measures(base))
 }
 
 /// The unit of a currency sign.

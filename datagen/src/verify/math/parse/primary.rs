@@ -134,15 +134,22 @@ impl Parser {
 
     /// `90^\circ`, and the scale that may follow.
     fn degree(&mut self, node: Node) -> Node {
-        let scale = match self.kind() {
-            Some(Kind::Word(word)) if word == "C" => units::by_name("celsius", false),
-            Some(Kind::Word(word)) if word == "F" => units::by_name("fahrenheit", false),
-            _ => None,
+        let scale = self.temperature().unwrap_or(Unit::Degree);
+        Node::Product(vec![node, Node::Unit(scale)])
+    }
+
+    /// The scale that follows the word or sign for degrees.
+    pub(super) fn temperature(&mut self) -> Option<Unit> {
+        let Some(Kind::Word(word)) = self.kind() else { return None };
+        let scale = match word.as_str() {
+            "C" => "celsius",
+            "F" => "fahrenheit",
+            scale if scale.eq_ignore_ascii_case("celsius") || scale.eq_ignore_ascii_case("fahrenheit") => scale,
+            _ => return None,
         };
-        if scale.is_some() {
-            self.advance();
-        }
-        Node::Product(vec![node, Node::Unit(scale.unwrap_or(Unit::Degree))])
+        let scale = units::by_name(scale, false);
+        self.advance();
+        scale
     }
 
     /// `x_1` is a name, `52_8` a number in base 8.

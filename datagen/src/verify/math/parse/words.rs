@@ -50,7 +50,8 @@ impl Parser {
             && let Some(unit) = units::by_name(word, letters || measured)
         {
             self.advance();
-            return Ok(Some(Node::Unit(unit)));
+            let scale = if unit == Unit::Degree { self.temperature() } else { None };
+            return Ok(Some(Node::Unit(scale.unwrap_or(unit))));
         }
         let next_prose =
             self.tokens.get(self.at + 1).is_some_and(|next| next.prose && matches!(next.kind, Kind::Word(_)));

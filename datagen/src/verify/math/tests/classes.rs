@@ -45,6 +45,12 @@ fn what_is_not_proven_stays_undecided() {
         ("3 apples", "3 oranges"),
         ("34", "3 4"),
         ("x^2=4", "2, -2"),
+        // As many as the month has, the same on another scale, and half a day that is unsaid.
+        ("2 months", "60 days"),
+        ("25°C", "77°F"),
+        ("15:00", "3:00"),
+        ("3:2", "3:02"),
+        ("no", "0"),
         // Words that speak of numbers.
         ("2", "there are two of them"),
         ("0", "none"),
