@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 /// Numbers of a vector.
 const LANES: usize = 32;
 /// Keys that are asked for before they are needed.
-const AHEAD: usize = 20;
+const AHEAD: usize = 6;
 /// Queries whose sums stay in registers.
 const M: usize = 8;
 
@@ -33,72 +33,69 @@ pub(super) fn multiplies(c: usize, v_width: usize) -> bool {
 pub(super) fn scores(p: &mut [f32], q: &[bf16], keys: &[bf16], stride: usize, c: usize, count: usize) {
     assert!(is_here() && c.is_multiple_of(LANES) && keys.len() >= (count - 1) * stride + c, "scores of {c} numbers");
     for (q, p) in q.chunks(M * c).zip(p.chunks_mut(M * count)) {
-        #[expect(unsafe_code, reason = "the instructions were found on this machine")]
-        // SAFETY: checked above.
-        unsafe {
-            match q.len() / c {
-                8 => dots::<8>(p, q, keys, stride, c, count),
-                7 => dots::<7>(p, q, keys, stride, c, count),
-                6 => dots::<6>(p, q, keys, stride, c, count),
-                5 => dots::<5>(p, q, keys, stride, c, count),
-                4 => dots::<4>(p, q, keys, stride, c, count),
-                3 => dots::<3>(p, q, keys, stride, c, count),
-                2 => dots::<2>(p, q, keys, stride, c, count),
-                _ => dots::<1>(p, q, keys, stride, c, count),
+        for entry in 0..count {
+            let key = &keys[entry * stride..][..c];
+            let mut sums = [0f32; M];
+            #[expect(unsafe_code, reason = "the instructions were found on this machine")]
+            // SAFETY: checked above.
+            unsafe {
+                dots(q, key, &mut sums);
             }
+            p.chunks_mut(count).zip(sums).for_each(|(p, sum)| p[entry] = sum);
         }
     }
 }
 
-/// The dot products of R rows of q with each key, two keys at a time.
+/// The dot products of up to M rows of q with one key.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn dots<const R: usize>(p: &mut [f32], q: &[bf16], keys: &[bf16], stride: usize, c: usize, count: usize) {
-    let q = &q[..R * c];
-    for entry in (0..count).step_by(2) {
-        let other = (entry + 1).min(count - 1);
-        let pair = [entry, other].map(|entry| &keys[entry * stride..][..c]);
-        let mut sums = [[_mm512_setzero_ps(); M]; 2];
+fn dots(q: &[bf16], key: &[bf16], out: &mut [f32; M]) {
+    let c = key.len();
+    // A page comes from memory here, once, in order.
+    for line in (0..c).step_by(LANES) {
+        _mm_prefetch::<_MM_HINT_T0>(key.as_ptr().wrapping_add(AHEAD * c + line).cast());
+    }
+    if q.len() == M * c {
+        let mut sums = [_mm512_setzero_ps(); M];
         for at in (0..c).step_by(LANES) {
-            #[expect(unsafe_code, reason = "checks would cost as much as the products")]
-            // SAFETY: c is a multiple of LANES, q holds R rows of c numbers, and each key c numbers.
-            let (keys, q): ([_; 2], [_; R]) =
-                unsafe { (pair.map(|key| load_at(key, at)), std::array::from_fn(|r| load_at(q, r * c + at))) };
-            for key in pair {
-                // A page comes from memory here, once, in order.
-                _mm_prefetch::<_MM_HINT_T0>(key.as_ptr().wrapping_add(AHEAD * stride + at).cast());
-            }
-            for r in 0..R {
-                sums[0][r] = dot(sums[0][r], q[r], keys[0]);
-                sums[1][r] = dot(sums[1][r], q[r], keys[1]);
+            let key = load(&key[at..]);
+            for m in 0..M {
+                sums[m] = dot(sums[m], load(&q[m * c + at..]), key);
             }
         }
-        let [first, second] = fold(sums);
-        for r in 0..R {
-            p[r * count + entry] = first[r];
-            p[r * count + other] = if other == entry { first[r] } else { second[r] };
+        *out = fold(sums);
+    } else {
+        let mut sums = [_mm512_setzero_ps(); M];
+        for (q, sum) in q.chunks(c).zip(&mut sums) {
+            for at in (0..c).step_by(LANES) {
+                *sum = dot(*sum, load(&q[at..]), load(&key[at..]));
+            }
         }
+        *out = fold(sums);
     }
 }
 
-/// The sum of the numbers of each vector, by halving sixteen of them at once four times.
+/// The sum of the numbers of each vector.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn fold(sums: [[__m512; M]; 2]) -> [[f32; M]; 2] {
-    let [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]] = sums;
-    let halves = |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x44>(a, b), _mm512_shuffle_f32x4::<0xee>(a, b));
-    let quarters = |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
-    let pairs = |a, b| _mm512_add_ps(_mm512_shuffle_ps::<0x44>(a, b), _mm512_shuffle_ps::<0xee>(a, b));
-    let ones = |a, b| _mm512_add_ps(_mm512_shuffle_ps::<0x88>(a, b), _mm512_shuffle_ps::<0xdd>(a, b));
-    let four = |a, b, c, d| quarters(halves(a, b), halves(c, d));
-    // Lane 4 y + x is the sum of the y-th vector of the x-th four.
-    let all = ones(pairs(four(a, b, c, d), four(e, f, g, h)), pairs(four(i, j, k, l), four(m, n, o, p)));
-    let mut lanes = [0f32; 2 * M];
-    #[expect(unsafe_code, reason = "a vector goes to memory")]
-    // SAFETY: sixteen numbers.
-    unsafe {
-        _mm512_storeu_ps(lanes.as_mut_ptr(), all);
+fn fold(sums: [__m512; M]) -> [f32; M] {
+    let mut halves = [_mm256_setzero_ps(); M];
+    for m in 0..M {
+        let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[m])));
+        halves[m] = _mm256_add_ps(_mm512_castps512_ps256(sums[m]), upper);
     }
-    std::array::from_fn(|key| std::array::from_fn(|at| lanes[4 * (at % 4) + 2 * key + at / 4]))
+    let [a, b, c, d, e, f, g, h] = halves;
+    let four = |a, b, c, d| {
+        let sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+        _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums))
+    };
+    let mut out = [0f32; M];
+    #[expect(unsafe_code, reason = "vectors go to memory")]
+    // SAFETY: eight numbers, four at a time.
+    unsafe {
+        _mm_storeu_ps(out.as_mut_ptr(), four(a, b, c, d));
+        _mm_storeu_ps(out.as_mut_ptr().add(4), four(e, f, g, h));
+    }
+    out
 }
 
 /// y [m, width] = p [m, PAGE] values [PAGE, width], rows of values lying `stride` apart; those from `count` on are taken
@@ -139,7 +136,7 @@ fn sums<const R: usize>(y: &mut [f32], p: &[bf16], values: &[bf16], stride: usiz
         }
     };
     let (first, second) = (order(0), order(1));
-    let p = &p[..R * PAGE];
+    let rows: [&[bf16]; R] = std::array::from_fn(|r| &p[r * PAGE..][..PAGE]);
     for column in (0..width).step_by(LANES) {
         let mut low = [_mm512_setzero_ps(); R];
         let mut high = [_mm512_setzero_ps(); R];
@@ -149,10 +146,8 @@ fn sums<const R: usize>(y: &mut [f32], p: &[bf16], values: &[bf16], stride: usiz
                 if entry + 1 < count { load(&values[(entry + 1) * stride + column..]) } else { _mm512_setzero_si512() };
             let (low_pairs, high_pairs) = (_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
             for r in 0..R {
-                #[expect(unsafe_code, reason = "two numbers are read as one")]
-                // SAFETY: PAGE is even, and so the second number too is of row r.
-                let pair = unsafe { p.as_ptr().add(r * PAGE + entry).cast::<i32>().read_unaligned() };
-                let pair = _mm512_set1_epi32(pair);
+                let pair = u32::from(rows[r][entry].to_bits()) | u32::from(rows[r][entry + 1].to_bits()) << 16;
+                let pair = _mm512_set1_epi32(pair as i32);
                 low[r] = dot(low[r], low_pairs, pair);
                 high[r] = dot(high[r], high_pairs, pair);
             }
@@ -178,19 +173,6 @@ fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
     // SAFETY: both types are 64 bytes of plain numbers.
     let (a, b) = unsafe { (std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b)) };
     _mm512_dpbf16_ps(sum, a, b)
-}
-
-/// The vector that begins at `numbers[at]`.
-///
-/// # Safety
-/// `numbers` holds all of it.
-#[inline]
-#[target_feature(enable = "avx512f")]
-#[expect(unsafe_code, reason = "a vector comes from memory")]
-unsafe fn load_at(numbers: &[bf16], at: usize) -> __m512i {
-    debug_assert!(at + LANES <= numbers.len());
-    // SAFETY: the caller's.
-    unsafe { _mm512_loadu_si512(numbers.as_ptr().add(at).cast()) }
 }
 
 #[inline]
