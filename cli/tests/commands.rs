@@ -123,6 +123,17 @@ fn logits_are_refused_outside_the_vocabulary_and_written_inside() {
     let read = candle_core::safetensors::load(here.path().join("l.safetensors"), &candle_core::Device::Cpu);
     let logits = read.expect("a safetensors file").remove("logits").expect("the key `logits`");
     assert_eq!(logits.dim(0).expect("a matrix"), 3);
+    assert!(run("4").status.success(), "its own earlier output is no file of the model");
+    // Inside the model's folder a bare name may be one of its files.
+    let model = here.path().join("model");
+    assert!(
+        retort(&["model", "convert", "embedded-student", "--to", "bf16", "--out", "model"], here.path())
+            .status
+            .success()
+    );
+    let refused = retort(&["model", "logits", ".", "--tokens", "1", "--out", "model.safetensors"], &model);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is a file of the model"));
+    assert!(retort(&["model", "logits", ".", "--tokens", "1", "--out", "new.safetensors"], &model).status.success());
 }
 
 /// The `config.json` of DeepSeek-V3, alone in a folder.

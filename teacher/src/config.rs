@@ -144,6 +144,18 @@ pub struct RopeScaling {
 }
 
 impl RopeScaling {
+    /// A setting that only YaRN has.
+    fn scales(&self) -> Option<&'static str> {
+        let settings = [
+            ("factor", self.factor),
+            ("beta_fast", self.beta_fast),
+            ("beta_slow", self.beta_slow),
+            ("mscale", self.mscale),
+            ("mscale_all_dim", self.mscale_all_dim),
+        ];
+        settings.into_iter().find_map(|(key, value)| value.map(|_| key))
+    }
+
     /// `yarn`, or `default` for no scaling.
     fn kind(&self) -> &str {
         self.rope_type.as_deref().or(self.kind.as_deref()).unwrap_or("default")

@@ -119,6 +119,9 @@ fn what_is_not_followed_is_refused_by_name() {
     let path = fixtures().join("published/v3.json");
     let json: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).expect("text")).expect("JSON");
     let cases = [
+        ("/rope_parameters", serde_json::json!({ "rope_type": "default", "rope_theta": 1e4 }), "rope_scaling"),
+        ("/rope_scaling", serde_json::json!({ "factor": 40.0 }), "rope_scaling.factor"),
+        ("/rope_scaling", serde_json::json!({ "type": "default", "mscale": 1.0 }), "rope_scaling.mscale"),
         ("/num_mtp_layers", 2.into(), "num_mtp_layers"),
         ("/num_mtp_layers", 0.into(), "num_mtp_layers"),
         ("/rope_scaling/attention_factor", serde_json::json!(2.0), "rope_scaling.attention_factor"),

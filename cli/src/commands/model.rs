@@ -22,7 +22,10 @@ pub fn run(command: Model) -> Result<ExitCode> {
 
 fn logits(name: &str, tokens: &[u32], out: &Path) -> Result<ExitCode> {
     let place = |path: &Path| path.canonicalize().ok();
-    if place(out).is_some() && out.parent().and_then(place) == place(Path::new(name)) {
+    // The folder of a bare name is the empty path.
+    let folder = out.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let of_model = place(Path::new(name)).is_some_and(|model| folder.and_then(place) == Some(model));
+    if of_model && place(out).is_some() {
         bail!("`{}` is a file of the model, which the logits would overwrite; name another", out.display());
     }
     let decoder = ModelFiles::open(name, Embedded::Teacher)?.decoder()?;

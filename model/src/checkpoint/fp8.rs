@@ -28,7 +28,9 @@ impl Fp8Block {
                 *block = block.max(value.abs());
             }
         }
-        let scale_inv: Vec<f32> = largest.iter().map(|&max| if max > 0.0 { max / E4M3_MAX } else { 1.0 }).collect();
+        // Numbers so small that their scale would be 0 become 0 themselves.
+        let scale = |max: f32| if max > 0.0 { (max / E4M3_MAX).max(f32::MIN_POSITIVE) } else { 1.0 };
+        let scale_inv: Vec<f32> = largest.into_iter().map(scale).collect();
         let bytes = weight
             .iter()
             .enumerate()
@@ -50,6 +52,14 @@ mod tests {
     fn back(packed: &Fp8Block, o: usize, i: usize) -> Vec<f32> {
         let format = Format::Fp8 { scale_inv: packed.scale_inv.as_slice().into() };
         StoredMatrix::new(Arc::new(packed.bytes.clone()), 0..o * i, format, (o, i)).expect("fits").to_vec()
+    }
+
+    #[test]
+    fn the_smallest_numbers_stay_finite() {
+        for tiny in [1e-44f32, -1e-40, f32::MIN_POSITIVE] {
+            let back = back(&Fp8Block::quantise(&[tiny, 0.0], 1, 2), 1, 2);
+            assert!(back.iter().all(|x| x.is_finite() && x.abs() <= 2.0 * tiny.abs()), "{tiny}: {back:?}");
+        }
     }
 
     #[test]

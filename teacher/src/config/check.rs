@@ -36,6 +36,11 @@ impl Config {
                 }
             }
         }
+        if let (Some(scaling), Some(parameters)) = (&self.rope_scaling, &self.rope_parameters)
+            && scaling.yarn() != parameters.yarn()
+        {
+            return refuse("rope_scaling", "another one than `rope_parameters`".into());
+        }
         if let Some(outer) = self.rope_theta.filter(|outer| *outer != self.theta()) {
             return refuse("rope_theta", format!("{outer} beside {}", self.theta()));
         }
@@ -143,7 +148,10 @@ fn check_rope(scaling: &RopeScaling) -> Result<(), (&'static str, String)> {
         return Err(("partial_rotary_factor", share.to_string()));
     }
     match scaling.kind() {
-        "default" => Ok(()),
+        "default" => match scaling.scales() {
+            Some(key) => Err((key, "without `type` `yarn`".into())),
+            None => Ok(()),
+        },
         "yarn" if scaling.yarn().is_some() => Ok(()),
         "yarn" => Err(("type", "`yarn` without `factor` and `original_max_position_embeddings`".into())),
         other => Err(("type", format!("`{other}`"))),

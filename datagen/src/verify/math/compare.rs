@@ -38,6 +38,11 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
     let (gold, answer) = (settled(algebra, gold)?, settled(algebra, answer)?);
     let (gold, answer) = (&gold, &answer);
     let again = |gold: &Node, answer: &Node| compare_at(algebra, gold, answer, depth + 1);
+    match (membership(gold), membership(answer)) {
+        (None, None) => {}
+        (Some((one, gold)), Some((other, answer))) if one == other => return again(gold, answer),
+        _ => return Ok(Undecided("an expression in a set")),
+    }
     // `x = 5` answers a question whose gold is `5`.
     match (value_of(gold), value_of(answer)) {
         (Some(value), None) if !is_equation(answer) && !matches!(answer, Node::List(_)) => return again(value, answer),
@@ -115,11 +120,20 @@ fn set_expressions(gold: &Node, answer: &Node, again: &dyn Fn(&Node, &Node) -> C
     }
 }
 
-/// Membership becomes its set, a chain its value, `a \approx b` its exact side.
+/// What is in a set, and the set.
+fn membership(node: &Node) -> Option<(&Node, &Node)> {
+    let Node::Relation(member, rest) = node else { return None };
+    let [(Order::In, set)] = rest.as_slice() else { return None };
+    Some((member, set))
+}
+
+/// Membership of a letter becomes its set, a chain its value, `a \approx b` its exact side.
 fn settled(algebra: &Algebra, node: &Node) -> Result<Node, Halt> {
     let Node::Relation(first, rest) = node else { return Ok(node.clone()) };
     if let [(Order::In, set)] = rest.as_slice() {
-        return Ok(set.clone());
+        // Of anything but a letter by itself it says more than the set does.
+        let letter = matches!(**first, Node::Symbol(_));
+        return Ok(if letter { set.clone() } else { node.clone() });
     }
     if let [exact @ .., (Order::Approximately, _)] = rest.as_slice() {
         return match exact {

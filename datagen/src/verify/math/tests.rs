@@ -14,3 +14,37 @@ fn grade(gold: &str, answer: &str) -> Equality {
     assert!(!there.reason.is_empty());
     there.verdict
 }
+
+#[test]
+fn words_that_change_a_number_count_nothing() {
+    for (gold, answer) in [
+        ("2", "2 fifths"),
+        ("12", "12 hundredths"),
+        ("5", "5 dozen"),
+        ("5", "5 squared"),
+        ("5", "5 below zero"),
+        ("20", "twenty one"),
+        ("5", "5 wrong"),
+    ] {
+        assert_eq!(grade(gold, answer), Equality::Undecided, "{gold} and {answer}");
+    }
+    assert_eq!(grade("5", "5 apples"), Equality::Equal);
+}
+
+#[test]
+fn an_expression_in_a_set_is_not_the_set() {
+    for other in ["-x", "2x", "x^2"] {
+        let answer = format!("{other} \\in [-2,7]");
+        assert_eq!(grade("x \\in [-2,7]", &answer), Equality::Undecided, "{answer}");
+        assert_eq!(grade(&answer, &answer), Equality::Equal, "{answer}");
+    }
+    assert_eq!(grade("x \\in [-2,7]", "[-2,7]"), Equality::Equal);
+}
+
+#[test]
+fn a_choice_and_more_is_another_choice() {
+    for (gold, answer) in [("B", "(B) is not correct"), ("A", "(A) and (C)"), ("A", "(A) not (B)")] {
+        assert_ne!(grade(gold, answer), Equality::Equal, "{gold} and {answer}");
+    }
+    assert_eq!(grade("C", "(C) 17"), Equality::Equal);
+}

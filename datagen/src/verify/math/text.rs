@@ -138,7 +138,14 @@ fn choice(text: &str) -> Option<Choice> {
     let fits = letter.is_ascii_alphabetic() && letter.to_ascii_uppercase() <= 'J';
     let certain =
         prose || named.is_some() || closed && !(opened && rest.len() > 1 && !rest[1..].starts_with([' ', '\\']));
-    (fits && ends && (opened == rest.starts_with([')', ']']) || !opened))
+    // `(A) and (C)`, `(B) is not correct` choose something else.
+    let mut tail = rest.get(1..).unwrap_or("").split_whitespace();
+    let otherwise = match tail.next() {
+        Some("and" | "or" | "not" | "isn't") => true,
+        Some("is" | "and/or") => tail.next().is_some_and(|word| ["not", "wrong", "incorrect", "false"].contains(&word)),
+        _ => false,
+    };
+    (fits && ends && !otherwise && (opened == rest.starts_with([')', ']']) || !opened))
         .then_some(Choice { letter: letter.to_ascii_uppercase(), certain })
 }
 

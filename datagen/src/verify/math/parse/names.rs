@@ -83,3 +83,20 @@ pub(super) fn ends_term(word: &str) -> bool {
 pub(in super::super) fn is_name(word: &str) -> bool {
     function(word).is_some() || greek(word) || matches!(word, "sqrt" | "cbrt" | "union")
 }
+
+/// Whether a word behind a number may make another number of it, and so names nothing that is counted: `2 fifths`,
+/// `5 squared`, `5 below zero`, `twenty one`.
+pub(super) fn changes_number(word: &str) -> bool {
+    let fraction = ["half", "halves", "third", "quarter", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];
+    let small = ["tenth", "eleventh", "twelfth", "twentieth", "hundredth", "thousandth", "millionth", "billionth"];
+    let part = word.strip_suffix('s').unwrap_or(word);
+    fraction.contains(&word)
+        || fraction.contains(&part)
+        || small.contains(&part)
+        || matches!(
+            part,
+            "dozen" | "score" | "gros" | "crore" | "lakh" | "squared" | "cubed" | "factorial" | "infinity"
+        )
+        || matches!(word, "one" | "two" | "three" | "four" | "five" | "six" | "seven" | "eight" | "nine" | "zero")
+        || matches!(word, "below" | "less" | "minus" | "negative" | "loss" | "not" | "wrong" | "incorrect" | "infinite")
+}

@@ -6,7 +6,7 @@ use super::super::tokens::{Kind, Token};
 use super::super::tree::{Function, Node};
 use super::super::units::{self, Unit};
 use super::Parser;
-use super::names::{ends_term, function, greek};
+use super::names::{changes_number, ends_term, function, greek};
 
 /// Letters side by side that may still be a product; more are a word.
 const LONGEST_PRODUCT: usize = 4;
@@ -58,13 +58,13 @@ impl Parser {
         let noun = prose && (word.len() > 1 || next_prose)
             || spaced && (word.len() > 3 || word.len() == 3 && word.contains(['a', 'e', 'i', 'o', 'u']));
         if counted && noun && last && function(word).is_none() && word != "pi" && !greek(word) && word != "sqrt" {
-            return Ok(Some(self.noun()));
+            return self.noun().map(Some);
         }
         Ok(None)
     }
 
     /// All words from here on name what is counted.
-    fn noun(&mut self) -> Node {
+    fn noun(&mut self) -> Result<Node, Halt> {
         let mut words = Vec::new();
         while let Some(Kind::Word(word)) = self.kind()
             && !ends_term(word)
@@ -72,7 +72,10 @@ impl Parser {
             words.push(word.to_lowercase());
             self.advance();
         }
-        Node::Unit(Unit::Noun(words.join(" ")))
+        if words.iter().any(|word| changes_number(word)) {
+            return Err(Halt::Unreadable("words that change the number"));
+        }
+        Ok(Node::Unit(Unit::Noun(words.join(" "))))
     }
 
     /// One letter of a word, as a name or a constant.
