@@ -15,7 +15,8 @@ pub fn from_environment() -> Hub {
         cache: text("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from),
         token: text("HF_TOKEN").or_else(|| trimmed(std::fs::read_to_string(token_file).ok()?)),
         proxy: proxies.into_iter().find_map(text).filter(|_| endpoint.starts_with("https:")),
-        offline: text("HF_HUB_OFFLINE").is_some_and(|value| !["0", "false", "no"].contains(&value.as_str())),
+        offline: text("HF_HUB_OFFLINE")
+            .is_some_and(|value| ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())),
         endpoint: endpoint.trim_end_matches('/').into(),
         retry_wait: Duration::from_secs(1),
     }

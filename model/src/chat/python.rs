@@ -1,5 +1,6 @@
 //! What Jinja templates expect of the Python around them: how values print, `json.dumps`, `strftime`.
 
+use super::template::LONGEST;
 use jiff::tz::TimeZone;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Output, State, Value};
@@ -67,6 +68,10 @@ impl Style<'_> {
     fn write(&self, out: &mut String, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > DEEPEST {
             return Err(Error::new(ErrorKind::InvalidOperation, "a value is nested too deeply to be written"));
+        }
+        // A few steps make a value of lists that share their parts, and of far more text than memory holds.
+        if out.len() > LONGEST {
+            return Err(Error::new(ErrorKind::InvalidOperation, "a value is too long to be written"));
         }
         let word = |json: &'static str, python: &'static str| if self.json { json } else { python };
         match value.kind() {

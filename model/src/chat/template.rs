@@ -31,7 +31,7 @@ pub struct ChatTemplate {
 const FUEL: u64 = 2_000_000;
 
 /// Bytes that a prompt may have; the longest published context fills about a megabyte.
-const LONGEST: usize = 16 << 20;
+pub(super) const LONGEST: usize = 16 << 20;
 
 impl ChatTemplate {
     /// Compiles the template: `jinja`, the text of `chat_template.jinja`, where there is one, else that of `config`.
@@ -257,6 +257,17 @@ mod tests {
             let _ = rendered(&source);
         }
         assert!(rendered(&"x".repeat(300 << 10)).is_err_and(|error| error.to_string().contains("bytes")));
+    }
+
+    /// Forty lists that hold the one before twice would be 2^40 numbers on paper.
+    #[test]
+    fn a_value_of_shared_parts_is_not_written_for_ever() {
+        for shown in ["{{ ns.a }}", "{{ ns.a|tojson }}"] {
+            let source =
+                "{% set ns = namespace(a=[1]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
+            let error = rendered(&format!("{source}{shown}")).expect_err("far too long").to_string();
+            assert!(error.contains("too long"), "{error}");
+        }
     }
 
     fn rendered(source: &str) -> Result<String, Error> {

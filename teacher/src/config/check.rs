@@ -36,13 +36,13 @@ impl Config {
                 }
             }
         }
+        if let Some(outer) = self.rope_theta.filter(|outer| *outer != self.theta()) {
+            return refuse("rope_theta", format!("{outer} beside {}", self.theta()));
+        }
         if let (Some(scaling), Some(parameters)) = (&self.rope_scaling, &self.rope_parameters)
             && scaling.yarn() != parameters.yarn()
         {
             return refuse("rope_scaling", "another one than `rope_parameters`".into());
-        }
-        if let Some(outer) = self.rope_theta.filter(|outer| *outer != self.theta()) {
-            return refuse("rope_theta", format!("{outer} beside {}", self.theta()));
         }
         self.check_numbers().or_else(|(field, value)| refuse(field, value))?;
         let fixed = [
