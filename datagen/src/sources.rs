@@ -9,6 +9,7 @@ mod compressed;
 mod dataset;
 mod delimited;
 mod front_matter;
+mod hash;
 mod ipc;
 mod lines;
 mod pattern;
@@ -19,6 +20,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use hash::hash;
 pub use problems::{Columns, Reading, read};
 pub use row::{Place, Row};
 pub use table::{Selection, Table};

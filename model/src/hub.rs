@@ -54,6 +54,22 @@ enum Kind {
     Dataset,
 }
 
+impl Kind {
+    fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
+/// What there is to read a repository from.
+enum Found<'a> {
+    Listed(Client<'a>, Listing),
+    /// An earlier download's folder, where the hub may not be asked or does not answer.
+    Cached(PathBuf),
+}
+
 /// How much of a model is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Want {
@@ -96,14 +112,12 @@ impl HubName {
 
     /// The repository's folder in the cache.
     fn folder(&self) -> String {
-        let kind = if self.kind == Kind::Model { "models" } else { "datasets" };
-        format!("{kind}--{}", self.repo.replace('/', "--"))
+        format!("{}--{}", self.kind.plural(), self.repo.replace('/', "--"))
     }
 
     /// Where the hub tells of its files at a revision.
     fn list_path(&self) -> String {
-        let kind = if self.kind == Kind::Model { "models" } else { "datasets" };
-        format!("api/{kind}/{}/revision/{}", self.repo, self.revision.replace('/', "%2F"))
+        format!("api/{}/{}/revision/{}", self.kind.plural(), self.repo, self.revision.replace('/', "%2F"))
     }
 
     /// Where the hub has a file of a commit.
@@ -133,20 +147,9 @@ impl std::fmt::Display for HubName {
 impl Hub {
     /// The folder of a model, its files fetched as far as they are wanted and not there yet.
     pub fn folder(&self, name: &HubName, want: Want, observer: &dyn Observer) -> Result<PathBuf, Error> {
-        if self.offline {
-            return Ok(self.cached(name).ok_or_else(|| HubError::NotCached { name: name.to_string() })?);
-        }
-        let client = Client::new(self, observer)?;
-        match client.list(name) {
-            Ok(listing) => Ok(self.fetch(&client, name, &listing, want)?),
-            Err(error @ HubError::NoAnswer { .. }) => match self.cached(name) {
-                Some(folder) => {
-                    observer.remark(&format!("{error}; `{name}` is taken from the cache as it is"));
-                    Ok(folder)
-                }
-                None => Err(error.into()),
-            },
-            Err(error) => Err(error.into()),
+        match self.find(name, || self.cached(name), observer)? {
+            Found::Listed(client, listing) => Ok(self.fetch(&client, name, &listing, want)?),
+            Found::Cached(folder) => Ok(folder),
         }
     }
 
@@ -158,20 +161,9 @@ impl Hub {
         observer: &dyn Observer,
     ) -> Result<PathBuf, Error> {
         let cached = || Some(Snapshot::at_revision(&self.cache, name)?.folder()).filter(|folder| folder.is_dir());
-        if self.offline {
-            return Ok(cached().ok_or_else(|| HubError::NotCached { name: name.to_string() })?);
-        }
-        let client = Client::new(self, observer)?;
-        let listing = match client.list(name) {
-            Ok(listing) => listing,
-            Err(error @ HubError::NoAnswer { .. }) => match cached() {
-                Some(folder) => {
-                    observer.remark(&format!("{error}; `{name}` is taken from the cache as it is"));
-                    return Ok(folder);
-                }
-                None => return Err(error.into()),
-            },
-            Err(error) => return Err(error.into()),
+        let (client, listing) = match self.find(name, cached, observer)? {
+            Found::Listed(client, listing) => (client, listing),
+            Found::Cached(folder) => return Ok(folder),
         };
         let names: Vec<&str> = listing.files.iter().map(|file| file.name.as_str()).collect();
         let is_wanted = |file: &&client::File| file.name == CARD || wanted(&names, &file.name);
@@ -180,6 +172,27 @@ impl Hub {
         client.download(name, &snapshot, &files)?;
         snapshot.refer(&name.revision)?;
         Ok(snapshot.folder())
+    }
+
+    /// Asks the hub for a list of the repository's files; where it may not be asked or does not answer, `cached` will do.
+    fn find<'a>(
+        &'a self,
+        name: &HubName,
+        cached: impl FnOnce() -> Option<PathBuf>,
+        observer: &'a dyn Observer,
+    ) -> Result<Found<'a>, HubError> {
+        if self.offline {
+            return cached().map(Found::Cached).ok_or_else(|| HubError::NotCached { name: name.to_string() });
+        }
+        let client = Client::new(self, observer)?;
+        let error = match client.list(name) {
+            Ok(listing) => return Ok(Found::Listed(client, listing)),
+            Err(error @ HubError::NoAnswer { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let Some(folder) = cached() else { return Err(error) };
+        observer.remark(&format!("{error}; `{name}` is taken from the cache as it is"));
+        Ok(Found::Cached(folder))
     }
 
     /// The snapshot that an earlier download left, if it has at least a config.

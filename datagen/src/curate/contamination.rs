@@ -6,7 +6,7 @@ use super::words::{gram, words};
 use crate::Error;
 use crate::sources::{self, Reading};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The benchmarks' questions as hashes.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Benchmarks {
         let mut question = 0u32;
         for path in paths {
             let problems = sources::read(path, &Reading::default(), None)?;
-            let blake3 = hash(path)?;
+            let blake3 = sources::hash(path)?;
             let questions = problems.len() as u32;
             for problem in problems {
                 let words = words(&problem.problem);
@@ -81,11 +81,4 @@ impl Benchmarks {
             Overlap::Words { .. } => format!("{question}, {} words in a row", self.n),
         }
     }
-}
-
-fn hash(path: &Path) -> Result<String, Error> {
-    let mut hasher = blake3::Hasher::new();
-    let read = std::fs::File::open(path).and_then(|file| hasher.update_reader(file).map(|_| ()));
-    read.map_err(|source| Error::Io { action: "read", path: path.into(), source })?;
-    Ok(hasher.finalize().to_hex().to_string())
 }

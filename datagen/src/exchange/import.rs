@@ -4,7 +4,7 @@ use super::Format;
 use super::foreign::{self, Answer, Chat, Content};
 use crate::problem::Problem;
 use crate::sample::{Made, Sample, Verdict};
-use crate::sources::{Columns, Row, Table, gold_of, labels};
+use crate::sources::{Columns, Row, Table, gold_of, hash, labels};
 use crate::store::{DEFAULT_ROWS_PER_SHARD, Derived, DerivedWriter, Parent};
 use crate::tally::Tally;
 use crate::{Error, verify};
@@ -13,7 +13,6 @@ use retort_model::generate::{Completion, FinishReason, Message};
 use retort_model::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 
 /// A model's tokenizer and template, to tell the tokens of foreign texts.
@@ -99,11 +98,7 @@ pub fn import(mut table: Table, import: &Import, out: &Path) -> Result<Imported,
 
 /// A file by its content.
 fn parent(path: &Path) -> Result<Parent, Error> {
-    let failed = |source| Error::Io { action: "read", path: path.into(), source };
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path).map_err(failed)?).map_err(failed)?;
-    let (path, blake3) = (path.display().to_string(), hasher.finalize().to_hex().to_string());
-    Ok(Parent { path, run_id: None, blake3, run: None, derived: None })
+    Ok(Parent { path: path.display().to_string(), run_id: None, blake3: hash(path)?, run: None, derived: None })
 }
 
 /// The problem of a row: in its column, or what the user says. Without a gold answer it has an empty one.

@@ -3,9 +3,8 @@
 use crate::Error;
 use crate::definition::Definition;
 use retort_datagen::Error as DataError;
-use retort_datagen::sources::{Selection, Table};
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use retort_datagen::sources::{self, Selection, Table};
+use std::path::PathBuf;
 
 /// A file with the rows, or the folder of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +48,7 @@ impl Origin {
 
 /// blake3 of one file, or of the lines of the hashes of several.
 pub(super) fn hash(files: &[PathBuf]) -> Result<String, Error> {
-    let hash = |path: &Path| -> Result<String, Error> {
-        let failed = |source| Error::Io { action: "read", path: path.into(), source };
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(File::open(path).map_err(failed)?).map_err(failed)?;
-        Ok(hasher.finalize().to_hex().to_string())
-    };
-    let hashes = files.iter().map(|path| hash(path)).collect::<Result<Vec<_>, _>>()?;
+    let hashes = files.iter().map(|path| Ok(sources::hash(path)?)).collect::<Result<Vec<_>, Error>>()?;
     Ok(match hashes.as_slice() {
         [one] => one.clone(),
         several => blake3::hash(several.join("\n").as_bytes()).to_hex().to_string(),

@@ -1,5 +1,6 @@
 //! Names with a meaning: functions, Greek letters, sets, words that join.
 
+use super::super::numeral;
 use super::super::tree::Function;
 
 pub(super) fn function(name: &str) -> Option<Function> {
@@ -87,16 +88,35 @@ pub(in super::super) fn is_name(word: &str) -> bool {
 /// Whether a word behind a number may make another number of it, and so names nothing that is counted: `2 fifths`,
 /// `5 squared`, `5 below zero`, `twenty one`.
 pub(super) fn changes_number(word: &str) -> bool {
-    let fraction = ["half", "halves", "third", "quarter", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth"];
-    let small = ["tenth", "eleventh", "twelfth", "twentieth", "hundredth", "thousandth", "millionth", "billionth"];
+    const PARTS: [&str; 17] = [
+        "half",
+        "third",
+        "quarter",
+        "fourth",
+        "fifth",
+        "sixth",
+        "seventh",
+        "eighth",
+        "ninth",
+        "tenth",
+        "eleventh",
+        "twelfth",
+        "twentieth",
+        "hundredth",
+        "thousandth",
+        "millionth",
+        "billionth",
+    ];
+    // `gross` loses its last letter here, too.
     let part = word.strip_suffix('s').unwrap_or(word);
-    fraction.contains(&word)
-        || fraction.contains(&part)
-        || small.contains(&part)
+    PARTS.contains(&part)
+        || numeral::spelled(word).is_some_and(|digit| digit < 10)
         || matches!(
             part,
-            "dozen" | "score" | "gros" | "crore" | "lakh" | "squared" | "cubed" | "factorial" | "infinity"
+            "dozen" | "gros" | "score" | "crore" | "lakh" | "squared" | "cubed" | "factorial" | "infinity"
         )
-        || matches!(word, "one" | "two" | "three" | "four" | "five" | "six" | "seven" | "eight" | "nine" | "zero")
-        || matches!(word, "below" | "less" | "minus" | "negative" | "loss" | "not" | "wrong" | "incorrect" | "infinite")
+        || matches!(
+            word,
+            "halves" | "below" | "less" | "minus" | "negative" | "loss" | "not" | "wrong" | "incorrect" | "infinite"
+        )
 }
