@@ -94,11 +94,11 @@ pub fn packed_experts(x: &Value, routed: Option<Routed>, always: Option<(&Weight
     if packed.iter().any(|(weights, ..)| weights.bits != bits || weights.down.dims().0 != d) {
         return Ok(None);
     }
-    packed.iter().flat_map(|(weights, ..)| weights.gate_up).for_each(|part| part.announce());
+    packed.iter().flat_map(|(weights, ..)| weights.gate_up).try_for_each(StoredMatrix::announce)?;
     let blocks: Vec<Block> = packed.iter().map(|(weights, rows, factors)| weights.block(rows, factors)).collect();
     let y = quantised::gated(&cpu::data(x_t)?, d, bits, &blocks, || {
-        packed.iter().for_each(|(weights, ..)| weights.down.announce());
-    });
+        packed.iter().try_for_each(|(weights, ..)| weights.down.announce())
+    })?;
     Value::constant(&cpu::shaped(y, x.dims())?).map(Some)
 }
 

@@ -19,8 +19,8 @@ pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Told before stored bytes are read, so that what is in memory can be kept below a limit.
 pub trait Pager: Send + Sync {
-    /// The bytes of `range` are about to be read.
-    fn before_reading(&self, range: &Range<usize>);
+    /// The bytes of `range` are about to be read. An error, where they are not fit to be, ends the product.
+    fn before_reading(&self, range: &Range<usize>) -> Result<()>;
 }
 
 /// How numbers are stored.
@@ -109,10 +109,8 @@ impl StoredMatrix {
     }
 
     /// Must be called before a product, which reads the matrix once.
-    pub(crate) fn announce(&self) {
-        if let Some(pager) = &self.pager {
-            pager.before_reading(&self.range);
-        }
+    pub(crate) fn announce(&self) -> Result<()> {
+        self.pager.as_ref().map_or(Ok(()), |pager| pager.before_reading(&self.range))
     }
 
     /// The stored numbers.

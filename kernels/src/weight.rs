@@ -204,7 +204,7 @@ fn stored_products(x: &Value, shares: &[(Rows, &[StoredMatrix])]) -> Result<Valu
         bail!("a stored weight does not fit {:?} of {:?}", x.shape(), x.dtype());
     }
     let x = cpu::data(x)?;
-    used().flat_map(|(_, parts)| parts.iter()).for_each(|part| part.announce());
+    used().flat_map(|(_, parts)| parts.iter()).try_for_each(StoredMatrix::announce)?;
     let quantised = |bits| {
         let mut parts = used().flat_map(|(_, parts)| parts.iter());
         parts.all(|part| *part.format() == Format::Quantised(bits))

@@ -91,6 +91,8 @@ pub fn check_storage(
             ("fmt", &[Value::Null, json!("e4m3")]),
             ("weight_block_size", &[json!([FP8_BLOCK, FP8_BLOCK])]),
             ("activation_scheme", &[Value::Null, json!("dynamic")]),
+            // How activations are scaled where they are FP8 too; weights alone have f32 scales either way.
+            ("scale_fmt", &[Value::Null, json!("ue8m0")]),
         ],
         Some("retort") => &[("bits", &[json!(4), json!(8)]), ("group_size", &[json!(QUANTISED_BLOCK)])],
         _ => return refuse("quantization_config.quant_method", &config["quant_method"]),
@@ -126,6 +128,9 @@ mod tests {
                 assert_eq!(check_storage(&rest, format.quantization_config().as_ref()), Ok(()));
             }
         }
+        let mut v31 = NumberFormat::Fp8.quantization_config().expect("a config");
+        v31["scale_fmt"] = "ue8m0".into();
+        assert_eq!(check_storage(&BTreeMap::new(), Some(&v31)), Ok(()));
     }
 
     #[test]
@@ -142,6 +147,11 @@ mod tests {
             ),
             (json!({ "quant_method": "fp8", "fmt": "e5m2" }), "quantization_config.fmt", "\"e5m2\""),
             (json!({ "quant_method": "fp8" }), "quantization_config.weight_block_size", "null"),
+            (
+                json!({ "quant_method": "fp8", "weight_block_size": [128, 128], "scale_fmt": "e5" }),
+                "quantization_config.scale_fmt",
+                "\"e5\"",
+            ),
             (json!({ "quant_method": "retort", "bits": 2, "group_size": 32 }), "quantization_config.bits", "2"),
             (json!({ "quant_method": "retort", "bits": 4, "group_size": 64 }), "quantization_config.group_size", "64"),
         ];

@@ -59,6 +59,11 @@ impl Totals {
     }
 }
 
+/// Whether a tensor is a table that follows from the config, which early checkpoints hold and nobody reads.
+pub fn is_table(name: &str) -> bool {
+    name.ends_with(".rotary_emb.inv_freq")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -140,9 +140,11 @@ fn damage_and_refusals_are_told_apart() {
     let (server, cache) = (Server::start(COMMIT), tempfile::tempdir().expect("folder"));
     model(&server);
     let hub = hub(&server, cache.path());
-    server.answer("model-1.safetensors", [Answer::Damaged]);
-    let error = fault(hub.folder(&name(), Want::Everything, &Silent));
-    assert!(matches!(&error, HubError::Damaged { file, .. } if file == "model-1.safetensors"), "{error}");
+    for damaged in ["tokenizer.json", "model-1.safetensors"] {
+        server.answer(damaged, [Answer::Damaged]);
+        let error = fault(hub.folder(&name(), Want::Everything, &Silent));
+        assert!(matches!(&error, HubError::Damaged { file, .. } if file == damaged), "{error}");
+    }
     // What was damaged is gone, so the next run fetches it anew.
     hub.folder(&name(), Want::Everything, &Silent).expect("fetched");
 

@@ -199,3 +199,56 @@ fn drafts_change_the_time_and_not_the_tokens() {
         assert!(accepted * 2 > drafted, "{accepted} of {drafted} drafts kept");
     }
 }
+
+/// The embedded teacher with a module that guesses what it thinks least likely.
+struct Misguessing(DeepSeek);
+
+impl Decoder for Misguessing {
+    fn hidden(&self, batch: &Batch, cache: Option<&Cache>) -> candle_core::Result<Value> {
+        self.0.hidden(batch, cache)
+    }
+    fn head(&self) -> &Weight {
+        self.0.head()
+    }
+    fn cache_spec(&self) -> CacheSpec {
+        self.0.cache_spec()
+    }
+    fn draft_cache_spec(&self) -> Option<CacheSpec> {
+        self.0.draft_cache_spec()
+    }
+    fn draft(&self, batch: &Batch, hidden: &Value, next: &[u32], cache: &Cache) -> candle_core::Result<Option<Value>> {
+        let ahead = self.0.draft(batch, hidden, next, cache)?;
+        ahead.map(|ahead| Value::constant(&ahead.tensor().neg()?)).transpose()
+    }
+    fn context_length(&self) -> usize {
+        self.0.context_length()
+    }
+    fn device(&self) -> &Device {
+        self.0.device()
+    }
+}
+
+#[test]
+fn drafts_that_are_never_kept_are_given_up() {
+    let Engine { decoder, tokenizer, template, name, fingerprint, eos, context, cache, .. } = engine(5, true);
+    let engine = Engine {
+        decoder: Misguessing(decoder),
+        tokenizer,
+        template,
+        name,
+        fingerprint,
+        eos,
+        slots: 5,
+        context,
+        cache,
+        workers: Workers::for_model(usize::MAX).expect("none"),
+        draft: true,
+        draft_count: Default::default(),
+    };
+    let mut jobs = Sums::new(40, false);
+    engine.generate(&mut jobs).expect("generation");
+    assert_eq!(jobs.done, tokens(1, 40, false, 1));
+    let DraftCount { drafted, accepted } = *engine.draft_count.lock().expect("count");
+    // One lane tries 32 times, and a step of five sequences may be the one that goes beyond.
+    assert!(accepted < drafted && (32..37).contains(&drafted), "{accepted} of {drafted} drafts kept");
+}

@@ -15,6 +15,9 @@ pub enum Bench {
     /// What drafts from a model's multi-token-prediction module save: acceptance, and speed by turns with and without
     #[command(after_help = "Example:\n  retort bench draft --model embedded")]
     Draft(BenchDraft),
+    /// Generation with experts on disk, first with nothing of the files in the system's cache, then once more
+    #[command(after_help = "Example:\n  retort bench experts --model moonlight --memory 6G")]
+    Experts(BenchExperts),
     /// How fast traces are curated with every step, and in how much memory
     #[command(after_help = "Example:\n  retort bench curate --rows 100000 --dir /tmp/curation")]
     Curate(BenchCurate),
@@ -56,6 +59,25 @@ pub struct BenchDraft {
     /// Runs of each kind, whose median counts
     #[arg(long, default_value = "5")]
     pub repeats: NonZeroUsize,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchExperts {
+    /// Model folder or `hub:org/name`, larger than the memory that it may take
+    #[arg(long)]
+    pub model: String,
+    /// The most memory that the run may take, mapped files included
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub memory: usize,
+    /// Sequences side by side, each with a problem of its own
+    #[arg(long, default_value = "1")]
+    pub batch: NonZeroUsize,
+    /// Tokens of each answer
+    #[arg(long, default_value = "40")]
+    pub new: NonZeroUsize,
+    /// What the model answers, greedily
+    #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
+    pub problems: String,
 }
 
 #[derive(Debug, Args)]

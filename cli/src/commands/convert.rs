@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use retort_kernels::{Bits, QUANTISED_BLOCK};
 use retort_model::Error;
 use retort_model::checkpoint::{Checkpoint, NumberFormat, Outgoing, Stored, write_outgoing};
+use retort_model::inventory::is_table;
 use retort_student::lora::{self, Merged};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -71,6 +72,7 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
     std::fs::create_dir_all(out).with_context(|| format!("`{}` could not be created", out.display()))?;
     let tensors: Vec<Outgoing> = checkpoint
         .weights()
+        .filter(|(name, _)| !is_table(name))
         .map(|(name, shape)| Outgoing {
             name: name.into(),
             shape,

@@ -3,10 +3,13 @@
 
 use super::read::Bytes;
 use crate::Error;
+
 use memmap2::{Advice, UncheckedAdvice};
-use retort_kernels::Pager;
+use retort_kernels::{Pager, StoredMatrix};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of the mapped experts may be in memory, and what has been read so far.
@@ -44,18 +47,49 @@ pub(super) struct ExpertFiles {
     pub memory: Arc<ExpertMemory>,
 }
 
-/// One of these files.
+/// A matrix of one of these files.
 pub(super) struct Pages {
     pub file: usize,
     pub experts: Arc<ExpertFiles>,
+    /// Looked at when it is read for the first time: all experts at once would be the whole file.
+    pub unseen: Unseen,
+}
+
+/// A matrix whose numbers nobody has looked at yet.
+pub(super) struct Unseen {
+    pub name: String,
+    pub path: PathBuf,
+    pub matrix: StoredMatrix,
+    pub seen: AtomicBool,
+}
+
+impl Unseen {
+    fn look(&self) -> candle_core::Result<()> {
+        if self.seen.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if let Some(at) = self.matrix.first_not_finite() {
+            let (name, path) = (self.name.clone(), self.path.clone());
+            return Err(candle_core::Error::wrap(Error::NotFinite { name, path, at }));
+        }
+        self.seen.store(true, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 impl Pager for Pages {
-    fn before_reading(&self, range: &Range<usize>) {
-        let ExpertFiles { files, memory } = &*self.experts;
+    fn before_reading(&self, range: &Range<usize>) -> candle_core::Result<()> {
+        self.experts.make_room(self.file, range);
+        self.unseen.look()
+    }
+}
+
+impl ExpertFiles {
+    fn make_room(&self, file: usize, range: &Range<usize>) {
+        let Self { files, memory } = self;
         let mut state = memory.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock += 1;
-        let (now, key) = (state.clock, (self.file, range.start));
+        let (now, key) = (state.clock, (file, range.start));
         if let Some((end, last)) = state.resident.insert(key, (range.end, now)) {
             debug_assert_eq!(end, range.end);
             state.by_use.remove(&last);
@@ -71,7 +105,7 @@ impl Pager for Pages {
             files[oldest.0].give_back(oldest.1..end);
         }
         state.by_use.insert(now, key);
-        files[self.file].read_ahead(range.clone());
+        files[file].read_ahead(range.clone());
     }
 }
 
@@ -122,18 +156,18 @@ mod tests {
     fn what_was_used_longest_ago_goes_first() {
         let files = vec![Arc::new(Bytes::Held(Cow::Owned(vec![0; 100])))];
         let memory = ExpertMemory::new(50);
-        let pages = Pages { file: 0, experts: Arc::new(ExpertFiles { files, memory: memory.clone() }) };
+        let pages = ExpertFiles { files, memory: memory.clone() };
         let resident =
             || -> Vec<usize> { memory.state.lock().expect("state").resident.keys().map(|(_, start)| *start).collect() };
         for start in [0, 20, 0, 40] {
-            pages.before_reading(&(start..start + 20));
+            pages.make_room(0, &(start..start + 20));
         }
         // 20..40 was used longest ago when 40..60 came.
         assert_eq!((resident(), memory.bytes_read()), (vec![0, 40], 60));
-        pages.before_reading(&(20..40));
+        pages.make_room(0, &(20..40));
         assert_eq!((resident(), memory.bytes_read()), (vec![20, 40], 80));
         // Something larger than the limit is read all the same, alone.
-        pages.before_reading(&(0..90));
+        pages.make_room(0, &(0..90));
         assert_eq!(resident(), [0]);
     }
 

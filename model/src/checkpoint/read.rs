@@ -2,7 +2,7 @@
 
 use super::header::{Entry, Header};
 use super::index::shards;
-use super::pager::{ExpertFiles, ExpertMemory, Pages};
+use super::pager::{ExpertFiles, ExpertMemory, Pages, Unseen};
 use crate::Error;
 use crate::inventory::Part;
 use crate::params::{Init, Source};
@@ -16,6 +16,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The bytes of one safetensors file.
 pub(super) enum Bytes {
@@ -173,11 +174,13 @@ impl Checkpoint {
     /// An expert's matrix, kept on disk where that is wanted; see [`Source::stored`].
     pub fn stored_expert(&self, name: &str, shape: &Shape) -> Result<Option<StoredMatrix>, Error> {
         let Some(experts) = &self.on_disk else { return Ok(self.stored(name, shape)?.and_then(|mut m| m.pop())) };
-        let entry = self.find(name)?.1;
+        let (shard, entry) = self.find(name)?;
         self.check_shape(name, shape, &entry.model_shape())?;
-        let pages = Pages { file: self.names[name], experts: experts.clone() };
-        // To look for numbers that are not finite would read the whole model; the engine sees them in the logits.
-        Ok(self.stored_matrix(name)?.map(|matrix| matrix.with_pager(Arc::new(pages))))
+        let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
+        let (name, path) = (name.to_owned(), shard.path.clone());
+        let file = self.names[&name];
+        let unseen = Unseen { name, path, matrix: matrix.clone(), seen: AtomicBool::new(false) };
+        Ok(Some(matrix.with_pager(Arc::new(Pages { file, experts: experts.clone(), unseen }))))
     }
 
     /// Bytes in the files of the tensors that `chosen` picks: of all together, and of the largest.
@@ -226,6 +229,12 @@ impl Checkpoint {
             *dtypes.entry(entry.type_name()).or_default() += entry.model_shape().iter().product::<usize>() as u64;
         }
         dtypes
+    }
+
+    /// The files of the weights; those of the program itself are none.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let mapped = self.shards.iter().filter(|shard| matches!(&*shard.bytes, Bytes::Mapped(_)));
+        mapped.map(|shard| shard.path.as_path())
     }
 
     /// Bytes of all files together.

@@ -4,6 +4,7 @@ use super::cache::{Snapshot, failed, is_hash};
 use super::{Hub, HubError, HubName, is_plain_path};
 use crate::observe::Observer;
 use serde::Deserialize;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::fs::{File as Partial, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -56,6 +57,11 @@ struct Lfs {
 impl File {
     fn sha256(&self) -> Option<&str> {
         self.lfs.as_ref().map(|lfs| lfs.sha256.as_str())
+    }
+
+    /// git's SHA-1 of a file that git itself keeps; of others it names a pointer.
+    fn sha1(&self) -> Option<&str> {
+        self.git.as_deref().filter(|hash| self.lfs.is_none() && hash.len() == 40 && is_hash(hash))
     }
 
     /// The name of its bytes in the cache; a hub that tells no hash gets one by commit and name.
@@ -289,17 +295,27 @@ fn begin(answer: &Response<Body>) -> Option<u64> {
 
 /// Holds a complete file against its hash, where the hub told one.
 fn verify(file: &File, partial: &mut Partial) -> std::io::Result<Result<(), String>> {
-    let Some(expected) = file.sha256() else { return Ok(Ok(())) };
-    partial.rewind()?;
-    let mut hasher = Sha256::new();
+    let (kind, expected, found) = match (file.sha256(), file.sha1()) {
+        (Some(expected), _) => ("SHA-256", expected, digest(Sha256::new(), partial)?),
+        (None, Some(expected)) => {
+            // git hashes a file behind a line of its own.
+            let header = format!("blob {}\0", partial.metadata()?.len());
+            ("git hash", expected, digest(Sha1::new_with_prefix(header), partial)?)
+        }
+        (None, None) => return Ok(Ok(())),
+    };
+    let differs = format!("its {kind} is {found}, the hub says {expected}");
+    Ok(if found.eq_ignore_ascii_case(expected) { Ok(()) } else { Err(differs) })
+}
+
+/// What `hasher` makes of a whole file, in hexadecimal.
+fn digest(mut hasher: impl Digest, file: &mut Partial) -> std::io::Result<String> {
+    file.rewind()?;
     let mut buffer = vec![0; STRIDE];
     loop {
-        match partial.read(&mut buffer)? {
-            0 => break,
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
             count => hasher.update(&buffer[..count]),
         }
     }
-    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    let differs = format!("its SHA-256 is {found}, the hub says {expected}");
-    Ok(if found.eq_ignore_ascii_case(expected) { Ok(()) } else { Err(differs) })
 }

@@ -1,5 +1,6 @@
 //! A hub on this machine: one thread, one request per connection, misbehaving as a test asks.
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -139,7 +140,10 @@ impl State {
             .iter()
             .map(|(name, (bytes, lfs))| {
                 let hash = hex(&Sha256::digest(bytes));
-                let mut file = serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": &hash[..40]});
+                // Of a large file git knows a pointer alone, here any other bytes.
+                let kept = if *lfs { hash.as_bytes() } else { bytes };
+                let blob = Sha1::new_with_prefix(format!("blob {}\0", kept.len())).chain_update(kept).finalize();
+                let mut file = serde_json::json!({"rfilename": name, "size": bytes.len(), "blobId": hex(&blob)});
                 if *lfs {
                     file["lfs"] = serde_json::json!({"sha256": hash, "size": bytes.len(), "pointerSize": 130});
                 }

@@ -2,7 +2,7 @@
 
 use super::Config;
 use retort_model::cache::CacheSpec;
-use retort_model::inventory::Part;
+use retort_model::inventory::{Part, is_table};
 
 impl Config {
     /// Every tensor of the model, layer by layer.
@@ -20,7 +20,7 @@ impl Config {
     /// Whether a tensor that the model does not ask for may stand in its checkpoint: tables that follow from the config,
     /// and a copy of the embedding where the head is tied to it.
     pub fn is_spare(&self, name: &str) -> bool {
-        name.ends_with(".rotary_emb.inv_freq") || (self.tie_word_embeddings && name == "lm_head.weight")
+        is_table(name) || (self.tie_word_embeddings && name == "lm_head.weight")
     }
 
     fn layer(&self, index: usize) -> Vec<Part> {

@@ -2,7 +2,7 @@
 
 use super::{Config, TopkMethod};
 use retort_model::cache::CacheSpec;
-use retort_model::inventory::Part;
+use retort_model::inventory::{Part, is_table};
 
 impl Config {
     /// Every tensor of the model, layer by layer.
@@ -33,7 +33,7 @@ impl Config {
                 _ => copies.contains(&inner),
             };
         }
-        name.ends_with(".rotary_emb.inv_freq") || (self.tie_word_embeddings && name == "lm_head.weight")
+        is_table(name) || (self.tie_word_embeddings && name == "lm_head.weight")
     }
 
     fn layer(&self, index: usize) -> Vec<Part> {

@@ -1,6 +1,6 @@
 //! `retort bench draft`: what a model's multi-token-prediction module saves, measured in one run.
 
-use super::quality::Answers;
+use super::quality::{Answers, MAX_TOKENS};
 use crate::args::BenchDraft;
 use crate::commands::INTERRUPTED;
 use crate::open::{self, Embedded, ModelFiles};
@@ -29,7 +29,7 @@ pub fn run(args: &BenchDraft) -> Result<ExitCode> {
     for _ in 0..args.repeats.get() {
         for draft in [false, true] {
             engine.draft = draft;
-            let mut jobs = Answers::new(problems.clone());
+            let mut jobs = Answers::new(problems.clone(), MAX_TOKENS);
             let begin = Instant::now();
             engine.generate(&mut jobs)?;
             if crate::progress::cancelled() {

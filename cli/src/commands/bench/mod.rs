@@ -1,9 +1,10 @@
-//! `retort bench ...`: how fast this machine runs models, what drafts save, what packing weights costs in quality,
-//! how fast traces are curated and answers graded.
+//! `retort bench ...`: how fast this machine runs models, what drafts save, what reading experts from disk and what
+//! packing weights cost, how fast traces are curated and answers graded.
 
 mod curate;
 mod decode;
 mod draft;
+mod experts;
 mod grade;
 mod quality;
 mod shapes;
@@ -77,6 +78,7 @@ pub fn run(command: Bench) -> Result<ExitCode> {
         Bench::Grade(args) => grade::run(&args),
         Bench::Decode(args) => inside(|| decode::run(&args)),
         Bench::Draft(args) => draft::run(&args),
+        Bench::Experts(args) => experts::run(&args),
         Bench::Quality(args) => quality::run(&args),
     }
 }

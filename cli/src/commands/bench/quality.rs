@@ -18,13 +18,13 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Length of an answer at most.
-const MAX_TOKENS: usize = 256;
+pub(super) const MAX_TOKENS: usize = 256;
 
 pub fn run(args: &BenchQuality) -> Result<ExitCode> {
     let model = ModelFiles::open(&args.model, Embedded::Teacher)?;
     let problems = open::problems(&args.problems, Split::HeldOut, 0, &Reading::default(), Some(args.limit.get()))?;
     let engine = model.chat_engine()?;
-    let mut jobs = Answers::new(problems.into_iter().map(|problem| problem.problem).collect());
+    let mut jobs = Answers::new(problems.into_iter().map(|problem| problem.problem).collect(), MAX_TOKENS);
     engine.generate(&mut jobs)?;
     if crate::progress::cancelled() {
         return Ok(ExitCode::from(INTERRUPTED));
@@ -85,12 +85,13 @@ fn log_softmax(logits_v: &[f32]) -> Vec<f64> {
 /// Problems to answer greedily, and the answers by the problem's number.
 pub(super) struct Answers {
     left: Vec<String>,
+    max_tokens: usize,
     done: BTreeMap<u64, Completion>,
 }
 
 impl Answers {
-    pub(super) fn new(problems: Vec<String>) -> Self {
-        Self { left: problems, done: BTreeMap::new() }
+    pub(super) fn new(problems: Vec<String>, max_tokens: usize) -> Self {
+        Self { left: problems, max_tokens, done: BTreeMap::new() }
     }
 
     /// The tokens of all answers, one after the other.
@@ -107,7 +108,7 @@ impl Jobs for Answers {
             noise: NoiseKey::new(0, &problem, 0),
             capture: None,
             messages: vec![Message::user(problem)],
-            sampling: Sampling { temperature: 0.0, max_tokens: MAX_TOKENS, ..Sampling::default() },
+            sampling: Sampling { temperature: 0.0, max_tokens: self.max_tokens, ..Sampling::default() },
         })
     }
 
