@@ -68,7 +68,7 @@ fn a_large_model_takes_its_file_or_what_it_is_given() {
     let file = large_model(folder.path());
     assert!(file > 3 * LIMIT.1, "{file} bytes are too few");
     let model = folder.path().to_str().expect("plain");
-    let generate = ["model", "generate", "--model", model, "--greedy", "--max-tokens", "8", "Find 2+2."];
+    let generate = ["model", "generate", model, "--prompt", "Find 2+2.", "--greedy", "--max-tokens", "8"];
     let (whole, peak) = run(&generate);
     assert!(peak > file / 2 && peak * 5 <= file * 6, "{peak} bytes for a file of {file}");
     let (within, peak) = run(&[&generate[..], &["--memory", LIMIT.0]].concat());
