@@ -5,7 +5,9 @@ mod datagen;
 mod exchange;
 mod model;
 
-pub use bench::{Bench, BenchCurate, BenchDecode, BenchDraft, BenchExperts, BenchGrade, BenchQuality};
+pub use bench::{
+    Bench, BenchCurate, BenchDecode, BenchDraft, BenchExperts, BenchGrade, BenchMatmul, BenchQuality, BenchTrain,
+};
 pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
 pub use exchange::{Batch, BatchRead, BatchRun, BatchWrite, Export, Import};
 pub use model::{Generate, Model};

@@ -6,11 +6,13 @@ use crate::Error;
 use crate::data::{Example, micro_batches};
 use crate::objective::{Objective, Step};
 use candle_core::Tensor;
+use retort_kernels::MatmulPrecision;
 use retort_model::decoder::Trainable;
 use retort_model::workers::Workers;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The outcome of forward and backward passes.
 #[derive(Default)]
@@ -21,6 +23,17 @@ pub(crate) struct Pass {
     pub loss: f64,
     pub terms: Vec<(&'static str, f64)>,
     pub tokens: u64,
+    /// Time of the way forward and of the way back; of micro-batches side by side, their mean over the workers.
+    pub forward: Duration,
+    pub backward: Duration,
+}
+
+/// How a step is taken apart, and computed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// The most tokens of a micro-batch.
+    pub tokens: usize,
+    pub precision: MatmulPrecision,
 }
 
 impl Pass {
@@ -35,17 +48,19 @@ impl Pass {
         self.loss += other.loss;
         self.terms.extend(other.terms);
         self.tokens += other.tokens;
+        self.forward += other.forward;
+        self.backward += other.backward;
         Ok(())
     }
 }
 
-/// Loss and gradients of step `step` over the examples `all`, `budget` tokens at a time.
+/// Loss and gradients of step `step` over the examples `all`, as `budget` says.
 pub(crate) fn pass(
     model: &dyn Trainable,
     objective: &Objective,
     workers: &Workers,
     all: &[Example],
-    budget: usize,
+    budget: Budget,
     step: u64,
 ) -> Result<Pass, Error> {
     let targets: usize = all.iter().map(Example::targets).sum();
@@ -53,20 +68,22 @@ pub(crate) fn pass(
         return Err(Error::EmptyStep { step });
     }
     let shape = Step { step, targets, sequences: all.len() };
-    let batches = micro_batches(all, budget);
+    let batches = micro_batches(all, budget.tokens);
     let next = AtomicUsize::new(0);
     let sum = Mutex::new(OrderedSum::default());
     let work = |_: &mut ()| -> Result<(), Error> {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(examples) = batches.get(index) else { return Ok(()) };
-            let part = micro_batch(model, objective, examples, shape)?;
+            let part = budget.precision.within(|| micro_batch(model, objective, examples, shape))?;
             sum.lock().unwrap_or_else(PoisonError::into_inner).add(index, part)?;
         }
     };
     let mut hands = vec![(); workers.count().min(batches.len())];
     workers.map(&mut hands, work).into_iter().collect::<Result<(), _>>()?;
-    Ok(sum.into_inner().unwrap_or_else(PoisonError::into_inner).total)
+    let total = sum.into_inner().unwrap_or_else(PoisonError::into_inner).total;
+    let hands = hands.len() as u32;
+    Ok(Pass { forward: total.forward / hands, backward: total.backward / hands, ..total })
 }
 
 /// Sums passes in the order of their index, whatever the order in which they arrive.
@@ -89,8 +106,11 @@ impl OrderedSum {
 }
 
 fn micro_batch(model: &dyn Trainable, objective: &Objective, examples: &[Example], step: Step) -> Result<Pass, Error> {
+    let begin = Instant::now();
     let loss = objective.loss(model, examples, step)?;
+    let forward = begin.elapsed();
     let mut found = loss.total.backward()?;
+    let backward = begin.elapsed() - forward;
     let gradients = model.parameters().iter().map(|(_, var)| match found.take(var) {
         Some(gradient) => Ok(gradient),
         // A parameter that this micro-batch did not reach (an expert without tokens) moves by zero.
@@ -101,5 +121,7 @@ fn micro_batch(model: &dyn Trainable, objective: &Objective, examples: &[Example
         loss: loss.value,
         terms: loss.terms,
         tokens: examples.iter().map(|example| example.tokens.len() as u64).sum(),
+        forward,
+        backward,
     })
 }

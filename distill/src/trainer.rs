@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::average::Average;
 use crate::data::Stream;
-use crate::gradients::pass;
+use crate::gradients::{Budget, Pass, pass};
 use crate::identity::Identity;
 use crate::metrics::{Metrics, MetricsFile, Window, described};
 use crate::objective::Objective;
@@ -16,13 +16,14 @@ use crate::schedule::Schedule;
 use crate::state;
 use crate::validation::Looks;
 pub use crate::validation::{Best, Validation};
+use retort_kernels::MatmulPrecision;
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
 use retort_model::workers::Workers;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Settings of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     #[serde(default)]
     pub optimiser: OptimiserSettings,
+    /// What numbers are rounded to before they are multiplied; weights, sums and everything else are f32.
+    #[serde(default)]
+    pub precision: Precision,
     /// Steps between checkpoints; 0 for none.
     #[serde(default)]
     pub checkpoint_every: u64,
@@ -46,6 +50,28 @@ pub struct TrainSettings {
     /// A loss so many times the mean of the last 50 steps stops the run before its step; `inf` lets everything pass.
     #[serde(default = "ten_times")]
     pub divergence: f64,
+}
+
+/// What the products of training are computed in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// bf16 where this machine multiplies it, else f32
+    #[default]
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl Precision {
+    /// What that is on this machine.
+    fn here(self) -> MatmulPrecision {
+        match self {
+            Self::F32 => MatmulPrecision::F32,
+            Self::Auto | Self::Bf16 if MatmulPrecision::Bf16.is_here() => MatmulPrecision::Bf16,
+            Self::Auto | Self::Bf16 => MatmulPrecision::F32,
+        }
+    }
 }
 
 fn ten_times() -> f64 {
@@ -63,12 +89,30 @@ pub struct Outcome {
     /// Tokens that went through the model in this call.
     pub tokens: u64,
     pub seconds: f64,
+    pub phases: Phases,
     /// The objective's mean over the last report.
     pub loss: f64,
     /// The best look at the validation examples, where there are any.
     pub validation: Option<Best>,
     /// Whether the observer asked to stop before the last step.
     pub interrupted: bool,
+}
+
+/// Where the time of a run went, in seconds; what is left of the whole is reading examples, looks and checkpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Phases {
+    pub forward: f64,
+    pub backward: f64,
+    /// The gradients' norm and the weights' move.
+    pub optimiser: f64,
+}
+
+impl Phases {
+    fn add(&mut self, pass: &Pass, optimiser: Duration) {
+        self.forward += pass.forward.as_secs_f64();
+        self.backward += pass.backward.as_secs_f64();
+        self.optimiser += optimiser.as_secs_f64();
+    }
 }
 
 /// Trains `model` in place. Continues from the newest checkpoint in `out` when there is one of the same run.
@@ -83,6 +127,7 @@ pub fn train(
 ) -> Result<Outcome, Error> {
     check(settings, validation)?;
     std::fs::create_dir_all(out).map_err(|source| Error::Io { action: "created", path: out.into(), source })?;
+    let precision = settings.precision.here();
     let run = Identity::new(model, stream, objective, settings)?;
     let mut optimiser = Optimiser::new(model.parameters(), &settings.optimiser)?;
     let mut average = settings.average.map(|decay| Average::new(model, decay)).transpose()?;
@@ -95,8 +140,15 @@ pub fn train(
     }
 
     let begin = Instant::now();
-    let mut outcome =
-        Outcome { steps: first, tokens: 0, seconds: 0.0, loss: f64::NAN, validation: None, interrupted: false };
+    let mut outcome = Outcome {
+        steps: first,
+        tokens: 0,
+        seconds: 0.0,
+        phases: Phases::default(),
+        loss: f64::NAN,
+        validation: None,
+        interrupted: false,
+    };
     let mut looks = Looks::new(validation);
     let best_folder = (settings.checkpoint_every > 0).then_some(out);
     let (mut window, mut guard) = (Window::default(), Guard::new(settings.divergence));
@@ -108,11 +160,14 @@ pub fn train(
             break;
         }
         let examples = stream.examples(step)?;
-        let done = pass(model, objective, &workers, &examples, settings.micro_batch_tokens, step)?;
+        let budget = Budget { tokens: settings.micro_batch_tokens, precision };
+        let done = pass(model, objective, &workers, &examples, budget, step)?;
+        let moving = Instant::now();
         let norm = global_norm(&done.gradients)?;
         guard.admit(step, done.loss, norm)?;
         let rate = settings.schedule.rate(step, settings.steps);
         optimiser.step(model.parameters(), &done.gradients, norm, rate, step + 1)?;
+        outcome.phases.add(&done, moving.elapsed());
         let remarks = model.after_step(step as f64 / settings.steps as f64)?;
         if let Some(average) = &mut average {
             average.add(model, step + 1)?;
@@ -191,7 +246,8 @@ pub fn rehearse(
     let workers = Workers::for_model(parameters)?;
     let begin = Instant::now();
     let examples = stream.examples(0)?;
-    let done = pass(model, objective, &workers, &examples, settings.micro_batch_tokens, 0)?;
+    let budget = Budget { tokens: settings.micro_batch_tokens, precision: settings.precision.here() };
+    let done = pass(model, objective, &workers, &examples, budget, 0)?;
     let copies = 2 + usize::from(settings.average.is_some());
     let state_bytes = copies * parameters * size_of::<f32>();
     Ok(Rehearsal { tokens: done.tokens, seconds: begin.elapsed().as_secs_f64(), state_bytes })

@@ -7,7 +7,7 @@ use retort_distill::data::{Epochs, Example, Stream};
 use retort_distill::objective::Objective;
 use retort_distill::on_policy::{OnPolicy, OnPolicySettings};
 use retort_distill::schedule::{Decay, Schedule};
-use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, Validation, train};
+use retort_distill::trainer::{OptimiserSettings, Outcome, Precision, TrainSettings, Validation, train};
 use retort_kernels::{Value, add, lift, linear};
 use retort_model::decoder::Trainable;
 use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, Jobs};
@@ -43,6 +43,7 @@ fn settings(steps: u64, micro_batch_tokens: usize, checkpoint_every: u64) -> Tra
         micro_batch_tokens,
         schedule: Schedule { learning_rate: 1e-2, warmup_steps: 3, decay: Decay::Cosine, final_share: 0.1 },
         optimiser: OptimiserSettings::default(),
+        precision: Precision::Auto,
         checkpoint_every,
         report_every: 1,
         average: None,
@@ -95,7 +96,9 @@ fn micro_batches_change_rounding_only() -> Result<(), Error> {
                 let out = tempfile::tempdir().expect("temporary folder");
                 let stream = Epochs::new(examples.clone(), 8, 1);
                 let plain = Objective::cross_entropy();
-                train(model().as_ref(), &stream, &plain, &settings(12, budget, 0), None, out.path(), &Silent)?;
+                // Exact products: those of numbers rounded to bf16 differ more where an expert has other neighbours.
+                let settings = TrainSettings { precision: Precision::F32, ..settings(12, budget, 0) };
+                train(model().as_ref(), &stream, &plain, &settings, None, out.path(), &Silent)?;
                 let metrics = std::fs::read_to_string(out.path().join("metrics.jsonl")).expect("metrics");
                 Ok(metrics.lines().last().expect("a line").to_string())
             })
@@ -107,6 +110,28 @@ fn micro_batches_change_rounding_only() -> Result<(), Error> {
         for pointer in ["/loss", "/gradient_norm", "/terms/ahead", "/terms/balance"] {
             let [a, b] = [0, 1].map(|run| term(&last_lines[run], pointer).unwrap_or(0.0));
             assert!((a - b).abs() <= 1e-4 * (a.abs() + b.abs()).max(0.1), "{pointer}: {a} against {b}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn losses_of_both_precisions_agree() -> Result<(), Error> {
+    let models: [fn() -> Box<dyn Trainable>; 2] = [|| Box::new(teacher()), || Box::new(retort_student_tiny())];
+    for model in models {
+        let curves = [Precision::F32, Precision::Bf16].map(|precision| -> Result<Vec<f64>, Error> {
+            let out = tempfile::tempdir().expect("temporary folder");
+            run(model().as_ref(), &TrainSettings { precision, ..settings(60, 1000, 0) }, None, out.path(), &Silent)?;
+            let metrics = std::fs::read_to_string(out.path().join("metrics.jsonl")).expect("metrics");
+            let loss = |line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["loss"].as_f64();
+            Ok(metrics.lines().map(|line| loss(line).expect("a loss")).collect())
+        });
+        let [exact, rounded] = curves;
+        let (exact, rounded) = (exact?, rounded?);
+        assert_eq!(exact.len(), 60);
+        assert!(exact[59] < 0.7 * exact[0], "it learns: {exact:?}");
+        for (step, (exact, rounded)) in exact.iter().zip(&rounded).enumerate() {
+            assert!((exact - rounded).abs() < 0.05, "step {step}: {exact} and {rounded}");
         }
     }
     Ok(())

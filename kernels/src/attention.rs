@@ -5,7 +5,7 @@
 //! at a time are [TILE, sequence length] for each thread; backward recomputes them (as in arXiv 2307.08691):
 //! with P the probabilities and D = rowsum(dy * y), dS = P (dy V^T - D), dq = scale dS k, dk = scale dS^T q, dv = P^T dy.
 
-use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::matmul::{How, Mat, MatMut, MatmulPrecision, matmul};
 use crate::softmax::softmax_row;
 use crate::value::{Value, lift};
 use crate::{cpu, simd};
@@ -26,7 +26,8 @@ pub fn causal_attention(q: &Value, k: &Value, v: &Value, offsets: &Arc<[usize]>,
     if !cpu::fast(&[q_t, k_t, v_t]) {
         return lift([q, k, v], |[q, k, v]| reference(q, k, v, offsets, scale));
     }
-    let attention = Attention { offsets: offsets.clone(), scale: scale as f32, h, g, c, cv };
+    let precision = MatmulPrecision::current();
+    let attention = Attention { offsets: offsets.clone(), scale: scale as f32, precision, h, g, c, cv };
     let y = attention.forward(n, &cpu::data(q_t)?, &cpu::data(k_t)?, &cpu::data(v_t)?);
     let y = cpu::shaped(y, (n, h, cv))?;
     let (q_t, k_t, v_t) = (q_t.clone(), k_t.clone(), v_t.clone());
@@ -68,6 +69,7 @@ pub(crate) fn reference(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &[usize], s
 struct Attention {
     offsets: Arc<[usize]>,
     scale: f32,
+    precision: MatmulPrecision,
     h: usize,
     g: usize,
     c: usize,
@@ -80,9 +82,9 @@ fn head(data: &[f32], start: usize, count: usize, heads: usize, head: usize, wid
 }
 
 /// Probabilities of the queries `first..first + rows` of a sequence, [rows, first + rows].
-fn probabilities(out: &mut [f32], q: Mat<'_>, k: Mat<'_>, first: usize, scale: f32) {
+fn probabilities(out: &mut [f32], q: Mat<'_>, k: Mat<'_>, first: usize, scale: f32, how: How) {
     let (rows, seen) = (q.rows, k.rows);
-    matmul(MatMut::new(out, rows, seen), q, k.t(), false, Threads::One);
+    matmul(MatMut::new(out, rows, seen), q, k.t(), false, how);
     for (row, scores) in out.chunks_mut(seen).enumerate() {
         let (visible, future) = scores.split_at_mut(first + row + 1);
         simd::dispatch(
@@ -105,6 +107,7 @@ impl Attention {
 
     fn forward(&self, n: usize, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
         let Self { h, g, c, cv, .. } = *self;
+        let how = self.precision.alone();
         let units = self.units(h);
         let outputs: Vec<Vec<f32>> = units
             .par_iter()
@@ -117,9 +120,9 @@ impl Attention {
                     let seen = first + rows;
                     let p = &mut scores[..rows * seen];
                     let (q, k) = (head(q, start + first, rows, h, hq, c), head(k, start, seen, g, hk, c));
-                    probabilities(p, q, k, first, self.scale);
+                    probabilities(p, q, k, first, self.scale, how);
                     let out = MatMut::new(&mut y[first * cv..][..rows * cv], rows, cv);
-                    matmul(out, Mat::new(p, rows, seen), head(v, start, seen, g, hk, cv), false, Threads::One);
+                    matmul(out, Mat::new(p, rows, seen), head(v, start, seen, g, hk, cv), false, how);
                 }
                 y
             })
@@ -163,7 +166,7 @@ impl Attention {
         [q, k, v, y, dy]: [&[f32]; 5],
     ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let Self { h, g, c, cv, .. } = *self;
-        let group = h / g;
+        let (group, how) = (h / g, self.precision.alone());
         let (mut dq, mut dk, mut dv) = (vec![0f32; t * group * c], vec![0f32; t * c], vec![0f32; t * cv]);
         let (mut p, mut ds) = (vec![0f32; TILE.min(t) * t], vec![0f32; TILE.min(t) * t]);
         for member in 0..group {
@@ -174,9 +177,9 @@ impl Attention {
                 let (p, ds) = (&mut p[..rows * seen], &mut ds[..rows * seen]);
                 let (q, k) = (head(q, start + first, rows, h, hq, c), head(k, start, seen, g, hk, c));
                 let (y, dy) = (head(y, start + first, rows, h, hq, cv), head(dy, start + first, rows, h, hq, cv));
-                probabilities(p, q, k, first, self.scale);
+                probabilities(p, q, k, first, self.scale, how);
                 let v = head(v, start, seen, g, hk, cv);
-                matmul(MatMut::new(ds, rows, seen), dy, v.t(), false, Threads::One);
+                matmul(MatMut::new(ds, rows, seen), dy, v.t(), false, how);
                 for row in 0..rows {
                     let at = row * y.row_stride;
                     let (p, ds) = (&p[row * seen..][..seen], &mut ds[row * seen..][..seen]);
@@ -192,9 +195,9 @@ impl Attention {
                 }
                 let (p, ds) = (Mat::new(p, rows, seen), Mat::new(ds, rows, seen));
                 let out = MatMut::strided(&mut dq[first * group * c + member * c..], rows, c, group * c);
-                matmul(out, ds, k, false, Threads::One);
-                matmul(MatMut::new(&mut dk[..seen * c], seen, c), ds.t(), q, true, Threads::One);
-                matmul(MatMut::new(&mut dv[..seen * cv], seen, cv), p.t(), dy, true, Threads::One);
+                matmul(out, ds, k, false, how);
+                matmul(MatMut::new(&mut dk[..seen * c], seen, c), ds.t(), q, true, how);
+                matmul(MatMut::new(&mut dv[..seen * cv], seen, cv), p.t(), dy, true, how);
             }
         }
         (dq, dk, dv)

@@ -5,7 +5,7 @@
 //! same bits whatever rows lie beside it (see `row_products`).
 
 use crate::cpu;
-use crate::matmul::{Mat, MatMut, Threads, matmul};
+use crate::matmul::{Mat, MatMut, MatmulPrecision, matmul};
 use crate::row_products::{Plain, row_products};
 use crate::value::{Value, lift};
 use candle_core::{Result, Tensor, bail};
@@ -25,6 +25,7 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
     }
     let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
     let (x_all, w_all) = (&*x_data, &*w_data);
+    let precision = MatmulPrecision::current();
     let tracked = x.is_tracked() || w_eoi.is_tracked();
     let mut y = vec![0f32; m * o];
     by_expert(&mut y, offsets, o).into_par_iter().enumerate().for_each(|(expert, y)| {
@@ -32,7 +33,7 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
         let x = &x_all[offsets[expert] * i..][..n * i];
         let w = &w_all[expert * o * i..][..o * i];
         if tracked {
-            matmul(MatMut::new(y, n, o), Mat::new(x, n, i), Mat::new(w, o, i).t(), false, Threads::One);
+            matmul(MatMut::new(y, n, o), Mat::new(x, n, i), Mat::new(w, o, i).t(), false, precision.alone());
         } else {
             y.copy_from_slice(&row_products(x, i, n, &Plain { data: w, o, i }));
         }
@@ -48,8 +49,8 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
             let x = Mat::new(&x[start * i..][..n * i], n, i);
             let dy = Mat::new(&dy[start * o..][..n * o], n, o);
             let w = Mat::new(&w[expert * o * i..][..o * i], o, i);
-            matmul(MatMut::new(dx, n, i), dy, w, false, Threads::One);
-            matmul(MatMut::new(dw, o, i), dy.t(), x, false, Threads::One);
+            matmul(MatMut::new(dx, n, i), dy, w, false, precision.alone());
+            matmul(MatMut::new(dw, o, i), dy.t(), x, false, precision.alone());
         });
         Ok([Some(cpu::tensor(dx, &x_t)?), Some(cpu::tensor(dw, &w_t)?)])
     })

@@ -49,6 +49,7 @@ pub use heads::join_keys;
 pub use linear::linear;
 pub use linear_loss::{LinearLoss, TeacherLogits, linear_loss};
 pub use log_sum_exp::{exp_sum, log_sum_exp};
+pub use matmul::MatmulPrecision;
 pub use per_head_linear::per_head_linear;
 pub use quantised::{BLOCK as QUANTISED_BLOCK, Bits, instructions};
 pub use rms_norm::rms_norm;

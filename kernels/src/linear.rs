@@ -4,7 +4,7 @@
 //! whatever rows lie beside it (see `row_products`).
 
 use crate::cpu;
-use crate::matmul::{Mat, Threads, product};
+use crate::matmul::{Mat, MatmulPrecision, product};
 use crate::row_products::{Plain, row_products};
 use crate::value::{Value, lift};
 use candle_core::{D, Result, Tensor, bail};
@@ -18,10 +18,11 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
     if !cpu::fast(&[x_t, w_t]) {
         return lift([x, w_oi], |[x, w]| reference(x, w));
     }
+    let precision = MatmulPrecision::current();
     let ((n, i), o) = (cpu::rows(x_t)?, w_t.dim(0)?);
     let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
     let y = if x.is_tracked() || w_oi.is_tracked() {
-        product(Mat::new(&x_data, n, i), Mat::new(&w_data, o, i).t(), Threads::All)
+        product(Mat::new(&x_data, n, i), Mat::new(&w_data, o, i).t(), precision.together())
     } else {
         row_products(&x_data, i, n, &Plain { data: &w_data, o, i })
     };
@@ -35,11 +36,11 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
         let dy = cpu::data(dy)?;
         let dy = Mat::new(&dy, n, o);
         let dx = kept_w.as_ref().map(|w_t| {
-            let dx = product(dy, Mat::new(&cpu::data(w_t)?, o, i), Threads::All);
+            let dx = product(dy, Mat::new(&cpu::data(w_t)?, o, i), precision.together());
             cpu::shaped(dx, shape.clone())
         });
         let dw = kept_x.as_ref().map(|x_t| {
-            let dw = product(dy.t(), Mat::new(&cpu::data(x_t)?, n, i), Threads::All);
+            let dw = product(dy.t(), Mat::new(&cpu::data(x_t)?, n, i), precision.together());
             cpu::shaped(dw, (o, i))
         });
         Ok([dx.transpose()?, dw.transpose()?])

@@ -7,7 +7,7 @@
 
 use crate::cpu;
 use crate::losses::{RowLoss, Scratch};
-use crate::matmul::{Mat, MatMut, Threads, matmul, product};
+use crate::matmul::{Mat, MatMut, MatmulPrecision, matmul, product};
 use crate::value::{Value, lift};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
@@ -113,7 +113,8 @@ fn pass(
 ) -> Result<Pass> {
     let room = |wanted: bool, size: usize| vec![0f32; if wanted { size } else { 0 }];
     let pass = Pass { losses: vec![0.0; terms.len()], dh: room(wants_dh, n * d), dw: room(wants_dw, v * d) };
-    let mut work = Work { h, w, v, d, terms, logits: Vec::new(), pass };
+    let precision = MatmulPrecision::current();
+    let mut work = Work { h, w, v, d, terms, precision, logits: Vec::new(), pass };
     let mut left: Vec<bool> = (0..n).map(|row| terms.iter().any(|term| term.weight(row) != 0.0)).collect();
     if let Some(teacher) = teacher {
         let mut held = (Vec::new(), Vec::new(), 0);
@@ -155,6 +156,7 @@ struct Work<'a> {
     v: usize,
     d: usize,
     terms: &'a [&'a dyn RowLoss],
+    precision: MatmulPrecision,
     logits: Vec<f32>,
     pass: Pass,
 }
@@ -162,7 +164,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Takes in at most [`CHUNK`] rows, the teacher's logits beside them with their width.
     fn chunk(&mut self, rows: &[usize], teacher: Option<(&[f32], usize)>) {
-        let (k, v, d) = (rows.len(), self.v, self.d);
+        let (k, v, d, precision) = (rows.len(), self.v, self.d, self.precision);
         if k == 0 {
             return;
         }
@@ -170,17 +172,17 @@ impl Work<'_> {
         let (packed, w) = (Mat::new(&packed, k, d), Mat::new(self.w, v, d));
         self.logits.resize(self.logits.len().max(k * v), 0.0);
         let logits = &mut self.logits[..k * v];
-        matmul(MatMut::new(logits, k, v), packed, w.t(), false, Threads::All);
+        matmul(MatMut::new(logits, k, v), packed, w.t(), false, precision.together());
         for row in rows_of_losses(logits, v, rows, teacher, self.terms) {
             self.pass.losses.iter_mut().zip(row).for_each(|(sum, loss)| *sum += loss);
         }
         let dlogits = Mat::new(logits, k, v);
         if !self.pass.dh.is_empty() {
-            let dh = product(dlogits, w, Threads::All);
+            let dh = product(dlogits, w, precision.together());
             rows.iter().zip(dh.chunks(d)).for_each(|(&row, dh)| self.pass.dh[row * d..][..d].copy_from_slice(dh));
         }
         if !self.pass.dw.is_empty() {
-            matmul(MatMut::new(&mut self.pass.dw, v, d), dlogits.t(), packed, true, Threads::All);
+            matmul(MatMut::new(&mut self.pass.dw, v, d), dlogits.t(), packed, true, precision.together());
         }
     }
 }

@@ -1,6 +1,11 @@
-//! Matrix products over strided views: one safe wrapper around the `gemm` crate.
+//! Matrix products over strided views: a safe wrapper around the `gemm` crate, and products in bf16 of our own.
+
+#[cfg(target_arch = "x86_64")]
+mod bf16;
+mod precision;
 
 use gemm::Parallelism;
+pub use precision::MatmulPrecision;
 
 /// A read-only matrix inside a slice. Element (row, col) is `data[row * row_stride + col * col_stride]`.
 #[derive(Clone, Copy)]
@@ -67,8 +72,27 @@ pub(crate) enum Threads {
     All,
 }
 
+/// How a product is computed.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub threads: Threads,
+    pub precision: MatmulPrecision,
+}
+
+impl MatmulPrecision {
+    /// Products of this precision on this thread only.
+    pub(crate) fn alone(self) -> How {
+        How { threads: Threads::One, precision: self }
+    }
+
+    /// Products of this precision on all threads.
+    pub(crate) fn together(self) -> How {
+        How { threads: Threads::All, precision: self }
+    }
+}
+
 /// `out = a b`, or `out += a b` with `accumulate`.
-pub(crate) fn matmul(out: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, accumulate: bool, threads: Threads) {
+pub(crate) fn matmul(out: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, accumulate: bool, how: How) {
     let (m, n) = (out.rows, out.cols);
     assert!(extent(m, n, out.row_stride, 1) <= out.data.len(), "matmul: result out of bounds");
     assert!(m <= 1 || n <= out.row_stride, "matmul: rows of the result overlap");
@@ -79,12 +103,12 @@ pub(crate) fn matmul(out: MatMut<'_>, a: Mat<'_>, b: Mat<'_>, accumulate: bool, 
     // SAFETY: the asserts above keep the result inside `out`, whose rows do not overlap and which is borrowed mutably, so
     // it overlaps neither operand.
     unsafe {
-        multiply(out.data.as_mut_ptr(), out.row_stride, (m, n), a, b, accumulate, threads);
+        multiply(out.data.as_mut_ptr(), out.row_stride, (m, n), a, b, accumulate, how);
     }
 }
 
 /// `a b`, row-major, in memory that is written once and not filled with zeros first.
-pub(crate) fn product(a: Mat<'_>, b: Mat<'_>, threads: Threads) -> Vec<f32> {
+pub(crate) fn product(a: Mat<'_>, b: Mat<'_>, how: How) -> Vec<f32> {
     let (m, n) = (a.rows, b.cols);
     if a.cols == 0 {
         return vec![0.0; m * n];
@@ -94,7 +118,7 @@ pub(crate) fn product(a: Mat<'_>, b: Mat<'_>, threads: Threads) -> Vec<f32> {
     // SAFETY: `out` has room for m rows of n numbers. Without `accumulate` and with an inner dimension above 0 the product
     // writes each of them and reads none.
     unsafe {
-        multiply(out.as_mut_ptr(), n, (m, n), a, b, false, threads);
+        multiply(out.as_mut_ptr(), n, (m, n), a, b, false, how);
         out.set_len(m * n);
     }
     out
@@ -113,7 +137,7 @@ unsafe fn multiply(
     a: Mat<'_>,
     b: Mat<'_>,
     accumulate: bool,
-    threads: Threads,
+    how: How,
 ) {
     let k = a.cols;
     assert_eq!((a.rows, b.rows, b.cols), (m, k, n), "matmul shapes");
@@ -123,7 +147,13 @@ unsafe fn multiply(
         return;
     }
     // Below this size waking the other threads costs more than they save.
-    let parallel = threads == Threads::All && m * n * k > 64 * 64 * 64;
+    let parallel = how.threads == Threads::All && m * n * k > 64 * 64 * 64;
+    #[cfg(target_arch = "x86_64")]
+    if how.precision == MatmulPrecision::Bf16 && bf16::is_here() {
+        let threads = if parallel { Threads::All } else { Threads::One };
+        // SAFETY: as below.
+        return unsafe { bf16::multiply(out, row_stride, a, b, accumulate, threads) };
+    }
     let parallelism = if parallel { Parallelism::Rayon(0) } else { Parallelism::None };
     // SAFETY: the asserts keep reads inside the operands; the rest is the caller's promise.
     unsafe {
@@ -168,11 +198,11 @@ mod tests {
             (Mat::new(&a, m, k), Mat::new(&bt, n, k).t()),
         ] {
             let mut dense = vec![0.5; m * n];
-            matmul(MatMut::new(&mut dense, m, n), left, right, false, Threads::One);
-            assert_eq!(product(left, right, Threads::One), dense);
+            matmul(MatMut::new(&mut dense, m, n), left, right, false, MatmulPrecision::F32.alone());
+            assert_eq!(product(left, right, MatmulPrecision::F32.alone()), dense);
             for accumulate in [false, true] {
                 let mut out = vec![0.5; m * 4];
-                matmul(MatMut::strided(&mut out, m, n, 4), left, right, accumulate, Threads::All);
+                matmul(MatMut::strided(&mut out, m, n, 4), left, right, accumulate, MatmulPrecision::F32.together());
                 for row in 0..m {
                     for col in 0..n {
                         let start = if accumulate { 0.5 } else { 0.0 };
@@ -188,8 +218,14 @@ mod tests {
     #[test]
     fn an_empty_inner_dimension_gives_zero() {
         let mut out = vec![3.0; 4];
-        matmul(MatMut::new(&mut out, 2, 2), Mat::new(&[], 2, 0), Mat::new(&[], 0, 2), false, Threads::One);
+        matmul(
+            MatMut::new(&mut out, 2, 2),
+            Mat::new(&[], 2, 0),
+            Mat::new(&[], 0, 2),
+            false,
+            MatmulPrecision::F32.alone(),
+        );
         assert_eq!(out, [0.0; 4]);
-        assert_eq!(product(Mat::new(&[], 2, 0), Mat::new(&[], 0, 2), Threads::One), [0.0; 4]);
+        assert_eq!(product(Mat::new(&[], 2, 0), Mat::new(&[], 0, 2), MatmulPrecision::F32.alone()), [0.0; 4]);
     }
 }

@@ -1,5 +1,6 @@
 //! What this machine can do at most: the yardsticks that measured speeds are held against.
 
+use crate::matmul::{Mat, MatmulPrecision, product};
 use crate::quantised;
 use crate::{Bits, simd};
 use rayon::prelude::*;
@@ -30,6 +31,22 @@ fn best(patience: Duration, mut work: impl FnMut() -> f64) -> f64 {
         best = best.max(done / begin.elapsed().as_secs_f64().max(1e-9));
     }
     best
+}
+
+/// Operations in a second of a product [m, k] [k, n] of matrices in memory, a multiplication and an addition counted as
+/// two, all cores together: as a layer's way forward takes its weight [n, k], and the gradients of its input and of its
+/// weight are computed.
+pub fn products((m, k, n): (usize, usize, usize), precision: MatmulPrecision, patience: Duration) -> [f64; 3] {
+    let numbers =
+        |count: usize| -> Vec<f32> { (0..count).map(|at| ((at * 7919) % 1009) as f32 / 1009.0 - 0.5).collect() };
+    let (x, w, dy) = (numbers(m * k), numbers(n * k), numbers(m * n));
+    let (x, w, dy) = (Mat::new(&x, m, k), Mat::new(&w, n, k), Mat::new(&dy, m, n));
+    [(x, w.t()), (dy, w), (dy.t(), x)].map(|(a, b)| {
+        best(patience, || {
+            black_box(product(a, b, precision.together()));
+            2.0 * (m * k * n) as f64
+        })
+    })
 }
 
 fn memory(patience: Duration) -> f64 {

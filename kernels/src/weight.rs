@@ -1,6 +1,6 @@
 //! The weights of a projection: numbers that can be trained, or matrices in the form they are stored in.
 
-use crate::matmul::{Mat, Threads, product};
+use crate::matmul::{Mat, MatmulPrecision, product};
 use crate::quantised::{self, Bits, Rows, Share};
 use crate::row_products::row_products;
 use crate::stored::Format;
@@ -155,11 +155,11 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
 fn through_stored(x: &Value, parts: &Arc<[StoredMatrix]>) -> Result<Value> {
     let (o, i) = dims_together(parts)?;
     let (n, dims) = (cpu::rows(x.tensor())?.0, x.dims().to_vec());
-    let parts = parts.clone();
+    let (parts, precision) = (parts.clone(), MatmulPrecision::current());
     let y = Weight::Stored(parts.clone()).linear(&Value::constant(x.tensor())?)?;
     Value::record(y.into_tensor(), [x], move |dy, _| {
         let (dy, w) = (cpu::data(dy)?, numbers(&parts));
-        let dx = product(Mat::new(&dy, n, o), Mat::new(&w, o, i), Threads::All);
+        let dx = product(Mat::new(&dy, n, o), Mat::new(&w, o, i), precision.together());
         Ok([Some(cpu::shaped(dx, dims.clone())?)])
     })
 }

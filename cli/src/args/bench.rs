@@ -1,6 +1,7 @@
 //! The command line of `retort bench`.
 
 use clap::{Args, Subcommand};
+use retort_distill::trainer::Precision;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -18,6 +19,12 @@ pub enum Bench {
     /// Generation with experts on disk, first with nothing of the files in the system's cache, then once more
     #[command(after_help = "Example:\n  retort bench experts --model moonlight --memory 6G")]
     Experts(BenchExperts),
+    /// The matrix products of training, one layer's three, in f32 and in bf16
+    #[command(after_help = "Example:\n  retort bench matmul --shapes 1024x1024x1024,2048x256x704")]
+    Matmul(BenchMatmul),
+    /// The trainer on random tokens, with a student of a known shape
+    #[command(after_help = "Example:\n  retort bench train --shape tiny")]
+    Train(BenchTrain),
     /// How fast traces are curated with every step, and in how much memory
     #[command(after_help = "Example:\n  retort bench curate --rows 100000 --dir /tmp/curation")]
     Curate(BenchCurate),
@@ -78,6 +85,53 @@ pub struct BenchExperts {
     /// What the model answers, greedily
     #[arg(long, value_name = "FILE|gym:NAME", default_value = "gym")]
     pub problems: String,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchMatmul {
+    /// Rows x input width x output width
+    #[arg(long, value_delimiter = ',', value_parser = shape, default_value = "1024x1024x1024")]
+    pub shapes: Vec<(usize, usize, usize)>,
+}
+
+fn shape(text: &str) -> Result<(usize, usize, usize), String> {
+    let sides: Vec<usize> = text.split('x').map_while(|side| side.parse().ok().filter(|side| *side > 0)).collect();
+    match sides[..] {
+        [m, k, n] if text.split('x').count() == 3 => Ok((m, k, n)),
+        _ => Err("three sizes, as in `1024x256x704`".into()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct BenchTrain {
+    #[arg(long, value_enum)]
+    pub shape: crate::commands::TrainShape,
+    /// Train low-rank updates of every projection instead of all weights
+    #[arg(long)]
+    pub lora: bool,
+    /// Cross-entropy with tokens, or the KL divergence from a teacher's 32 likeliest
+    #[arg(long, value_enum, default_value = "sft")]
+    pub objective: crate::commands::Goal,
+    /// `auto`, `f32` or `bf16`, as `precision` in a recipe
+    #[arg(long, value_parser = precision, default_value = "auto")]
+    pub precision: Precision,
+    /// Sequences of a step, and tokens of each, in place of the shape's own
+    #[arg(long)]
+    pub batch: Option<NonZeroUsize>,
+    #[arg(long)]
+    pub sequence: Option<NonZeroUsize>,
+    /// Steps whose median counts, after one that does not
+    #[arg(long, default_value = "5")]
+    pub steps: NonZeroUsize,
+}
+
+fn precision(text: &str) -> Result<Precision, String> {
+    Ok(match text {
+        "auto" => Precision::Auto,
+        "f32" => Precision::F32,
+        "bf16" => Precision::Bf16,
+        _ => return Err("it takes `auto`, `f32` or `bf16`".into()),
+    })
 }
 
 #[derive(Debug, Args)]

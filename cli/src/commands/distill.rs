@@ -21,7 +21,7 @@ use retort_distill::objective::ObjectiveSettings;
 use retort_distill::on_policy::OnPolicySettings;
 use retort_distill::schedule::Decay;
 use retort_distill::sft::Target;
-use retort_distill::trainer::OptimiserSettings;
+use retort_distill::trainer::{OptimiserSettings, Precision};
 use retort_student::lora::LoraSettings;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -53,6 +53,9 @@ pub struct DistillRecipe {
     #[serde(default)]
     pub patience: Option<u32>,
     pub checkpoint_every: u64,
+    /// What the products of training are computed in.
+    #[serde(default)]
+    pub precision: Precision,
     /// Whether layers are computed again on the way back, in less memory and more time; the result is the same.
     #[serde(default)]
     pub recompute: bool,

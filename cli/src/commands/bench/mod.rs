@@ -6,10 +6,13 @@ mod decode;
 mod draft;
 mod experts;
 mod grade;
+mod matmul;
 mod quality;
 mod shapes;
+mod train;
 
-pub use shapes::Shape;
+pub use shapes::{Shape, TrainShape};
+pub use train::Goal;
 
 use crate::args::Bench;
 use anyhow::Result;
@@ -79,6 +82,8 @@ pub fn run(command: Bench) -> Result<ExitCode> {
         Bench::Decode(args) => inside(|| decode::run(&args)),
         Bench::Draft(args) => draft::run(&args),
         Bench::Experts(args) => experts::run(&args),
+        Bench::Matmul(args) => matmul::run(&args),
         Bench::Quality(args) => quality::run(&args),
+        Bench::Train(args) => train::run(&args),
     }
 }

@@ -3,6 +3,38 @@
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+/// Shapes of students to train, and what goes through them in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TrainShape {
+    /// 6.7M parameters; 8 sequences of 256 tokens
+    Tiny,
+    /// SmolLM2-135M; 2 sequences of 512 tokens
+    #[value(name = "smollm2-135m")]
+    Smollm2_135m,
+    /// Qwen2.5-0.5B; 1 sequence of 1024 tokens
+    #[value(name = "qwen2.5-0.5b")]
+    Qwen2_5_0_5b,
+}
+
+impl TrainShape {
+    /// Name, `config.json`, sequences and tokens of each.
+    pub fn config(self) -> (&'static str, Value, usize, usize) {
+        let of = |v: usize, d: usize, f: usize, layers: usize, heads: (usize, usize)| {
+            json!({
+                "model_type": "qwen2", "vocab_size": v, "hidden_size": d, "intermediate_size": f,
+                "num_hidden_layers": layers, "num_attention_heads": heads.0, "num_key_value_heads": heads.1,
+                "max_position_embeddings": 32768, "rope_theta": 10000.0, "rms_norm_eps": 1e-6,
+                "tie_word_embeddings": true,
+            })
+        };
+        match self {
+            Self::Tiny => ("tiny", of(4096, 256, 704, 8, (8, 2)), 8, 256),
+            Self::Smollm2_135m => ("smollm2-135m", of(49_152, 576, 1536, 30, (9, 3)), 2, 512),
+            Self::Qwen2_5_0_5b => ("qwen2.5-0.5b", Shape::Qwen2_5_0_5b.config().1, 1, 1024),
+        }
+    }
+}
+
 /// Shapes of published models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Shape {

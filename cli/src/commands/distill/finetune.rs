@@ -266,6 +266,7 @@ fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
             final_share: 0.0,
         },
         optimiser: recipe.optimiser.clone(),
+        precision: recipe.precision,
         checkpoint_every: recipe.checkpoint_every,
         report_every: 10,
         average: recipe.average,

@@ -1,0 +1,215 @@
+//! The inner loops of bf16 products: packing a line, multiplying a tile.
+
+use super::super::Mat;
+use super::{LANES, LINES, ROWS};
+use std::arch::x86_64::*;
+use std::sync::LazyLock;
+
+/// Whether this machine has the instructions.
+pub(in crate::matmul) fn is_here() -> bool {
+    static FOUND: LazyLock<bool> = LazyLock::new(|| {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512bf16")
+    });
+    *FOUND
+}
+
+/// Packs up to 16 rows of `part` into a line; rows and numbers that are not there are 0.
+pub(super) fn pack(part: Mat<'_>, out: &mut [u32]) {
+    let Mat { data, rows, cols, row_stride, col_stride } = part;
+    let extent = (rows - 1) * row_stride + (cols - 1) * col_stride + 1;
+    assert!(is_here() && rows <= LANES && extent <= data.len() && out.len() == cols.div_ceil(2) * LANES, "a line");
+    #[expect(unsafe_code, reason = "the instructions were found on this machine")]
+    // SAFETY: checked above.
+    unsafe {
+        match (row_stride, col_stride) {
+            (_, 1) => transpose(data, rows, cols, row_stride, out),
+            (1, _) => interleave(data, rows, cols, col_stride, out),
+            _ => gather(part, out),
+        }
+    }
+}
+
+/// Two rows of numbers side by side along the inner dimension, lane by lane.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn pairs(first: __m512, second: __m512) -> __m512i {
+    #[expect(unsafe_code, reason = "the same bits under another name")]
+    // SAFETY: both types are 32 bytes of plain numbers.
+    let bits = |x: __m512| unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x)) };
+    let upper = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits(second)));
+    _mm512_or_si512(_mm512_cvtepu16_epi32(bits(first)), upper)
+}
+
+/// Lanes that lie side by side.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn interleave(data: &[f32], lanes: usize, depth: usize, stride: usize, out: &mut [u32]) {
+    let mask = lower(lanes);
+    for (pair, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        #[expect(unsafe_code, reason = "vectors come from memory and go there")]
+        // SAFETY: the numbers of a row lie within `data`, as `pack` checked; a line has 16 lanes.
+        unsafe {
+            let load = |at: usize| match at < depth {
+                true => _mm512_maskz_loadu_ps(mask, data.as_ptr().add(at * stride)),
+                false => _mm512_setzero_ps(),
+            };
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), pairs(load(2 * pair), load(2 * pair + 1)));
+        }
+    }
+}
+
+/// Lanes whose numbers lie side by side: 16 lanes of 16 pairs at a time are transposed.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn transpose(data: &[f32], lanes: usize, depth: usize, stride: usize, out: &mut [u32]) {
+    for (step, out) in out.chunks_mut(LANES * LANES).enumerate() {
+        let at = step * 2 * LANES;
+        let masks = [lower(depth - at), lower((depth - at).saturating_sub(LANES))];
+        let mut rows = [_mm512_setzero_si512(); LANES];
+        for (lane, row) in rows.iter_mut().enumerate().take(lanes) {
+            #[expect(unsafe_code, reason = "vectors come from memory")]
+            // SAFETY: the masks keep to numbers of the row, which lie within `data`, as `pack` checked; addresses that
+            // nothing is read from are made without a claim.
+            unsafe {
+                let start = data.as_ptr().wrapping_add(lane * stride + at);
+                let first = _mm512_maskz_loadu_ps(masks[0], start);
+                let second = _mm512_maskz_loadu_ps(masks[1], start.wrapping_add(LANES));
+                *row = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
+            }
+        }
+        let columns = transposed(rows);
+        for (out, column) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(columns) {
+            #[expect(unsafe_code, reason = "a vector goes to memory")]
+            // SAFETY: a line has 16 lanes.
+            unsafe {
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), column);
+            }
+        }
+    }
+}
+
+/// 16 x 16 numbers of 32 bits, rows for columns.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed(rows: [__m512i; LANES]) -> [__m512i; LANES] {
+    let mut a = rows;
+    let mut b = rows;
+    for at in (0..LANES).step_by(2) {
+        b[at] = _mm512_unpacklo_epi32(a[at], a[at + 1]);
+        b[at + 1] = _mm512_unpackhi_epi32(a[at], a[at + 1]);
+    }
+    for at in (0..LANES).step_by(4) {
+        for half in 0..2 {
+            a[at + 2 * half] = _mm512_unpacklo_epi64(b[at + half], b[at + 2 + half]);
+            a[at + 2 * half + 1] = _mm512_unpackhi_epi64(b[at + half], b[at + 2 + half]);
+        }
+    }
+    // Now each quarter of a[4 i + j] holds column 4 quarter + j of the rows 4 i to 4 i + 3.
+    let mut columns = rows;
+    for j in 0..4 {
+        let low = |x, y| _mm512_shuffle_i32x4::<0b10_00_10_00>(x, y);
+        let high = |x, y| _mm512_shuffle_i32x4::<0b11_01_11_01>(x, y);
+        let (even, odd) = (low(a[j], a[4 + j]), high(a[j], a[4 + j]));
+        let (even_below, odd_below) = (low(a[8 + j], a[12 + j]), high(a[8 + j], a[12 + j]));
+        columns[j] = low(even, even_below);
+        columns[4 + j] = low(odd, odd_below);
+        columns[8 + j] = high(even, even_below);
+        columns[12 + j] = high(odd, odd_below);
+    }
+    columns
+}
+
+/// Lanes anywhere.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn gather(part: Mat<'_>, out: &mut [u32]) {
+    for (pair, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+        for (lane, out) in out.iter_mut().enumerate() {
+            let bits = |at: usize| match lane < part.rows && at < part.cols {
+                true => half::bf16::from_f32(part.data[lane * part.row_stride + at * part.col_stride]).to_bits(),
+                false => 0,
+            };
+            *out = u32::from(bits(2 * pair)) | u32::from(bits(2 * pair + 1)) << 16;
+        }
+    }
+}
+
+/// The first `count` lanes, all from 16 on.
+fn lower(count: usize) -> __mmask16 {
+    ((1u32 << count.min(LANES)) - 1) as __mmask16
+}
+
+/// Some rows of half a line times the columns of up to three.
+pub(super) struct Tile<'a> {
+    pub left: &'a [u32],
+    /// The first row in its line.
+    pub half: usize,
+    pub right: &'a [u32],
+    pub pairs: usize,
+    /// Rows and columns that are there.
+    pub height: usize,
+    pub width: usize,
+}
+
+impl Tile<'_> {
+    /// # Safety
+    /// `out` must be valid for writes of the tile's rows, for reads too with `accumulate`.
+    #[expect(unsafe_code, reason = "the product goes to memory that may be unwritten")]
+    pub(super) unsafe fn multiply(&self, out: *mut f32, row_stride: usize, accumulate: bool) {
+        let lines = self.width.div_ceil(LANES);
+        let size = self.pairs * LANES;
+        assert!(self.left.len() == size && self.right.len() == lines * size && self.half + ROWS <= LANES, "a tile");
+        assert!(is_here() && (1..=LINES).contains(&lines) && self.height <= ROWS, "a tile");
+        // SAFETY: the instructions are there and the operands as long as they are read; the rest is the caller's promise.
+        unsafe {
+            match lines {
+                1 => self.lines::<1>(out, row_stride, accumulate),
+                2 => self.lines::<2>(out, row_stride, accumulate),
+                _ => self.lines::<3>(out, row_stride, accumulate),
+            }
+        }
+    }
+
+    #[expect(unsafe_code, reason = "vectors come from memory and go there")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    unsafe fn lines<const N: usize>(&self, out: *mut f32, row_stride: usize, accumulate: bool) {
+        let (left, right) = (self.left.as_ptr(), self.right.as_ptr());
+        let size = self.pairs * LANES;
+        let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
+        for pair in 0..self.pairs {
+            // SAFETY: operands of this length were checked for.
+            unsafe {
+                let columns: [__m512i; N] =
+                    std::array::from_fn(|n| _mm512_loadu_si512(right.add(n * size + pair * LANES).cast()));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = _mm512_set1_epi32(*left.add(pair * LANES + self.half + row) as i32);
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = dot(*sum, x, column);
+                    }
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate().take(self.height) {
+            for (n, sum) in sums.iter().enumerate() {
+                let mask = lower(self.width - n * LANES);
+                // SAFETY: rows and columns that are there; the caller's promise.
+                unsafe {
+                    let to = out.add(row * row_stride + n * LANES);
+                    let sum = match accumulate {
+                        true => _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), *sum),
+                        false => *sum,
+                    };
+                    _mm512_mask_storeu_ps(to, mask, sum);
+                }
+            }
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+    #[expect(unsafe_code, reason = "the same bits under another name")]
+    // SAFETY: both types are 64 bytes of plain numbers.
+    let (a, b) = unsafe { (std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b)) };
+    _mm512_dpbf16_ps(sum, a, b)
+}
