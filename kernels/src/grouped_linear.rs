@@ -38,8 +38,9 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
             y.copy_from_slice(&row_products(x, i, n, &Plain { data: w, o, i }));
         }
     });
-    let (x_t, w_t, offsets) = (x_t.clone(), w_t.clone(), offsets.clone());
+    let (x_kept, w_t, offsets) = (x.kept(), w_t.clone(), offsets.clone());
     Value::record(cpu::shaped(y, (m, o))?, [x, w_eoi], move |dy, _| {
+        let x_t = x_kept.tensor()?;
         let (x_data, w_data, dy_data) = (cpu::data(&x_t)?, cpu::data(&w_t)?, cpu::data(dy)?);
         let (x, w, dy) = (&*x_data, &*w_data, &*dy_data);
         let (mut dx, mut dw) = (vec![0f32; x.len()], vec![0f32; w.len()]);

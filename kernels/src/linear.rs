@@ -29,7 +29,7 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
     let mut dims = x_t.dims().to_vec();
     dims[x_t.rank() - 1] = o;
     // Each side is kept for the other's gradient only: a frozen weight keeps no activations.
-    let kept_x = w_oi.is_tracked().then(|| x_t.clone());
+    let kept_x = w_oi.is_tracked().then(|| x.kept());
     let kept_w = x.is_tracked().then(|| w_t.clone());
     let shape = x_t.shape().clone();
     Value::record(cpu::shaped(y, dims)?, [x, w_oi], move |dy, _| {
@@ -39,8 +39,8 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
             let dx = product(dy, Mat::new(&cpu::data(w_t)?, o, i), precision.together());
             cpu::shaped(dx, shape.clone())
         });
-        let dw = kept_x.as_ref().map(|x_t| {
-            let dw = product(dy.t(), Mat::new(&cpu::data(x_t)?, n, i), precision.together());
+        let dw = kept_x.as_ref().map(|x| {
+            let dw = product(dy.t(), Mat::new(&cpu::data(&x.tensor()?)?, n, i), precision.together());
             cpu::shaped(dw, (o, i))
         });
         Ok([dx.transpose()?, dw.transpose()?])

@@ -22,17 +22,9 @@ pub fn rms_norm(x: &Value, weight_d: &Value, eps: f64) -> Result<Value> {
         return lift([x, weight_d], |[x, w]| reference(x, w, eps));
     }
     let norm = RmsNorm { eps: eps as f32 };
-    let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
-    let w = &*w_data;
-    let mut y = vec![0f32; x_data.len()];
-    y.par_chunks_mut(d).zip(x_data.par_chunks(d)).with_min_len(64).for_each(|(y, x)| {
-        simd::dispatch(
-            #[inline(always)]
-            || norm.row(y, x, w),
-        );
-    });
     let (x_t, w_t) = (x_t.clone(), w_t.clone());
-    Value::record(cpu::tensor(y, &x_t)?, [x, weight_d], move |dy, _| {
+    let again = (x_t.clone(), w_t.clone());
+    let y = Value::record(norm.rows(&x_t, &w_t)?, [x, weight_d], move |dy, _| {
         let (x_data, w_data, dy) = (cpu::data(&x_t)?, cpu::data(&w_t)?, cpu::data(dy)?);
         let w = &*w_data;
         let (mut dx, mut dw) = (vec![0f32; x_data.len()], vec![0f32; d]);
@@ -56,7 +48,8 @@ pub fn rms_norm(x: &Value, weight_d: &Value, eps: f64) -> Result<Value> {
             dw.iter_mut().zip(partial).for_each(|(total, part)| *total += part);
         }
         Ok([Some(cpu::tensor(dx, &x_t)?), Some(cpu::tensor(dw, &w_t)?)])
-    })
+    })?;
+    Ok(y.forgettable(move || norm.rows(&again.0, &again.1)))
 }
 
 /// The same in candle's own ops.
@@ -71,6 +64,19 @@ struct RmsNorm {
 }
 
 impl RmsNorm {
+    fn rows(&self, x_t: &Tensor, w_t: &Tensor) -> Result<Tensor> {
+        let (x, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
+        let w = &*w_data;
+        let mut y = vec![0f32; x.len()];
+        y.par_chunks_mut(w.len()).zip(x.par_chunks(w.len())).with_min_len(64).for_each(|(y, x)| {
+            simd::dispatch(
+                #[inline(always)]
+                || self.row(y, x, w),
+            );
+        });
+        cpu::tensor(y, x_t)
+    }
+
     #[inline(always)]
     fn scale(&self, x: &[f32]) -> f32 {
         1.0 / (simd::sum(x, |v| v * v) / x.len() as f32 + self.eps).sqrt()

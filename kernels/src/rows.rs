@@ -25,8 +25,12 @@ pub fn gather_rows(x: &Value, index: &[u32]) -> Result<Value> {
     y.par_chunks_mut(d).zip(index.par_iter()).with_min_len(256).for_each(|(y, &row)| {
         y.copy_from_slice(&table[row as usize * d..][..d]);
     });
+    let y = cpu::shaped(y, (index.len(), d))?;
+    if let Some(rows) = Value::lookup(y.clone(), x, index) {
+        return Ok(rows);
+    }
     let index: Arc<[u32]> = index.into();
-    Value::record(cpu::shaped(y, (index.len(), d))?, [x], move |dy, _| {
+    Value::record(y, [x], move |dy, _| {
         let mut dx = vec![0f32; n * d];
         for (&row, dy) in index.iter().zip(cpu::data(dy)?.chunks(d)) {
             add_scaled(&mut dx[row as usize * d..][..d], dy, 1.0);

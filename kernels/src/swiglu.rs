@@ -19,19 +19,26 @@ pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
     if !cpu::fast(&[gate_t, up_t]) {
         return lift([gate, up], |[gate, up]| gate.silu()? * up);
     }
-    let (g, u) = (cpu::data(gate_t)?, cpu::data(up_t)?);
-    let mut y = vec![0f32; g.len()];
-    let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN));
-    y.par_chunks_mut(SPAN).zip(inputs).for_each(|(y, (g, u))| forward(y, g, u));
     let (gate_t, up_t) = (gate_t.clone(), up_t.clone());
-    Value::record(cpu::tensor(y, &gate_t)?, [gate, up], move |dy, _| {
+    let again = (gate_t.clone(), up_t.clone());
+    let y = Value::record(gated(&gate_t, &up_t)?, [gate, up], move |dy, _| {
         let (g, u, dy) = (cpu::data(&gate_t)?, cpu::data(&up_t)?, cpu::data(dy)?);
         let (mut dgate, mut dup) = (vec![0f32; g.len()], vec![0f32; g.len()]);
         let out = dgate.par_chunks_mut(SPAN).zip(dup.par_chunks_mut(SPAN));
         let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN)).zip(dy.par_chunks(SPAN));
         out.zip(inputs).for_each(|((dg, du), ((g, u), dy))| backward(dg, du, g, u, dy));
         Ok([Some(cpu::tensor(dgate, &gate_t)?), Some(cpu::tensor(dup, &up_t)?)])
-    })
+    })?;
+    Ok(y.forgettable(move || gated(&again.0, &again.1)))
+}
+
+/// silu(gate) * up
+fn gated(gate_t: &Tensor, up_t: &Tensor) -> Result<Tensor> {
+    let (g, u) = (cpu::data(gate_t)?, cpu::data(up_t)?);
+    let mut y = vec![0f32; g.len()];
+    let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN));
+    y.par_chunks_mut(SPAN).zip(inputs).for_each(|(y, (g, u))| forward(y, g, u));
+    cpu::tensor(y, gate_t)
 }
 
 /// silu of the first half of the last dimension times the second half: [.., 2f] to [.., f].
@@ -45,13 +52,8 @@ pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
         return lift([gate_up], |[x]| reference(x));
     }
     let f = width / 2;
-    let x = cpu::data(x_t)?;
-    let mut y = vec![0f32; n * f];
-    y.par_chunks_mut(f).zip(x.par_chunks(width)).with_min_len(64).for_each(|(y, x)| forward(y, &x[..f], &x[f..]));
-    let mut dims = x_t.dims().to_vec();
-    dims[x_t.rank() - 1] = f;
-    let x_t = x_t.clone();
-    Value::record(cpu::shaped(y, dims)?, [gate_up], move |dy, _| {
+    let (x_t, again) = (x_t.clone(), x_t.clone());
+    let y = Value::record(gated_halves(&x_t, n, f)?, [gate_up], move |dy, _| {
         let (x, dy) = (cpu::data(&x_t)?, cpu::data(dy)?);
         let mut dx = vec![0f32; x.len()];
         let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(f)).with_min_len(64);
@@ -60,7 +62,18 @@ pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
             backward(dgate, dup, &x[..f], &x[f..], dy);
         });
         Ok([Some(cpu::tensor(dx, &x_t)?)])
-    })
+    })?;
+    Ok(y.forgettable(move || gated_halves(&again, n, f)))
+}
+
+/// The same for the halves of n rows, [.., f].
+fn gated_halves(x_t: &Tensor, n: usize, f: usize) -> Result<Tensor> {
+    let x = cpu::data(x_t)?;
+    let mut y = vec![0f32; n * f];
+    y.par_chunks_mut(f).zip(x.par_chunks(2 * f)).with_min_len(64).for_each(|(y, x)| forward(y, &x[..f], &x[f..]));
+    let mut dims = x_t.dims().to_vec();
+    dims[x_t.rank() - 1] = f;
+    cpu::shaped(y, dims)
 }
 
 /// The same in candle's own ops.

@@ -18,6 +18,25 @@ use std::sync::Arc;
 pub struct Value {
     tensor: Tensor,
     origin: Option<Arc<Origin>>,
+    again: Option<Again>,
+}
+
+/// Computes a tensor again from what is kept anyway.
+type Again = Arc<dyn Fn() -> Result<Tensor> + Send + Sync>;
+
+/// An input that an operation will need on its way back: the tensor itself, or how to come by it again.
+pub(crate) enum Kept {
+    Tensor(Tensor),
+    Again(Again),
+}
+
+impl Kept {
+    pub(crate) fn tensor(&self) -> Result<Tensor> {
+        match self {
+            Self::Tensor(tensor) => Ok(tensor.clone()),
+            Self::Again(again) => again(),
+        }
+    }
 }
 
 /// A node of the graph. Its depth is greater than that of all its inputs.
@@ -28,7 +47,16 @@ struct Origin {
 
 enum Kind {
     Parameter(TensorId),
-    Operation { inputs: Vec<Option<Arc<Origin>>>, backward: Backward },
+    /// Rows of a parameter [n, d]: their gradient is kept as rows, for most of the others are 0.
+    Lookup {
+        id: TensorId,
+        n: usize,
+        rows: Arc<[u32]>,
+    },
+    Operation {
+        inputs: Vec<Option<Arc<Origin>>>,
+        backward: Backward,
+    },
 }
 
 /// From the gradient of an operation's output to those of its inputs.
@@ -45,7 +73,7 @@ impl Value {
     pub fn new(tensor: &Tensor) -> Result<Self> {
         if tensor.is_variable() {
             let origin = Origin { depth: 0, kind: Kind::Parameter(tensor.id()) };
-            return Ok(Self { tensor: tensor.clone(), origin: Some(Arc::new(origin)) });
+            return Ok(Self { tensor: tensor.clone(), origin: Some(Arc::new(origin)), again: None });
         }
         if tensor.track_op() {
             bail!("a tensor that candle derived from a variable would lose its gradient here");
@@ -55,7 +83,7 @@ impl Value {
 
     /// A leaf that no gradient is wanted for.
     pub fn constant(tensor: &Tensor) -> Result<Self> {
-        Ok(Self { tensor: tensor.detach().contiguous()?, origin: None })
+        Ok(Self { tensor: tensor.detach().contiguous()?, origin: None, again: None })
     }
 
     pub fn tensor(&self) -> &Tensor {
@@ -72,8 +100,28 @@ impl Value {
 
     /// The same numbers in another shape.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
-        let before = self.tensor.shape().clone();
-        Self::record(self.tensor.reshape(shape.into())?, [self], move |dy, _| Ok([Some(dy.reshape(&before)?)]))
+        let (before, after) = (self.tensor.shape().clone(), shape.into());
+        let reshaped = self.tensor.reshape(after.clone())?;
+        let y = Self::record(reshaped, [self], move |dy, _| Ok([Some(dy.reshape(&before)?)]))?;
+        Ok(match self.again.clone() {
+            Some(again) => y.forgettable(move || again()?.reshape(after.clone())),
+            None => y,
+        })
+    }
+
+    /// Lets whoever needs this value on the way back compute it again instead of keeping it. For passes over numbers that
+    /// are kept anyway, which cost far less than what is done with their outcome.
+    pub(crate) fn forgettable(self, again: impl Fn() -> Result<Tensor> + Send + Sync + 'static) -> Self {
+        let again = self.is_tracked().then(|| Arc::new(again) as Again);
+        Self { again, ..self }
+    }
+
+    /// This value for the way back.
+    pub(crate) fn kept(&self) -> Kept {
+        match &self.again {
+            Some(again) => Kept::Again(again.clone()),
+            None => Kept::Tensor(self.tensor.clone()),
+        }
     }
 
     /// Whether a gradient flows through this value.
@@ -95,7 +143,7 @@ impl Value {
         let tensor = output.contiguous()?;
         let Some(deepest) = inputs.iter().filter_map(|input| input.origin.as_ref()).map(|origin| origin.depth).max()
         else {
-            return Ok(Self { tensor, origin: None });
+            return Ok(Self { tensor, origin: None, again: None });
         };
         let wanted = inputs.map(Value::is_tracked);
         let kind = Kind::Operation {
@@ -104,7 +152,14 @@ impl Value {
                 Ok(Passed { inputs: backward(gradient, wanted)?.into(), parameters: Gradients::default() })
             }),
         };
-        Ok(Self { tensor, origin: Some(Arc::new(Origin { depth: deepest + 1, kind })) })
+        Ok(Self { tensor, origin: Some(Arc::new(Origin { depth: deepest + 1, kind })), again: None })
+    }
+
+    /// Rows `rows` of `x` [n, d], where `x` is a parameter itself; `None` where it came of an operation.
+    pub(crate) fn lookup(output: Tensor, x: &Value, rows: &[u32]) -> Option<Self> {
+        let Kind::Parameter(id) = x.origin.as_ref()?.kind else { return None };
+        let kind = Kind::Lookup { id, n: x.dims()[0], rows: rows.into() };
+        Some(Self { tensor: output, origin: Some(Arc::new(Origin { depth: 0, kind })), again: None })
     }
 
     /// Gradients of a scalar with respect to every parameter that went into it.
@@ -119,6 +174,7 @@ impl Value {
     /// The same for any value, given its own gradient.
     pub(crate) fn backward_from(self, gradient: Tensor) -> Result<Gradients> {
         let mut gradients = Gradients::default();
+        let mut lookups = Vec::new();
         let Some(root) = self.origin else { return Ok(gradients) };
         // The output itself is not needed on the way back.
         drop(self.tensor);
@@ -128,6 +184,7 @@ impl Value {
             let gradient = sum(parts)?;
             match &node.kind {
                 Kind::Parameter(id) => gradients.add(*id, gradient)?,
+                Kind::Lookup { id, n, rows } => lookups.push((*id, *n, rows.clone(), gradient)),
                 Kind::Operation { inputs, backward } => {
                     let passed = backward(&gradient)?;
                     for (id, gradient) in passed.parameters.0 {
@@ -140,6 +197,10 @@ impl Value {
                     }
                 }
             }
+        }
+        // At the end, when what was kept for the way back is gone.
+        for (id, n, rows, gradient) in lookups {
+            gradients.add_rows(id, n, &rows, &gradient)?;
         }
         Ok(gradients)
     }
@@ -200,6 +261,20 @@ impl Gradients {
         Ok(())
     }
 
+    /// Adds the gradients `gradient` [k, d] of the rows `rows` of a parameter [n, d].
+    fn add_rows(&mut self, id: TensorId, n: usize, rows: &[u32], gradient: &Tensor) -> Result<()> {
+        let d = gradient.dim(1)?;
+        let mut all = match self.0.remove(&id) {
+            Some(before) => cpu::data(&before.contiguous()?)?.to_vec(),
+            None => vec![0f32; n * d],
+        };
+        for (&row, part) in rows.iter().zip(cpu::data(&gradient.contiguous()?)?.chunks(d)) {
+            all[row as usize * d..][..d].iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+        }
+        self.0.insert(id, cpu::shaped(all, (n, d))?);
+        Ok(())
+    }
+
     /// Takes the gradient of `parameter` out.
     pub fn take(&mut self, parameter: &Var) -> Option<Tensor> {
         self.0.remove(&parameter.as_tensor().id())
@@ -215,7 +290,7 @@ pub fn recompute<const N: usize>(
     f: impl Fn([&Value; N]) -> Result<Value> + Send + Sync + 'static,
 ) -> Result<Value> {
     let tensors = inputs.map(|input| input.tensor.clone());
-    let plain = tensors.each_ref().map(|tensor| Value { tensor: tensor.clone(), origin: None });
+    let plain = tensors.each_ref().map(|tensor| Value { tensor: tensor.clone(), origin: None, again: None });
     let output = f(plain.each_ref())?;
     if !output.is_tracked() && !inputs.iter().any(|input| input.is_tracked()) {
         return Ok(output);
@@ -228,7 +303,7 @@ pub fn recompute<const N: usize>(
             // A tensor of its own, so that its gradient is not taken for another's.
             let tensor = tensor.reshape(tensor.shape())?;
             let kind = Kind::Parameter(tensor.id());
-            leaves.push(Value { tensor, origin: wanted.then(|| Arc::new(Origin { depth: 0, kind })) });
+            leaves.push(Value { tensor, origin: wanted.then(|| Arc::new(Origin { depth: 0, kind })), again: None });
         }
         let mut found = f(std::array::from_fn(|at| &leaves[at]))?.backward_from(gradient.clone())?;
         let inputs = leaves.iter().map(|leaf| found.0.remove(&leaf.tensor.id())).collect();
@@ -236,7 +311,8 @@ pub fn recompute<const N: usize>(
     };
     let inputs = inputs.map(|input| input.origin.clone()).into();
     let kind = Kind::Operation { inputs, backward: Box::new(backward) };
-    Ok(Value { tensor: output.tensor, origin: Some(Arc::new(Origin { depth: depth.unwrap_or(0) + 1, kind })) })
+    let origin = Origin { depth: depth.unwrap_or(0) + 1, kind };
+    Ok(Value { tensor: output.tensor, origin: Some(Arc::new(origin)), again: None })
 }
 
 /// Any expression of candle's differentiable operations as one operation: candle's own backward pass runs inside it.

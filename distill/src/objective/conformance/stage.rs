@@ -3,11 +3,11 @@
 use super::table::{Oracle, Origin, Place, softmax, top};
 use crate::Error;
 use crate::data::{Captured, Example};
-use crate::gradients::pass;
+use crate::gradients::{Budget, pass};
 use crate::objective::{CapturedForm, Objective, ObjectiveSettings, Projected, Teacher, Term};
 use candle_core::{Device, Tensor, Var};
 use retort_kernels::losses::SparseRows;
-use retort_kernels::{Value, Weight, gather_rows};
+use retort_kernels::{MatmulPrecision, Value, Weight, gather_rows};
 use retort_model::batch::Batch;
 use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::{Decoder, TrainOutput, Trainable};
@@ -150,6 +150,7 @@ impl Stage {
         let scorer = self.scorer();
         let source = self.teacher(from, &scorer);
         let objective = Objective::new(ObjectiveSettings { terms }, source, model.projection().cloned())?;
+        let budget = Budget { tokens: budget, precision: MatmulPrecision::F32 };
         let pass = pass(&model, &objective, &self.workers, examples, budget, step)?;
         let gradients = pass.gradients.iter().map(|g| g.flatten_all()?.to_vec1::<f32>());
         let gradients = gradients.collect::<candle_core::Result<Vec<_>>>()?.concat();
