@@ -2,6 +2,7 @@
 
 use super::INTERRUPTED;
 use crate::args::Pretrain;
+use crate::memory;
 use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context, Result};
@@ -76,6 +77,7 @@ fn run<C: Serialize, E: Serialize>(
     config: String,
     stored: impl Fn(&str) -> Stored,
 ) -> Result<ExitCode> {
+    memory::keep_freed_pages();
     let observer = Progress::new();
     recipe::claim(&args.out, recipe)?;
     let tokenizer = vocabulary(&recipe.vocabulary)?;

@@ -38,6 +38,7 @@ pub enum Goal {
 const LIKELIEST: usize = 32;
 
 pub fn run(args: &BenchTrain) -> Result<ExitCode> {
+    memory::keep_freed_pages();
     let (name, json, batch, length) = args.shape.config();
     let (batch, length) = (args.batch.map_or(batch, |b| b.get()), args.sequence.map_or(length, |t| t.get()));
     let config = Config::parse(&json.to_string(), Path::new(name))?;

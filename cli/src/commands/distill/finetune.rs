@@ -216,6 +216,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
 ///
 /// `claim` is called when all that can be refused was not, before anything is written.
 pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> Result<Option<Outcome>> {
+    memory::keep_freed_pages();
     let observer = Progress::new();
     let files = &inputs.student.files;
     prepare(inputs, |Ready { model, lora, stream, objective, settings, looks, audit, .. }| {
