@@ -207,7 +207,7 @@ pub fn run(
     let generated = catch_unwind(AssertUnwindSafe(|| generator.generate(&mut queue)));
     let cost = queue.cost();
     let (unanswered, left_out) = queue.close();
-    let sealed = store.seal();
+    let sealed = store.seal_all();
     let closed = spend.close().map_err(Error::from).and_then(|mark| store.note_attempts(mark));
     match spend.overcharge().as_str() {
         "" => {}

@@ -17,7 +17,7 @@ use std::path::Path;
 pub struct TraceReader {
     folder: Folder,
     manifest: Manifest,
-    /// In the order of their numbers: sealed shards, and rows still in the journal by the shard that they belong to.
+    /// In the order of their numbers: shards that are sealed for good, and the other rows by the shard that they belong to.
     parts: Vec<Part>,
     torn_bytes: u64,
 }
@@ -25,12 +25,12 @@ pub struct TraceReader {
 #[derive(Debug)]
 enum Part {
     Sealed(ShardEntry),
-    /// By position.
-    Unsealed(BTreeMap<u64, Sample>),
+    /// Rows that the writer may move at any time, read when the dataset was opened.
+    Held(Vec<Sample>),
 }
 
 impl TraceReader {
-    /// Opens the dataset in `dir`. Shards are verified when they are read.
+    /// Opens the dataset in `dir`. Full shards are verified when they are read, the others here.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         Self::open_in(Folder::native(dir))
     }
@@ -41,27 +41,30 @@ impl TraceReader {
             Error::NoDataset { path: folder.dir().into(), found }
         };
         let mut manifest = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
-        let journal = loop {
+        let (journal, mut parts) = loop {
             let journal = journal::read(&folder)?.unwrap_or_default();
-            // A writer that seals moves rows out of the journal after it wrote the manifest.
+            let part = |entry: &ShardEntry| match entry.partial {
+                true => read_shard(&folder, entry).map(Part::Held),
+                false => Ok(Part::Sealed(entry.clone())),
+            };
+            // The manifest was refused if it had a name without a number.
+            let parts = manifest.shards.iter().map(|entry| Ok((entry.index().unwrap_or_default(), part(entry)?)));
+            let parts: Result<BTreeMap<u64, Part>, Error> = parts.collect();
+            // A writer moves rows between journal and shards, and writes the manifest in the midst of it.
             let after = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
             if after == manifest {
-                break journal;
+                break (journal, parts?);
             }
             manifest = after;
         };
-        let mut parts = BTreeMap::new();
-        for entry in &manifest.shards {
-            // The manifest was refused if it had a name without a number.
-            parts.insert(entry.index().unwrap_or_default(), Part::Sealed(entry.clone()));
-        }
+        let mut unsealed: BTreeMap<u64, BTreeMap<u64, Sample>> = BTreeMap::new();
         for record in journal.records {
             let index = record.position / u64::from(manifest.rows_per_shard);
-            let part = parts.entry(index).or_insert_with(|| Part::Unsealed(BTreeMap::new()));
-            if let Part::Unsealed(rows) = part {
-                rows.entry(record.position).or_insert(record.sample);
+            if !manifest.has_shard(index) {
+                unsealed.entry(index).or_default().entry(record.position).or_insert(record.sample);
             }
         }
+        parts.extend(unsealed.into_iter().map(|(index, rows)| (index, Part::Held(rows.into_values().collect()))));
         Ok(Self { folder, manifest, parts: parts.into_values().collect(), torn_bytes: journal.torn })
     }
 
@@ -85,7 +88,7 @@ impl TraceReader {
     pub fn rows(&self) -> u64 {
         let rows = |part: &Part| match part {
             Part::Sealed(entry) => entry.rows,
-            Part::Unsealed(rows) => rows.len() as u64,
+            Part::Held(rows) => rows.len() as u64,
         };
         self.parts.iter().map(rows).sum()
     }
@@ -115,7 +118,7 @@ impl TraceReader {
     pub(crate) fn part(&self, part: usize) -> Result<Vec<Sample>, Error> {
         match &self.parts[part] {
             Part::Sealed(entry) => read_shard(&self.folder, entry),
-            Part::Unsealed(rows) => Ok(rows.values().cloned().collect()),
+            Part::Held(rows) => Ok(rows.clone()),
         }
     }
 
@@ -128,7 +131,7 @@ impl TraceReader {
     pub(crate) fn ipc_file(&self, part: usize) -> Result<Vec<u8>, Error> {
         match &self.parts[part] {
             Part::Sealed(entry) => self.folder.read_verified(entry),
-            Part::Unsealed(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.values()),
+            Part::Held(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.iter()),
         }
     }
 }

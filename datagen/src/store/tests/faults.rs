@@ -63,17 +63,23 @@ impl Run {
                 stored.push(place);
             }
             tell(&store, &stored);
-            let done = appended.and_then(|_| if rng.next_u32() % 4 == 0 { store.acknowledge() } else { Ok(()) });
+            let done = appended.and_then(|_| match rng.next_u32() % 12 {
+                0..3 => store.acknowledge(),
+                // A run that stops, which this process goes on with, or another one.
+                3 => store.seal_all(),
+                4 => store.seal_all().and_then(|()| self.open(disk).map(|opened| store = opened)),
+                _ => Ok(()),
+            });
             if let Err(error) = done {
                 // As a run does: the first failure ends it, after a last attempt to keep what there is.
-                if store.seal().is_ok() {
+                if store.seal_all().is_ok() {
                     tell(&store, &stored);
                 }
                 return Err(error);
             }
             tell(&store, &stored);
         }
-        store.seal()?;
+        store.seal_all()?;
         tell(&store, &stored);
         Ok(())
     }
