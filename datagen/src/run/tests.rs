@@ -232,7 +232,7 @@ fn slices_of_a_run_hold_its_samples_between_them() {
         })
         .collect();
     let merged = whole.path().with_extension("merged");
-    crate::store::merge(&parts, &merged).unwrap();
+    crate::store::merge(&parts, &merged, &Silent).unwrap();
     assert_eq!(files(&merged), files(whole.path()));
     for dir in parts.iter().chain([&merged]) {
         std::fs::remove_dir_all(dir).unwrap();

@@ -19,7 +19,7 @@ use std::path::Path;
 /// 5. `partial`, for shards of a run that stopped before its end.
 pub const FORMAT_VERSION: u32 = 5;
 
-const FILE: &str = "manifest.json";
+pub(super) const FILE: &str = "manifest.json";
 pub(super) const COPY: &str = ".manifest.json.copy";
 const BEFORE_CHECKSUM: &[u8] = b",\n  \"checksum\": \"";
 const AFTER_CHECKSUM: &[u8] = b"\"\n}\n";

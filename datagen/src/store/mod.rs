@@ -17,7 +17,8 @@
 //! - `quarantine/`: what `repair` took out, for a person to look at.
 //!
 //! Every file but the journal is replaced whole: temporary file, fsync, rename, fsync of the folder, the manifest last.
-//! A reader takes the manifest's word only: it checks a file's length and blake3 before a parser sees its bytes.
+//! A reader takes the manifest's word only: it checks a file's length and blake3 before a parser sees its bytes. Where the
+//! manifest and its copy are lost, a repair makes it anew from what each shard says of its dataset (`placed`).
 //! A sample is acknowledged once the journal was fsynced after it: at most 64 samples, or those of about a second, wait.
 
 mod card;
@@ -27,6 +28,7 @@ mod header;
 mod journal;
 mod manifest;
 mod merge;
+mod placed;
 mod quotas;
 mod reader;
 mod recipe;

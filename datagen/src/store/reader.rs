@@ -3,6 +3,7 @@
 use super::folder::Folder;
 use super::header::RunHeader;
 use super::manifest::{Manifest, Origin, ShardEntry};
+use super::placed::{self, Placed};
 use super::{journal, shard};
 use crate::Error;
 use crate::sample::Sample;
@@ -131,7 +132,7 @@ impl TraceReader {
     pub(crate) fn ipc_file(&self, part: usize) -> Result<Vec<u8>, Error> {
         match &self.parts[part] {
             Part::Sealed(entry) => self.folder.read_verified(entry),
-            Part::Held(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.iter()),
+            Part::Held(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.iter(), true),
         }
     }
 }
@@ -162,14 +163,20 @@ pub(crate) struct Layout {
 impl Layout {
     /// Those of the dataset with this manifest; `path` is for errors.
     pub(crate) fn of(manifest: &Manifest, path: &Path) -> Result<Self, Error> {
+        Self::described(manifest, None, path)
+    }
+
+    fn described(manifest: &Manifest, placed: Option<Placed>, path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Shard { action: "encoded", path: path.into(), source };
-        let (key, origin) = match &manifest.origin {
-            Origin::Run { header, .. } => ("retort.run", serde_json::to_string(header)),
-            Origin::Derived(derived) => ("retort.derived", serde_json::to_string(derived)),
+        let origin = match &manifest.origin {
+            Origin::Run { header, .. } => (placed::RUN, serde_json::to_string(header)),
+            Origin::Derived(derived) => (placed::DERIVED, serde_json::to_string(derived)),
         };
-        let origin = origin.map_err(|source| failed(source.into()))?;
+        let placed = placed.map(|placed| (placed::PLACED, serde_json::to_string(&placed)));
+        let facts = [origin].into_iter().chain(placed).map(|(key, text)| Ok((key, text?)));
+        let facts = facts.collect::<serde_json::Result<Vec<_>>>().map_err(|source| failed(source.into()))?;
         let optional = shard::Optional::of(&manifest.origin).map_err(|source| failed(source.into()))?;
-        Ok(Self { schema: shard::described((key, &origin), optional), optional })
+        Ok(Self { schema: shard::described(facts, optional), optional })
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -182,13 +189,14 @@ impl Layout {
     }
 }
 
-/// The bytes of a shard that holds `rows`.
+/// The bytes of a shard that holds `rows`; `partial` where others are missing yet.
 pub(super) fn encode_shard<'a>(
     path: &Path,
     manifest: &Manifest,
     rows: impl Iterator<Item = &'a Sample>,
+    partial: bool,
 ) -> Result<Vec<u8>, Error> {
-    let Layout { schema, optional } = Layout::of(manifest, path)?;
+    let Layout { schema, optional } = Layout::described(manifest, Some(Placed::of(manifest, partial)), path)?;
     let encoded = shard::encode(&rows.collect::<Vec<_>>(), &schema, optional);
     encoded.map_err(|source| Error::Shard { action: "encoded", path: path.into(), source: source.into() })
 }

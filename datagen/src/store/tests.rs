@@ -2,6 +2,7 @@
 
 mod beside;
 mod faults;
+mod rebuilt;
 mod repairs;
 mod simulated;
 

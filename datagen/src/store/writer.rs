@@ -96,15 +96,12 @@ impl TraceStore {
         problems: &[&Problem],
         rows_per_shard: u32,
     ) -> Result<Self, Error> {
-        let manifest = match Manifest::read(&folder)? {
-            Some(manifest) => manifest,
-            None => {
-                folder::refuse_foreign(&folder)?;
-                let manifest = Manifest::new(run.clone(), slice, rows_per_shard);
-                manifest.write(&folder)?;
-                manifest
-            }
-        };
+        let found = Manifest::read(&folder)?;
+        let is_new = found.is_none();
+        let manifest = found.unwrap_or_else(|| Manifest::new(run.clone(), slice, rows_per_shard));
+        if is_new {
+            folder::refuse_foreign(&folder)?;
+        }
         match &manifest.origin {
             Origin::Run { header, slice: found } if *found == slice => header.expect(run, &folder)?,
             Origin::Run { slice: found, .. } => {
@@ -132,8 +129,14 @@ impl TraceStore {
             manifest,
             _lock: lock,
         };
+        if is_new {
+            store.expect_own_journal()?;
+        }
         store.load_sealed()?;
         store.load_journal()?;
+        if is_new {
+            store.manifest.write(&store.folder)?;
+        }
         store.resumed.samples = store.tally.samples();
         Ok(store)
     }

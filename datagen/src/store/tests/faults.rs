@@ -194,6 +194,11 @@ fn the_disk_may_be_full_at_any_point() {
 
 #[test]
 fn a_repair_may_be_cut_off_anywhere_and_repeated() {
+    repair_cut_off(None);
+    repair_cut_off(Some((".manifest.json.copy", 150)));
+}
+
+fn repair_cut_off(also: Option<(&str, usize)>) {
     let run = Run::new();
     let (whole, damaged) = (SimulatedDisk::default(), SimulatedDisk::default());
     run.drive(&whole, 0, &mut Vec::new()).expect("no fault");
@@ -203,7 +208,8 @@ fn a_repair_may_be_cut_off_anywhere_and_repeated() {
         store.acknowledge().expect("no fault");
     }
     drop(store);
-    for (file, at) in [("data-00001.arrow", 700), ("journal.bin", 200), ("manifest.json", 100)] {
+    for (file, at) in [("data-00001.arrow", 700), ("journal.bin", 200), ("manifest.json", 100)].into_iter().chain(also)
+    {
         let path = Path::new("/data").join(file);
         let mut bytes = damaged.contents()[&path].clone();
         bytes[at] ^= 4;

@@ -7,6 +7,18 @@ use crate::sample::{Sample, Verdict};
 use std::collections::BTreeMap;
 
 impl TraceStore {
+    /// Refuses to take over the journal of another run, where a repair left nothing else.
+    pub(super) fn expect_own_journal(&self) -> Result<(), Error> {
+        let (records, here) = (journal::read(&self.folder)?.unwrap_or_default().records, &self.manifest.run_id);
+        match records.iter().map(|record| &record.sample.run_id).find(|there| *there != here) {
+            None => Ok(()),
+            Some(there) => {
+                let differences = format!("`run_id` is `{there}` there and `{here}` here");
+                Err(Error::OtherRun { path: self.folder.dir().into(), differences })
+            }
+        }
+    }
+
     pub(super) fn load_sealed(&mut self) -> Result<(), Error> {
         let (partial, whole): (Vec<_>, Vec<_>) =
             self.manifest.shards.clone().into_iter().partition(|shard| shard.partial);

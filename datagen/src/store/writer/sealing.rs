@@ -36,7 +36,7 @@ impl TraceStore {
             let file = ShardEntry::file_name(index);
             let rows = self.unsealed.get(&index);
             let samples = rows.into_iter().flat_map(BTreeMap::values);
-            let bytes = reader::encode_shard(&self.folder.path(&file), &manifest, samples)?;
+            let bytes = reader::encode_shard(&self.folder.path(&file), &manifest, samples, !full)?;
             self.folder.write(&file, &bytes)?;
             let entry = ShardEntry::new(index, rows.map_or(0, BTreeMap::len) as u64, &bytes);
             manifest.shards.push(ShardEntry { partial: !full, ..entry });
