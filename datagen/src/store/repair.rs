@@ -160,12 +160,18 @@ impl Repair<'_> {
         let texts: Vec<Vec<u8>> = left.iter().map(|(_, bytes)| bytes.clone()).collect();
         let rebuilt = rebuild::rebuild(self.folder, &texts)?;
         if rebuilt.is_none() && self.folder.read(journal::FILE)?.is_none() {
+            let path = self.folder.dir().into();
+            let has_shards = self.folder.names()?.iter().any(|name| shard_index(name).is_some());
             return Err(match damaged {
-                Err(_) => Error::NothingLeft { path: self.folder.dir().into() },
-                Ok(_) => Error::NoDataset { path: self.folder.dir().into(), found: "has no `manifest.json`" },
+                Ok(_) if !has_shards => Error::NoDataset { path, found: "has no `manifest.json`" },
+                _ => Error::NothingLeft { path },
             });
         }
         let why = damaged.err().map_or("it was missing".into(), |error| message(&error));
+        let why = if rebuilt.is_some() { format!("{why}; the shards make it anew") } else { why };
+        if left.iter().all(|(file, _)| *file != FILE) {
+            self.done.quarantined.push(Damage { file: FILE.into(), what: why.clone() });
+        }
         for (file, bytes) in left {
             self.keep(file, &bytes, if file == FILE { why.clone() } else { "it is damaged as well".into() })?;
         }

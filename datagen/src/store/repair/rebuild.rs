@@ -29,7 +29,8 @@ struct Found {
 pub(super) fn rebuild(folder: &Folder, left: &[Vec<u8>]) -> Result<Option<Rebuilt>, Error> {
     let mut found = Vec::new();
     for file in folder.names()? {
-        let Some((index, bytes)) = shard_index(&file).zip(folder.read(&file)?) else { continue };
+        let Some(index) = shard_index(&file) else { continue };
+        let Some(bytes) = folder.read(&file)? else { continue };
         let entry = ShardEntry::new(index, 0, &bytes);
         let told: Vec<&[u8]> = left.iter().filter_map(|text| checksum(text, &file)).collect();
         let is_checked = told.contains(&entry.blake3.as_bytes());

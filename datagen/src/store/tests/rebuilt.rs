@@ -77,6 +77,9 @@ fn where_nothing_is_left_of_both_shards_that_read_whole_are_taken_and_named() {
     BOTH.into_iter().for_each(|name| flip(dir, name, 40));
     let repaired = repair(dir).unwrap();
     assert_eq!((repaired.samples, repaired.quarantined.len()), (3, 3));
+    BOTH.into_iter().for_each(|name| fs::remove_file(dir.join(name)).unwrap());
+    let Repaired { quarantined, samples, .. } = repair(dir).unwrap();
+    assert!(samples == 3 && quarantined[0].what.contains("it was missing; the shards make it anew"), "{quarantined:?}");
     part(dir);
     assert!(without_quarantine(dir) == expected);
 }
@@ -118,6 +121,9 @@ fn where_nothing_can_be_read_a_repair_says_so() {
     for name in BOTH.into_iter().chain(["data-00000.arrow"]) {
         fs::write(dir.path().join(name), "").unwrap();
     }
-    let error = repair(dir.path()).unwrap_err();
-    assert!(matches!(error, Error::NothingLeft { .. }) && error.hint().is_some(), "{error}");
+    for missing in [false, true] {
+        let error = repair(dir.path()).unwrap_err();
+        assert!(matches!(error, Error::NothingLeft { .. }) && error.hint().is_some(), "{missing}: {error}");
+        BOTH.into_iter().for_each(|name| _ = fs::remove_file(dir.path().join(name)));
+    }
 }
