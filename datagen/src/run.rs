@@ -250,9 +250,11 @@ fn stopped_by(generated: Result<Result<(), GenerateError>, Box<dyn Any + Send>>,
         }
     };
     match source {
-        GenerateError::Job(source) => match source.downcast::<Error>() {
+        // What the store or the ledger said on the way is said for itself.
+        GenerateError::Job(source) => match source.downcast::<Error>().map_err(|source| source.downcast()) {
             Ok(error) => Err(*error),
-            Err(source) => Err(Error::Generation { generator, source: GenerateError::Job(source) }),
+            Err(Ok(error)) => Err(Error::Spend(*error)),
+            Err(Err(source)) => Err(Error::Generation { generator, source: GenerateError::Job(source) }),
         },
         source => Err(Error::Generation { generator, source }),
     }
