@@ -151,6 +151,8 @@ fn a_folder_has_one_writer_and_ctrl_c_leaves_it_ready_to_continue() {
     assert!(said.contains("interrupted"), "{said}");
     let stored = keys(&out).len();
     assert!(stored > 0);
+    let sealed = TraceReader::open(&out).expect("a dataset").manifest().sealed_rows();
+    assert!(sealed == stored as u64 && !out.join("journal.bin").exists(), "{sealed} of {stored} rows are in shards");
     let verified = Command::new(env!("CARGO_BIN_EXE_retort")).args(["datagen", "verify"]).arg(&out).output();
     assert!(verified.expect("the program starts").status.success());
 

@@ -124,12 +124,14 @@ fn requests_are_answered_by_file() {
     };
     let gone = json!({"id": "r", "custom_id": name(3), "response": {"status_code": 429, "body": {"error": {"message": "later"}}}, "error": null});
     let other = answer("somebody:0", "\\boxed{1}");
+    let mut wiser = answer(&name(4), "\\boxed{1}");
+    wiser["response"]["body"]["model"] = json!("wiser");
     let (right, twice) = (answer(&name(0), "\\boxed{0}"), answer(&name(1), "\\boxed{1}"));
     let write_lines = |file: &str, rows: &[Value]| {
         let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
         std::fs::write(here.path().join(file), text).expect("writable");
     };
-    write_lines("results.jsonl", &[right, twice.clone(), twice, gone, other]);
+    write_lines("results.jsonl", &[right, twice.clone(), twice, gone, wiser, other]);
     let read = |file: &str, code: i32| {
         ends(code, &[&["datagen", "batch", "read", file, "--out", "traces"][..], &run].concat(), here.path())
     };
@@ -137,9 +139,10 @@ fn requests_are_answered_by_file() {
     for expected in [
         "1 results belong to no request of this run: `somebody:0`",
         "1 results repeat a request",
-        "status 429",
+        "1 results make no sample: status 429",
+        "`wiser` answered where `wise` was asked: give that name as `--teacher-model`, or allow it with `--set endpoint.",
         "2 of 6 samples",
-        "1 requests failed and 3 have no result",
+        "2 requests failed and 2 have no result",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
     }

@@ -295,7 +295,7 @@ fn datagen_asks_a_served_model_within_its_budget_and_keeps_the_key_to_itself() {
 
     let output = run("1", "chat", &[]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("USD so far"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("USD for 40 attempts, "));
     let (all, _) = spent("chat");
     assert_eq!(all, 40, "nothing is paid twice");
 

@@ -4,6 +4,9 @@ use crate::sources::Place;
 use retort_model::generate::GenerateError;
 use std::path::PathBuf;
 
+/// What to do where the disk is full.
+pub(crate) const NO_SPACE: &str = "free some space and run the command again; everything stored so far is kept";
+
 /// A cause that belongs to a library of this crate's innards.
 pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -89,11 +92,16 @@ pub enum Error {
     #[error("`verify` names no verifier")]
     Rule(#[from] crate::verify::RuleError),
 
+    #[error("interrupted before the dataset was whole, and nothing of it is left")]
+    Interrupted,
+
     // The trace store.
     #[error("`{path}` is being written by {owner}")]
     Locked { path: PathBuf, owner: String },
     #[error("there is no dataset at `{path}`: the folder {found}")]
     NoDataset { path: PathBuf, found: &'static str },
+    #[error("neither the manifest of `{path}` nor its copy nor any shard can be read, and it has no journal")]
+    NothingLeft { path: PathBuf },
     #[error("`{path}` holds `{found}` but no `manifest.json`, so it is not a trace dataset")]
     NotADataset { path: PathBuf, found: String },
     #[error("`{path}` was made from other datasets and is not a run")]
@@ -156,9 +164,7 @@ impl Error {
             Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::NotFound => "check the path".into(),
                 std::io::ErrorKind::PermissionDenied => "check the permissions of the file and its folder".into(),
-                std::io::ErrorKind::StorageFull => {
-                    "free some space and run the command again; everything stored so far is kept".into()
-                }
+                std::io::ErrorKind::StorageFull => NO_SPACE.into(),
                 _ => return None,
             },
             UnknownFormat { .. } => "rename the file, or convert it to one JSON object per line".into(),
@@ -192,6 +198,7 @@ impl Error {
             UnknownRequest { .. } => return None,
             Spend(error) => return error.hint(),
             Rule(_) => "see `verify` in the README for what it may be".into(),
+            Interrupted => "the same command begins anew".into(),
             Locked { .. } => "wait for it to end, or write to another folder".into(),
             NotRegraded { .. } => "finish the run first".into(),
             NotADataset { .. } | FolderTaken { .. } => "name an empty or new folder".into(),
@@ -204,6 +211,7 @@ impl Error {
                 "restore the file from a copy, or let `retort datagen repair` set it aside; nothing of it was believed"
                     .into()
             }
+            NothingLeft { .. } => "restore the folder from a copy; as it is, no row of it can be told".into(),
             NewerFormat { .. } => "read it with a newer version of this program".into(),
             OtherRun { .. } => "repeat the settings of the first run to continue it, or write to another folder".into(),
             JournalDamaged { .. } | JournalRecord { .. } => {

@@ -207,7 +207,7 @@ pub fn run(
     let generated = catch_unwind(AssertUnwindSafe(|| generator.generate(&mut queue)));
     let cost = queue.cost();
     let (unanswered, left_out) = queue.close();
-    let sealed = store.seal();
+    let sealed = store.seal_all();
     let closed = spend.close().map_err(Error::from).and_then(|mark| store.note_attempts(mark));
     match spend.overcharge().as_str() {
         "" => {}
@@ -250,9 +250,11 @@ fn stopped_by(generated: Result<Result<(), GenerateError>, Box<dyn Any + Send>>,
         }
     };
     match source {
-        GenerateError::Job(source) => match source.downcast::<Error>() {
+        // What the store or the ledger said on the way is said for itself.
+        GenerateError::Job(source) => match source.downcast::<Error>().map_err(|source| source.downcast()) {
             Ok(error) => Err(*error),
-            Err(source) => Err(Error::Generation { generator, source: GenerateError::Job(source) }),
+            Err(Ok(error)) => Err(Error::Spend(*error)),
+            Err(Err(source)) => Err(Error::Generation { generator, source: GenerateError::Job(source) }),
         },
         source => Err(Error::Generation { generator, source }),
     }

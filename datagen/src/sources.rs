@@ -25,5 +25,6 @@ pub use problems::{Columns, Reading, read};
 pub use row::{Place, Row};
 pub use table::{Selection, Table};
 
+pub(crate) use ipc::Indexed;
 pub(crate) use lines::Lines;
 pub(crate) use problems::{gold_of, labels};

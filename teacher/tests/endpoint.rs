@@ -1,121 +1,17 @@
 //! Endpoints that fail in every way a socket can: what is not certainly a whole answer is never a sample, nothing is
-//! asked more often than it helps, and the key stays where it belongs.
+//! asked more often than it helps, and the key goes nowhere else.
 
+mod asking;
 mod faults;
 
+use asking::{CHAT, KEY, ask, cause, events, golden, quick, serve, whole};
 use faults::{Asked, STREAM, Server, Step, answer, stream};
-use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, JobError, Jobs, Message, Request};
-use retort_model::observe::{Observer, Silent};
-use retort_model::sampling::{NoiseKey, Sampling};
+use retort_model::generate::FinishReason;
+use retort_model::observe::Silent;
 use retort_teacher::endpoint::{ApiKey, Endpoint, Error, Settings};
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
-
-const CHAT: &str = "/v1/chat/completions";
-const KEY: &str = "sk-canary-7f3a91";
-
-/// A queue of `count` equal requests, and what came back.
-struct Questions {
-    count: u64,
-    next: u64,
-    answers: BTreeMap<u64, Completion>,
-}
-
-impl Questions {
-    fn new(count: u64) -> Self {
-        Self { count, next: 0, answers: BTreeMap::new() }
-    }
-}
-
-impl Jobs for Questions {
-    fn next(&mut self) -> Option<Request> {
-        let id = self.next;
-        self.next += 1;
-        (id < self.count).then(|| Request {
-            id,
-            messages: vec![Message::user(format!("What is {id} plus 1?"))],
-            sampling: Sampling { max_tokens: 50, ..Sampling::default() },
-            noise: NoiseKey::new(1, "p", id as u32),
-            capture: None,
-        })
-    }
-    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
-        assert!(self.answers.insert(id, completion).is_none(), "request {id} was answered twice");
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Remarks(RefCell<Vec<String>>);
-
-impl Observer for Remarks {
-    fn remark(&self, line: &str) {
-        self.0.borrow_mut().push(line.into());
-    }
-}
-
-/// Waits short enough for a test, and no stop for many failures.
-fn quick() -> Settings {
-    Settings { max_wait_seconds: 0.01, max_pause_seconds: 0.01, max_failures: 1.0, ..Settings::default() }
-}
-
-fn models(owner: &str) -> Vec<Step> {
-    answer("200 OK", "", &format!(r#"{{"data": [{{"id": "wise", "owned_by": "{owner}"}}]}}"#))
-}
-
-/// Serves a list of models; everything else is up to `script`.
-fn serve(owner: &'static str, script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> Server {
-    Server::start(move |asked| if asked.path == "/v1/models" { models(owner) } else { script(asked) })
-}
-
-/// The answers to `count` questions, or why there is an end of them.
-fn ask(server: &Server, settings: Settings, count: u64) -> (Questions, Result<(), GenerateError>, Vec<String>) {
-    let remarks = Remarks::default();
-    let endpoint =
-        Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), settings, None, &remarks).expect("an endpoint");
-    let mut questions = Questions::new(count);
-    let result = endpoint.generate(&mut questions);
-    drop(endpoint);
-    (questions, result, remarks.0.into_inner())
-}
-
-fn events(deltas: &[&str], finish: &str) -> String {
-    let piece = |delta: &str, finish: &str| {
-        format!(
-            r#"data: {{"model":"wise","object":"chat.completion.chunk","choices":[{{"index":0,"delta":{delta},"finish_reason":{finish}}}]}}"#
-        ) + "\n\n"
-    };
-    let mut text = String::from(": keep-alive\n\n");
-    deltas.iter().for_each(|delta| text += &piece(delta, "null"));
-    text += &piece("{}", finish);
-    text += "data: {\"model\":\"wise\",\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":7,\"prompt_tokens_details\":null}}\n\n";
-    text + "data: [DONE]\n\n"
-}
-
-fn golden() -> String {
-    events(
-        &[
-            r#"{"role":"assistant","content":""}"#,
-            r#"{"reasoning_content":"add 漢 one"}"#,
-            r#"{"content":"\\boxed{7}"}"#,
-        ],
-        r#""stop""#,
-    )
-}
-
-fn whole() -> Vec<Step> {
-    vec![Step::Send(stream(&golden())), Step::KeepOpen]
-}
-
-/// The error of an endpoint that cannot go on.
-fn cause(result: Result<(), GenerateError>) -> Error {
-    match result {
-        Err(GenerateError::Remote(error)) => *error.downcast::<Error>().expect("an endpoint's error"),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn every_dialect_gives_the_same_sample() {
@@ -353,27 +249,6 @@ fn a_redirect_is_not_followed_and_the_key_stays_home() {
     let opened = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), quick(), None, &Silent);
     assert!(matches!(opened.err(), Some(Error::Redirect { .. })));
     assert!(elsewhere.asked("/v1/models").is_empty());
-}
-
-#[test]
-fn a_server_that_repeats_the_key_is_not_repeated() {
-    let echo = |asked: &Asked| asked.headers["authorization"].clone();
-    for status in ["400 No", "401 No", "402 Pay", "404 None", "429 Busy", "500 Oops", "502 Away"] {
-        let server = serve("vllm", move |asked| match asked.number {
-            0..3 => answer(status, "", &format!(r#"{{"error": {{"message": "bad key {}"}}}}"#, echo(asked))),
-            _ => whole(),
-        });
-        let (questions, result, remarks) = ask(&server, quick(), 4);
-        let said = format!("{:?} {result:?} {remarks:?}", questions.answers);
-        assert!(!said.contains("canary"), "{status}: {said}");
-        if let Err(GenerateError::Remote(error)) = result {
-            assert!(!error.to_string().contains("canary"), "{error}");
-        }
-    }
-    let server = Server::start(move |asked| answer("401 No", "", &echo(asked)));
-    let opened = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), quick(), None, &Silent);
-    let error = opened.err().expect("no access");
-    assert!(matches!(error, Error::Access { .. }) && !format!("{error} {error:?}").contains("canary"));
 }
 
 #[test]

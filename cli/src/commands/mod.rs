@@ -43,13 +43,20 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
     }
 }
 
-/// The exit code of an error: that of an interruption, or 2 for work that could not be done.
+/// The exit code of an error: that of an interruption where the same command can go on once the user has seen to what
+/// stopped it (an account, a full disk), or 2 for work that could not be done.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    use retort_model::{Error::Hub, hub::HubError::Interrupted};
-    let interrupted = |cause: &Error| matches!(cause, Hub(Interrupted) | Error::Interrupted);
-    let hub = error.chain().filter_map(|cause| cause.downcast_ref()).any(interrupted);
-    let paused = error.chain().filter_map(|cause| cause.downcast_ref()).any(retort_teacher::endpoint::Error::is_pause);
-    if hub || paused { INTERRUPTED } else { 2 }
+    use retort_model::{Error::Hub, hub::HubError};
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let goes_on = |cause: &(dyn std::error::Error + 'static)| {
+        let stopped = |cause: &Error| matches!(cause, Hub(HubError::Interrupted) | Error::Interrupted);
+        let is_full = |cause: &std::io::Error| matches!(cause.kind(), StorageFull | QuotaExceeded);
+        cause.downcast_ref().is_some_and(stopped)
+            || cause.downcast_ref().is_some_and(is_full)
+            || cause.downcast_ref().is_some_and(retort_teacher::endpoint::Error::is_pause)
+            || matches!(cause.downcast_ref(), Some(retort_datagen::Error::Interrupted))
+    };
+    if error.chain().any(goes_on) { INTERRUPTED } else { 2 }
 }
 
 /// Prints an error with its causes, and what to do about it where something in the chain knows.
@@ -90,4 +97,21 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(serve)
             .or_else(settings)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn what_the_same_command_goes_on_from_is_an_interruption() {
+        let full = |kind: ErrorKind| {
+            let error = retort_datagen::Error::Io { action: "written", path: "out".into(), source: kind.into() };
+            exit_code(&anyhow::Error::from(error).context("the traces could not be made"))
+        };
+        assert_eq!([ErrorKind::StorageFull, ErrorKind::QuotaExceeded].map(full), [INTERRUPTED; 2]);
+        assert_eq!(exit_code(&retort_datagen::Error::Interrupted.into()), INTERRUPTED);
+        assert_eq!([ErrorKind::PermissionDenied, ErrorKind::NotFound].map(full), [2; 2]);
+    }
 }

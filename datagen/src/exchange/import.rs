@@ -10,6 +10,7 @@ use crate::tally::Tally;
 use crate::{Error, verify};
 use retort_model::chat::{ChatTemplate, THINK, join_thinking, opens_thinking};
 use retort_model::generate::{Completion, FinishReason, Message};
+use retort_model::observe::Observer;
 use retort_model::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +53,7 @@ pub struct Imported {
 }
 
 /// Makes the dataset at `out`, which must be new or empty, from the rows of `table`.
-pub fn import(mut table: Table, import: &Import, out: &Path) -> Result<Imported, Error> {
+pub fn import(mut table: Table, import: &Import, out: &Path, observer: &dyn Observer) -> Result<Imported, Error> {
     let parents = table.files().iter().map(|file| parent(file)).collect::<Result<_, _>>()?;
     let settings = json!({
         "format": import.format,
@@ -68,6 +69,9 @@ pub fn import(mut table: Table, import: &Import, out: &Path) -> Result<Imported,
     while import.limit.is_none_or(|limit| imported.rows < limit as u64)
         && let Some(row) = table.next_row()?
     {
+        if observer.cancelled() {
+            return Err(Error::Interrupted);
+        }
         imported.rows += 1;
         imported.left_behind |= row.get("logprobs").or(row.get("token_logprobs")).is_some();
         let chat = match foreign::content(&row, import.format)? {

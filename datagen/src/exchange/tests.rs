@@ -9,6 +9,7 @@ use crate::store::{Derived, DerivedWriter, TraceReader, example};
 use crate::verify;
 use retort_model::capture::{Capture, Targets};
 use retort_model::generate::{Completion, FinishReason, Message};
+use retort_model::observe::Silent;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use tempfile::{TempDir, tempdir};
@@ -59,7 +60,7 @@ fn exported(from: &Path, format: Format, think: Option<Think>, all: bool, out: &
 fn imported(file: &Path, format: Format, keep_unverified: bool, out: &Path) -> Result<(Imported, Vec<Sample>), Error> {
     let table = Table::open(file, &Selection::default())?;
     let how = Import { format, columns: Columns::default(), keep_unverified, tokens: None, limit: None };
-    let done = import(table, &how, out)?;
+    let done = import(table, &how, out, &Silent)?;
     Ok((done, TraceReader::open(out)?.read_all()?))
 }
 

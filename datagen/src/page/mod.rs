@@ -63,7 +63,7 @@ fn head(reader: &TraceReader, name: &str, stats: &TraceStats) -> Markup {
             @if let Some(spent) = &stats.spent {
                 (tile(
                     "Cost",
-                    html! { (spent.settled) " " small { (spent.currency) } },
+                    html! { (spent.total) " " small { (spent.currency) } },
                     html! { (count(spent.attempts)) " attempts" }
                 ))
             }

@@ -6,12 +6,13 @@
 mod file;
 mod stream;
 
+pub(crate) use file::Indexed;
+
 use super::columns::{Batches, Columnar};
 use crate::Error;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use arrow::ipc::{Message, MessageHeader, RecordBatch as BatchHeader};
-use file::Indexed;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -26,7 +27,7 @@ const MAX_BODY: u64 = 2 << 30;
 
 /// A file or a stream.
 pub(super) enum Ipc {
-    File(Indexed),
+    File(Indexed<File>),
     Stream(Messages),
 }
 

@@ -81,6 +81,8 @@ impl From<Usage> for Used {
 pub(super) struct Balance {
     /// What settled attempts cost.
     pub settled: Money,
+    /// How much of it, and for how many attempts, was only reserved: nobody knows what they cost.
+    pub unknown: (Money, u64),
     /// What is reserved for the others, by attempt.
     pub reserved: BTreeMap<u64, Money>,
     pub attempts: u64,
@@ -102,9 +104,12 @@ impl Balance {
                 self.attempts = *attempt;
                 return next.then_some(());
             }
-            What::Settled { attempt, cost, .. } => {
+            What::Settled { attempt, cost, usage, .. } => {
                 self.reserved.remove(attempt)?;
                 self.settled = self.settled.plus(*cost);
+                if usage.is_none() && *cost > Money(0) {
+                    self.unknown = (self.unknown.0.plus(*cost), self.unknown.1 + 1);
+                }
             }
             What::Carried { attempts, spent, .. } => {
                 self.attempts += attempts;
@@ -118,9 +123,9 @@ impl Balance {
 /// What a file of attempts holds.
 #[derive(Debug)]
 pub(super) struct Contents {
-    balance: Balance,
+    pub balance: Balance,
     /// Bytes up to the end of the last good line.
-    good: u64,
+    pub good: u64,
     pub torn: u64,
 }
 
@@ -219,7 +224,7 @@ pub(super) fn read(folder: &Path) -> Result<Balance, Error> {
     bytes(&path)?.map_or_else(|| Ok(Balance::default()), |bytes| Ok(scan(&path, &bytes)?.balance))
 }
 
-fn bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

@@ -6,6 +6,7 @@
 //! sum pass the limit, and the run says by how much.)
 
 mod ledger;
+mod merged;
 mod price;
 mod salvage;
 
@@ -13,10 +14,11 @@ mod salvage;
 mod tests;
 
 pub(crate) use ledger::NAME as LEDGER;
+pub(crate) use merged::{Part, merged};
 pub use price::{Money, PriceTable};
 pub(crate) use salvage::{Salvaged, salvage};
 
-use ledger::{Ledger, What};
+use ledger::{Balance, Ledger, What};
 use retort_model::attempts::{Admission, AttemptId, Attempts, Charge, Estimate, Settlement, Usage};
 use retort_model::generate::JobError;
 use serde::{Deserialize, Serialize};
@@ -63,6 +65,8 @@ pub enum Error {
     NoPrice { model: String, known: String },
     #[error("`{path}` counts in {before} and the price table in {now}")]
     OtherCurrency { path: PathBuf, before: String, now: String },
+    #[error("`{path}` counts in {found} and the slices before it in {before}, which have no sum")]
+    Currencies { path: PathBuf, before: String, found: String },
 }
 
 impl Error {
@@ -72,6 +76,8 @@ impl Error {
             Self::NoPrices => "give the price of the model's tokens in a file, with `--prices`".into(),
             Self::NoPrice { model, .. } => format!("add a `[[price]]` with `model = \"{model}\"` to the table"),
             Self::OtherCurrency { .. } => "use one currency for a folder, or write to another folder".into(),
+            Self::Currencies { .. } => "the slices of a run are paid for in one currency".into(),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => crate::error::NO_SPACE.into(),
             Self::LedgerDamaged { .. }
             | Self::LedgerCut { .. }
             | Self::OtherLedger { .. }
@@ -98,23 +104,49 @@ pub(crate) struct Spend {
     now: fn() -> u64,
 }
 
-/// What a ledger says that a run spent.
+/// What a ledger says that a run spent, never less than it really was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spent {
     pub currency: String,
-    /// What attempts cost whose outcome is known.
-    pub settled: Money,
-    /// What is reserved for the others.
-    pub reserved: Money,
+    pub total: Money,
     pub attempts: u64,
+    /// The part of `total` that stands for attempts of which nobody knows what they cost: as much as they could have.
+    pub unknown: Money,
+    /// How many these are.
+    pub unknown_attempts: u64,
+}
+
+impl Spent {
+    fn of(balance: &Balance, currency: &str) -> Self {
+        let (total, (settled, attempts)) = (balance.spent(), balance.unknown);
+        Self {
+            currency: currency.into(),
+            total,
+            attempts: balance.attempts,
+            unknown: total.minus(balance.settled).plus(settled),
+            unknown_attempts: balance.reserved.len() as u64 + attempts,
+        }
+    }
+
+    /// `1.2000 USD for 40 attempts, 0.0300 per kept trace; 0.1000 of it reserved for 2 of unknown cost`.
+    pub fn words(&self, kept: u64) -> String {
+        let Self { currency, total, attempts, unknown, unknown_attempts } = self;
+        let mut words = format!("{total} {currency} for {attempts} attempts");
+        if let Some(each) = total.0.checked_div(kept) {
+            words += &format!(", {} per kept trace", Money(each));
+        }
+        if *unknown > Money(0) {
+            words += &format!("; {unknown} of it reserved for {unknown_attempts} of unknown cost");
+        }
+        words
+    }
 }
 
 /// What was spent on the dataset in `folder`; `None` where there is no ledger or nothing had a price.
 pub fn spent(folder: &Path) -> Result<Option<Spent>, Error> {
     let balance = ledger::read(folder)?;
-    let reserved = balance.spent().minus(balance.settled);
-    let currency = balance.currency.filter(|currency| !currency.is_empty());
-    Ok(currency.map(|currency| Spent { currency, settled: balance.settled, reserved, attempts: balance.attempts }))
+    let currency = balance.currency.as_deref().filter(|currency| !currency.is_empty());
+    Ok(currency.map(|currency| Spent::of(&balance, currency)))
 }
 
 /// How far a ledger went: it only grows, so as many bytes of it have this hash ever after.
@@ -180,6 +212,7 @@ impl Spend {
     }
 
     /// What was spent, reserves included; `None` where nothing has a price.
+    #[cfg(test)]
     pub(crate) fn spent(&self) -> Option<Money> {
         self.currency().map(|_| self.ledger.balance.spent())
     }
@@ -195,17 +228,16 @@ impl Spend {
         }
     }
 
-    /// `0.4200 USD so far, 0.0014 per kept trace, about 1.26 in all`; empty where nothing has a price.
+    /// What was spent so far in words, and while samples are missing what it will be; empty where nothing has a price.
     pub(crate) fn note(&self, kept: u64, stored: u64, planned: u64) -> String {
-        let (Some(spent), Some(currency)) = (self.spent(), self.currency()) else { return String::new() };
-        let mut note = format!("{spent} {currency} so far");
-        if let Some(each) = spent.0.checked_div(kept) {
-            note += &format!(", {} per kept trace", Money(each));
-        }
+        let Some(currency) = self.currency() else { return String::new() };
+        let balance = &self.ledger.balance;
+        let mut note = Spent::of(balance, currency).words(kept);
         // What is reserved for requests in flight would make the beginning of a run look dear.
-        if let Some(each) = self.ledger.balance.settled.0.checked_div(stored).filter(|_| stored < planned) {
-            let left = Money(each.saturating_mul(planned - stored));
-            note += &format!(", about {} in all", self.ledger.balance.settled.plus(left));
+        if let Some(each) = balance.settled.0.checked_div(stored).filter(|_| stored < planned) {
+            let lost = balance.reserved.iter().filter(|(attempt, _)| !self.begun.contains_key(attempt));
+            let sure = lost.fold(balance.settled, |sum, (_, reserve)| sum.plus(*reserve));
+            note += &format!("; about {} in all", sure.plus(Money(each.saturating_mul(planned - stored))));
         }
         note
     }

@@ -30,7 +30,10 @@ pub(crate) fn salvage(bytes: &[u8], mark: Option<&Mark>) -> Salvaged {
             What::Opened { currency: found } => currency = found,
             What::Admitted { attempt, reserve, .. } => drop(reserves.insert(attempt, reserve)),
             What::Settled { attempt, cost, .. } => drop(costs.insert(attempt, cost)),
-            What::Carried { attempts, spent, dearest } => carried = (attempts, spent, dearest),
+            // A merged ledger may hold several.
+            What::Carried { attempts, spent, dearest } => {
+                carried = (carried.0 + attempts, carried.1.plus(spent), carried.2.max(dearest));
+            }
         }
     }
     let known: BTreeSet<u64> = reserves.keys().chain(costs.keys()).copied().collect();

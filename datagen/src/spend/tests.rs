@@ -49,7 +49,11 @@ fn reserves_become_costs_and_unknown_outcomes_stay_charged() {
     settle(&mut spend, third, Charge::Nothing);
     settle(&mut spend, second, Charge::Unknown);
     assert_eq!(spend.spent(), Money::of(0.0059));
-    assert_eq!(spend.note(2, 4, 10), "0.005900 USD so far, 0.002950 per kept trace, about 0.0147 in all");
+    let note = "0.005900 USD for 3 attempts, 0.002950 per kept trace; 0.005000 of it reserved for 1 of unknown cost";
+    assert_eq!(spend.note(2, 4, 4), note);
+    assert_eq!(spend.note(2, 4, 10), format!("{note}; about 0.0147 in all"));
+    // Whoever reads the ledger says the same.
+    assert_eq!(spent(dir.path()).unwrap().map(|spent| spent.words(2)).as_deref(), Some(note));
     assert_eq!(spend.overcharge(), "");
     let left = granted(&mut spend, 4).unwrap();
     drop(spend);
@@ -59,15 +63,18 @@ fn reserves_become_costs_and_unknown_outcomes_stay_charged() {
     std::fs::write(&path, &torn).unwrap();
     let expected = Spent {
         currency: "USD".into(),
-        settled: Money::of(0.0059).unwrap(),
-        reserved: Money::of(0.005).unwrap(),
+        total: Money::of(0.0109).unwrap(),
         attempts: 4,
+        unknown: Money::of(0.01).unwrap(),
+        unknown_attempts: 2,
     };
     assert_eq!(spent(dir.path()).unwrap(), Some(expected));
     assert_eq!(std::fs::read(&path).unwrap(), torn);
     assert_eq!(spent(tempdir().unwrap().path()).unwrap(), None);
     let mut spend = Spend::open(dir.path(), None, &budget(0.012), "m").unwrap();
     assert_eq!(spend.spent(), Money::of(0.0109));
+    let note = spend.note(0, 4, 8);
+    assert!(note.ends_with("; about 0.0168 in all"), "what was lost stays spent, beside as much again: {note}");
     assert_eq!(granted(&mut spend, 5), None);
     assert!(left.0 < 5);
 }

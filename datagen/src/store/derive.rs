@@ -1,13 +1,15 @@
 //! Writing a dataset that was made from others: it is there whole or not at all.
 //!
-//! It grows in a hidden folder beside its place and is moved there at the end, so a run that is killed leaves nothing
-//! that could be taken for the dataset; what it left is overwritten by the next attempt.
+//! It grows in a hidden folder beside its place and is moved there at the end, so nothing is ever seen that could be taken
+//! for the dataset. A writer that does not come to its end takes the folder away; where it was killed, the next attempt
+//! empties what is left.
 
 use super::folder::{self, CARD, Folder, Lock, io};
 use super::manifest::{Derived, Manifest, ShardEntry};
 use super::{card, reader, recipe};
 use crate::Error;
 use crate::sample::Sample;
+use crate::spend::{self, Mark};
 use crate::tally::Tally;
 use retort_model::durable;
 use std::fs;
@@ -24,6 +26,7 @@ pub struct DerivedWriter {
     index: u64,
     rows: Vec<Sample>,
     tally: Tally,
+    finished: bool,
     /// Held, not read: keeps a second writer away.
     _lock: Lock,
 }
@@ -51,6 +54,7 @@ impl DerivedWriter {
             index: 0,
             rows: Vec::new(),
             tally: Tally::default(),
+            finished: false,
             _lock: lock,
         })
     }
@@ -82,11 +86,18 @@ impl DerivedWriter {
         }
         let index = self.index;
         let file = ShardEntry::file_name(index);
-        let bytes = reader::encode_shard(&self.folder.path(&file), &self.manifest, self.rows.iter())?;
+        let bytes = reader::encode_shard(&self.folder.path(&file), &self.manifest, self.rows.iter(), false)?;
         self.folder.write(&file, &bytes)?;
         self.manifest.shards.push(ShardEntry::new(index, self.rows.len() as u64, &bytes));
         self.rows.clear();
         self.index += 1;
+        Ok(())
+    }
+
+    /// Puts a ledger of attempts into the dataset.
+    pub(super) fn put_ledger(&mut self, ledger: &[u8]) -> Result<(), Error> {
+        self.folder.write(spend::LEDGER, ledger)?;
+        self.manifest.attempts = Some(Mark::of(ledger));
         Ok(())
     }
 
@@ -100,7 +111,17 @@ impl DerivedWriter {
         let parent = self.place.parent().unwrap_or(Path::new(""));
         let moved = fs::rename(self.folder.dir(), &self.place).and_then(|()| durable::sync_folder(parent));
         moved.map_err(io("written", &self.place))?;
-        Ok((self.manifest, self.tally))
+        self.finished = true;
+        Ok((self.manifest.clone(), std::mem::take(&mut self.tally)))
+    }
+}
+
+impl Drop for DerivedWriter {
+    fn drop(&mut self) {
+        if !self.finished {
+            // What cannot be removed now is removed by the next attempt.
+            let _ = fs::remove_dir_all(self.folder.dir());
+        }
     }
 }
 

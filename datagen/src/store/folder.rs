@@ -1,5 +1,6 @@
 //! A dataset's folder on a disk: its files, each there whole or not at all, and the lock that keeps writers apart.
 
+use super::journal;
 use super::manifest::{COPY, ShardEntry};
 use crate::Error;
 use retort_model::durable::{self, Disk, DiskFile, Native};
@@ -161,9 +162,12 @@ fn owner() -> String {
     }
 }
 
-/// Refuses a folder that holds anything but what an interrupted beginning of a dataset leaves: a new dataset must not
-/// mix its files into somebody else's.
+/// Refuses a folder that holds anything but what an interrupted beginning of a dataset leaves, or a repair where nothing
+/// was left but the journal: a new dataset must not mix its files into somebody else's.
 pub(super) fn refuse_foreign(folder: &Folder) -> Result<(), Error> {
+    if journal::is_there(folder)? {
+        return Ok(());
+    }
     let ours = |name: &str| name == LOCK || name == COPY || (name.starts_with('.') && name.ends_with(".tmp"));
     match folder.names()?.into_iter().find(|name| !ours(name)) {
         Some(found) => Err(Error::NotADataset { path: folder.dir().into(), found }),

@@ -44,6 +44,11 @@ pub(super) fn read(folder: &Folder) -> Result<Option<Contents>, Error> {
     folder.read(FILE)?.map(|bytes| scan(&folder.path(FILE), &bytes)).transpose()
 }
 
+/// Whether there is a journal of ours.
+pub(super) fn is_there(folder: &Folder) -> Result<bool, Error> {
+    Ok(folder.read(FILE)?.is_some_and(|bytes| bytes.starts_with(TITLE)))
+}
+
 /// Every record of a damaged journal whose own checksum is right, wherever it stands.
 pub(super) fn salvage(bytes: &[u8]) -> Vec<Record> {
     let mut records = Vec::new();

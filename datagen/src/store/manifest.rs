@@ -15,10 +15,11 @@ use std::path::Path;
 /// 1. runs alone;
 /// 2. `slice`, for a part of a run, and `derived`, for a dataset that was made from others;
 /// 3. `prompt` in a run's header, for problems that are not asked as they stand;
-/// 4. `attempts`, for runs that count what they spend; what is captured of a teacher stands in the journal in bytes.
-pub const FORMAT_VERSION: u32 = 4;
+/// 4. `attempts`, for runs that count what they spend; what is captured of a teacher stands in the journal in bytes;
+/// 5. `partial`, for shards of a run that stopped before its end.
+pub const FORMAT_VERSION: u32 = 5;
 
-const FILE: &str = "manifest.json";
+pub(super) const FILE: &str = "manifest.json";
 pub(super) const COPY: &str = ".manifest.json.copy";
 const BEFORE_CHECKSUM: &[u8] = b",\n  \"checksum\": \"";
 const AFTER_CHECKSUM: &[u8] = b"\"\n}\n";
@@ -34,13 +35,16 @@ pub struct ShardEntry {
     pub bytes: u64,
     /// Of the whole file, in hexadecimal.
     pub blake3: String,
+    /// Whether the run stopped before the shard was full; when it goes on, its rows return to the journal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
 }
 
 impl ShardEntry {
     /// What stands in the manifest for the file `bytes` with `rows` rows.
     pub(super) fn new(index: u64, rows: u64, bytes: &[u8]) -> Self {
         let blake3 = blake3::hash(bytes).to_hex().to_string();
-        Self { file: Self::file_name(index), rows, bytes: bytes.len() as u64, blake3 }
+        Self { file: Self::file_name(index), rows, bytes: bytes.len() as u64, blake3, partial: false }
     }
 
     /// The name of shard `index`.
@@ -196,6 +200,11 @@ impl Manifest {
             (Some(problems), Some(run)) => problems.saturating_mul(u64::from(run.n)),
             _ => self.sealed_rows(),
         }
+    }
+
+    /// Whether shard `index` is sealed, full or not.
+    pub(super) fn has_shard(&self, index: u64) -> bool {
+        self.shards.iter().any(|shard| shard.index() == Some(index))
     }
 
     /// Samples in sealed shards.

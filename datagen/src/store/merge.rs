@@ -7,7 +7,9 @@ use super::quotas::Quotas;
 use super::reader::TraceReader;
 use crate::Error;
 use crate::sample::{Sample, Verdict};
+use crate::spend;
 use crate::tally::Tally;
+use retort_model::observe::Observer;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::path::{Path, PathBuf};
@@ -41,21 +43,29 @@ impl Part<'_> {
     }
 }
 
-/// Merges the complete slices in `dirs`, in any order, into a dataset at `out`. Every shard is verified on the way.
+/// Merges the complete slices in `dirs`, in any order, into a dataset at `out`, and what was spent on them. Every shard is
+/// verified on the way.
 ///
 /// # Errors
-/// Where the slices are not all of one run, or one of them is missing, twice there or not finished.
-pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<(Manifest, Tally), Error> {
+/// Where the slices are not all of one run, or one of them is missing, twice there or not finished, or the observer stops
+/// it.
+pub fn merge(dirs: &[PathBuf], out: &Path, observer: &dyn Observer) -> Result<(Manifest, Tally), Error> {
     let readers = dirs.iter().map(|dir| TraceReader::open(dir)).collect::<Result<Vec<_>, _>>()?;
     let (run, slices) = slices(&readers)?;
     let rows_per_shard = readers.first().map_or(1, |reader| reader.manifest().rows_per_shard);
     let mut writer = DerivedWriter::with_manifest(out, Manifest::new(run.clone(), None, rows_per_shard))?;
+    if let Some(ledger) = spend::merged(&ledgers(&slices, run.n))? {
+        writer.put_ledger(&ledger)?;
+    }
     let run_id = run.run_id();
     let samples = |reader| -> Box<dyn Iterator<Item = _>> { Box::new(TraceReader::samples(reader)) };
     let part = |reader| Part { dir: TraceReader::dir(reader), run_id: &run_id, samples: samples(reader).peekable() };
     let mut parts: Vec<Part> = slices.into_iter().map(part).collect();
     let of = parts.len() as u64;
     for place in 0..run.problem_set.problems {
+        if observer.cancelled() {
+            return Err(Error::Interrupted);
+        }
         // Below the number of parts, which are in memory.
         let part = &mut parts[(place % of) as usize];
         let mut push = |sample: Sample| {
@@ -78,6 +88,17 @@ pub fn merge(dirs: &[PathBuf], out: &Path) -> Result<(Manifest, Tally), Error> {
         }
     }
     writer.finish()
+}
+
+/// Where the slices, in order, have written what they spent.
+fn ledgers<'a>(slices: &[&'a TraceReader], n: u32) -> Vec<spend::Part<'a>> {
+    let (n, of) = (u64::from(n), slices.len() as u64);
+    let part = |(index, reader): (u64, &&'a TraceReader)| spend::Part {
+        folder: reader.dir(),
+        mark: reader.manifest().attempts.as_ref(),
+        position: Box::new(move |position| (position / n * of + index) * n + position % n),
+    };
+    (0..).zip(slices).map(part).collect()
 }
 
 /// The run that all are slices of, and its slices in order.

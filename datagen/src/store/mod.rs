@@ -6,8 +6,9 @@
 //! - `data-NNNNN.arrow`: sealed, immutable shards (Arrow IPC file, zstd); shard `i` holds the samples at positions
 //!   `i * rows_per_shard ..`, where the position of a sample is `problem * n + sample`. Which rows share a shard
 //!   depends on their keys alone, so an interrupted run ends with the rows of an uninterrupted one. Where a problem has
-//!   enough samples before its last one (`quotas`), the places of the others stay empty;
-//! - `journal.bin`: samples that are stored and whose shard is not full yet; absent when there are none;
+//!   enough samples before its last one (`quotas`), the places of the others stay empty. When a run stops before its end,
+//!   shards are sealed that are not full: the manifest marks them, and the run takes them apart when it goes on;
+//! - `journal.bin`: samples that are stored and not sealed yet; absent when there are none;
 //! - `README.md`: a dataset card, which is the owner's to edit: no checksum covers it, and a sealed shard or a repair
 //!   writes it anew;
 //! - `recipe.toml`: the recipe of a dataset that was made by one;
@@ -16,7 +17,8 @@
 //! - `quarantine/`: what `repair` took out, for a person to look at.
 //!
 //! Every file but the journal is replaced whole: temporary file, fsync, rename, fsync of the folder, the manifest last.
-//! A reader takes the manifest's word only: it checks a file's length and blake3 before a parser sees its bytes.
+//! A reader takes the manifest's word only: it checks a file's length and blake3 before a parser sees its bytes. Where the
+//! manifest and its copy are lost, a repair makes it anew from what each shard says of its dataset (`placed`).
 //! A sample is acknowledged once the journal was fsynced after it: at most 64 samples, or those of about a second, wait.
 
 mod card;
@@ -26,6 +28,7 @@ mod header;
 mod journal;
 mod manifest;
 mod merge;
+mod placed;
 mod quotas;
 mod reader;
 mod recipe;

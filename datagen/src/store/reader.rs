@@ -3,6 +3,7 @@
 use super::folder::Folder;
 use super::header::RunHeader;
 use super::manifest::{Manifest, Origin, ShardEntry};
+use super::placed::{self, Placed};
 use super::{journal, shard};
 use crate::Error;
 use crate::sample::Sample;
@@ -17,7 +18,7 @@ use std::path::Path;
 pub struct TraceReader {
     folder: Folder,
     manifest: Manifest,
-    /// In the order of their numbers: sealed shards, and rows still in the journal by the shard that they belong to.
+    /// In the order of their numbers: shards that are sealed for good, and the other rows by the shard that they belong to.
     parts: Vec<Part>,
     torn_bytes: u64,
 }
@@ -25,12 +26,12 @@ pub struct TraceReader {
 #[derive(Debug)]
 enum Part {
     Sealed(ShardEntry),
-    /// By position.
-    Unsealed(BTreeMap<u64, Sample>),
+    /// Rows that the writer may move at any time, read when the dataset was opened.
+    Held(Vec<Sample>),
 }
 
 impl TraceReader {
-    /// Opens the dataset in `dir`. Shards are verified when they are read.
+    /// Opens the dataset in `dir`. Full shards are verified when they are read, the others here.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         Self::open_in(Folder::native(dir))
     }
@@ -41,27 +42,30 @@ impl TraceReader {
             Error::NoDataset { path: folder.dir().into(), found }
         };
         let mut manifest = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
-        let journal = loop {
+        let (journal, mut parts) = loop {
             let journal = journal::read(&folder)?.unwrap_or_default();
-            // A writer that seals moves rows out of the journal after it wrote the manifest.
+            let part = |entry: &ShardEntry| match entry.partial {
+                true => read_shard(&folder, entry).map(Part::Held),
+                false => Ok(Part::Sealed(entry.clone())),
+            };
+            // The manifest was refused if it had a name without a number.
+            let parts = manifest.shards.iter().map(|entry| Ok((entry.index().unwrap_or_default(), part(entry)?)));
+            let parts: Result<BTreeMap<u64, Part>, Error> = parts.collect();
+            // A writer moves rows between journal and shards, and writes the manifest in the midst of it.
             let after = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
             if after == manifest {
-                break journal;
+                break (journal, parts?);
             }
             manifest = after;
         };
-        let mut parts = BTreeMap::new();
-        for entry in &manifest.shards {
-            // The manifest was refused if it had a name without a number.
-            parts.insert(entry.index().unwrap_or_default(), Part::Sealed(entry.clone()));
-        }
+        let mut unsealed: BTreeMap<u64, BTreeMap<u64, Sample>> = BTreeMap::new();
         for record in journal.records {
             let index = record.position / u64::from(manifest.rows_per_shard);
-            let part = parts.entry(index).or_insert_with(|| Part::Unsealed(BTreeMap::new()));
-            if let Part::Unsealed(rows) = part {
-                rows.entry(record.position).or_insert(record.sample);
+            if !manifest.has_shard(index) {
+                unsealed.entry(index).or_default().entry(record.position).or_insert(record.sample);
             }
         }
+        parts.extend(unsealed.into_iter().map(|(index, rows)| (index, Part::Held(rows.into_values().collect()))));
         Ok(Self { folder, manifest, parts: parts.into_values().collect(), torn_bytes: journal.torn })
     }
 
@@ -85,7 +89,7 @@ impl TraceReader {
     pub fn rows(&self) -> u64 {
         let rows = |part: &Part| match part {
             Part::Sealed(entry) => entry.rows,
-            Part::Unsealed(rows) => rows.len() as u64,
+            Part::Held(rows) => rows.len() as u64,
         };
         self.parts.iter().map(rows).sum()
     }
@@ -115,7 +119,7 @@ impl TraceReader {
     pub(crate) fn part(&self, part: usize) -> Result<Vec<Sample>, Error> {
         match &self.parts[part] {
             Part::Sealed(entry) => read_shard(&self.folder, entry),
-            Part::Unsealed(rows) => Ok(rows.values().cloned().collect()),
+            Part::Held(rows) => Ok(rows.clone()),
         }
     }
 
@@ -128,7 +132,7 @@ impl TraceReader {
     pub(crate) fn ipc_file(&self, part: usize) -> Result<Vec<u8>, Error> {
         match &self.parts[part] {
             Part::Sealed(entry) => self.folder.read_verified(entry),
-            Part::Unsealed(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.values()),
+            Part::Held(rows) => encode_shard(&self.folder.path(journal::FILE), &self.manifest, rows.iter(), true),
         }
     }
 }
@@ -159,14 +163,20 @@ pub(crate) struct Layout {
 impl Layout {
     /// Those of the dataset with this manifest; `path` is for errors.
     pub(crate) fn of(manifest: &Manifest, path: &Path) -> Result<Self, Error> {
+        Self::described(manifest, None, path)
+    }
+
+    fn described(manifest: &Manifest, placed: Option<Placed>, path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Shard { action: "encoded", path: path.into(), source };
-        let (key, origin) = match &manifest.origin {
-            Origin::Run { header, .. } => ("retort.run", serde_json::to_string(header)),
-            Origin::Derived(derived) => ("retort.derived", serde_json::to_string(derived)),
+        let origin = match &manifest.origin {
+            Origin::Run { header, .. } => (placed::RUN, serde_json::to_string(header)),
+            Origin::Derived(derived) => (placed::DERIVED, serde_json::to_string(derived)),
         };
-        let origin = origin.map_err(|source| failed(source.into()))?;
+        let placed = placed.map(|placed| (placed::PLACED, serde_json::to_string(&placed)));
+        let facts = [origin].into_iter().chain(placed).map(|(key, text)| Ok((key, text?)));
+        let facts = facts.collect::<serde_json::Result<Vec<_>>>().map_err(|source| failed(source.into()))?;
         let optional = shard::Optional::of(&manifest.origin).map_err(|source| failed(source.into()))?;
-        Ok(Self { schema: shard::described((key, &origin), optional), optional })
+        Ok(Self { schema: shard::described(facts, optional), optional })
     }
 
     pub(crate) fn schema(&self) -> SchemaRef {
@@ -179,13 +189,14 @@ impl Layout {
     }
 }
 
-/// The bytes of a shard that holds `rows`.
+/// The bytes of a shard that holds `rows`; `partial` where others are missing yet.
 pub(super) fn encode_shard<'a>(
     path: &Path,
     manifest: &Manifest,
     rows: impl Iterator<Item = &'a Sample>,
+    partial: bool,
 ) -> Result<Vec<u8>, Error> {
-    let Layout { schema, optional } = Layout::of(manifest, path)?;
+    let Layout { schema, optional } = Layout::described(manifest, Some(Placed::of(manifest, partial)), path)?;
     let encoded = shard::encode(&rows.collect::<Vec<_>>(), &schema, optional);
     encoded.map_err(|source| Error::Shard { action: "encoded", path: path.into(), source: source.into() })
 }

@@ -1,8 +1,10 @@
 //! Finding damage in a dataset, all of it and not just the first, and taking it out so that the run can go on.
 
+mod rebuild;
+
 use super::folder::{self, CARD, Folder, io};
 use super::journal::{self, Journal};
-use super::manifest::{COPY, Manifest, shard_index};
+use super::manifest::{COPY, FILE, Manifest, shard_index};
 use super::{card, reader, recipe};
 use crate::Error;
 use crate::sample::Sample;
@@ -93,13 +95,18 @@ fn ledger(folder: &Folder, mark: Option<&Mark>) -> Result<u64, Error> {
 pub struct Repaired {
     /// Files that went to `quarantine/`, and why.
     pub quarantined: Vec<Damage>,
+    /// What could not be told for certain, in words.
+    pub remarks: Vec<String>,
     /// Samples that are left, sealed or not.
     pub samples: u64,
+    /// Whether they are all in the journal and nothing says of which run: repeated, the run takes them over.
+    pub is_orphaned: bool,
 }
 
 /// Moves what is damaged in `dir` to `quarantine/`, so that everything left is sound; a run that is repeated on the
 /// folder asks for what is missing again. Of a damaged journal every sound record is kept; of a damaged ledger what its
-/// sound entries say of the money, and a damaged recipe is written anew. Interrupted, it can be repeated.
+/// sound entries say of the money, and a damaged recipe is written anew. Where the manifest and its copy are lost, the shards
+/// make a new one. Interrupted, it can be repeated.
 pub fn repair(dir: &Path) -> Result<Repaired, Error> {
     let _lock = if dir.is_dir() { Some(folder::lock(dir)?) } else { None };
     repair_in(&Folder::native(dir))
@@ -107,7 +114,7 @@ pub fn repair(dir: &Path) -> Result<Repaired, Error> {
 
 pub(super) fn repair_in(folder: &Folder) -> Result<Repaired, Error> {
     let mut repair = Repair { folder, quarantine: folder.inner(QUARANTINE), done: Repaired::default() };
-    let mut manifest = repair.manifest()?;
+    let Some(mut manifest) = repair.manifest()? else { return repair.orphaned() };
     let mut tally = Tally::default();
     repair.shards(&mut manifest, &mut tally)?;
     repair.ledger(&mut manifest)?;
@@ -127,22 +134,85 @@ struct Repair<'a> {
 }
 
 impl Repair<'_> {
-    fn manifest(&mut self) -> Result<Manifest, Error> {
+    /// The manifest, or what stands in for it; `None` where all that is left is a journal.
+    fn manifest(&mut self) -> Result<Option<Manifest>, Error> {
         match Manifest::read(self.folder) {
-            Ok(Some(manifest)) => Ok(manifest),
+            Ok(Some(manifest)) => Ok(Some(manifest)),
             // A newer format is not damage.
             Err(error @ Error::NewerFormat { .. }) => Err(error),
             damaged => match Manifest::read_copy(self.folder) {
                 Ok(Some(copy)) => {
                     let why = damaged.err().map_or("it was missing".into(), |error| message(&error));
-                    self.done.quarantined.push(Damage { file: "manifest.json".into(), what: why });
-                    Ok(copy)
+                    self.done.quarantined.push(Damage { file: FILE.into(), what: why });
+                    Ok(Some(copy))
                 }
-                _ => Err(match damaged {
-                    Err(error) => error,
-                    Ok(_) => Error::NoDataset { path: self.folder.dir().into(), found: "has no `manifest.json`" },
-                }),
+                _ => self.rebuilt(damaged),
             },
+        }
+    }
+
+    /// A manifest made from the shards, in place of one that is damaged or not there.
+    fn rebuilt(&mut self, damaged: Result<Option<Manifest>, Error>) -> Result<Option<Manifest>, Error> {
+        let mut left = Vec::new();
+        for file in [FILE, COPY] {
+            left.extend(self.folder.read(file)?.map(|bytes| (file, bytes)));
+        }
+        let texts: Vec<Vec<u8>> = left.iter().map(|(_, bytes)| bytes.clone()).collect();
+        let rebuilt = rebuild::rebuild(self.folder, &texts)?;
+        if rebuilt.is_none() && self.folder.read(journal::FILE)?.is_none() {
+            let path = self.folder.dir().into();
+            let has_shards = self.folder.names()?.iter().any(|name| shard_index(name).is_some());
+            return Err(match damaged {
+                Ok(_) if !has_shards => Error::NoDataset { path, found: "has no `manifest.json`" },
+                _ => Error::NothingLeft { path },
+            });
+        }
+        let why = damaged.err().map_or("it was missing".into(), |error| message(&error));
+        let why = if rebuilt.is_some() { format!("{why}; the shards make it anew") } else { why };
+        if left.iter().all(|(file, _)| *file != FILE) {
+            self.done.quarantined.push(Damage { file: FILE.into(), what: why.clone() });
+        }
+        for (file, bytes) in left {
+            self.keep(file, &bytes, if file == FILE { why.clone() } else { "it is damaged as well".into() })?;
+        }
+        Ok(rebuilt.map(|rebuild::Rebuilt { manifest, remarks }| {
+            self.done.remarks = remarks;
+            manifest
+        }))
+    }
+
+    /// Leaves a sound journal and nothing that could be taken for a manifest, so that the run can begin with it.
+    fn orphaned(mut self) -> Result<Repaired, Error> {
+        for file in self.folder.names()?.into_iter().filter(|name| shard_index(name).is_some()) {
+            self.set_aside(&file, "it cannot be read, and neither can the manifest".into())?;
+        }
+        let bytes = self.folder.read(journal::FILE)?.unwrap_or_default();
+        let (records, damage) = self.records(&bytes);
+        let mut rows: BTreeMap<u64, Sample> = BTreeMap::new();
+        for record in records {
+            rows.entry(record.position).or_insert(record.sample);
+        }
+        if let Some(what) = damage {
+            self.keep(journal::FILE, &bytes, what)?;
+            Journal::create(self.folder, &mut rows)?;
+        }
+        for file in [FILE, COPY] {
+            self.folder.remove(file)?;
+        }
+        Ok(Repaired { samples: rows.len() as u64, is_orphaned: true, ..self.done })
+    }
+
+    /// The records of the journal, of which these are the bytes, and what is wrong with it.
+    fn records(&self, bytes: &[u8]) -> (Vec<journal::Record>, Option<String>) {
+        match journal::read(self.folder) {
+            Ok(contents) => match contents.unwrap_or_default() {
+                journal::Contents { records, torn: 0 } => (records, None),
+                // Sound records may stand behind the one that is not.
+                journal::Contents { torn, .. } => {
+                    (journal::salvage(bytes), Some(format!("{torn} bytes at its end do not begin with a record")))
+                }
+            },
+            Err(error) => (journal::salvage(bytes), Some(message(&error))),
         }
     }
 
@@ -194,14 +264,7 @@ impl Repair<'_> {
 
     fn journal(&mut self, manifest: &Manifest, tally: &mut Tally) -> Result<(), Error> {
         let Some(bytes) = self.folder.read(journal::FILE)? else { return Ok(()) };
-        let (records, damage) = match journal::read(self.folder) {
-            Ok(contents) => {
-                let contents = contents.unwrap_or_default();
-                let torn = (contents.torn > 0).then(|| format!("{} bytes at its end are no record", contents.torn));
-                (contents.records, torn)
-            }
-            Err(error) => (journal::salvage(&bytes), Some(message(&error))),
-        };
+        let (records, damage) = self.records(&bytes);
         let sealed: Vec<_> = manifest.shards.iter().filter_map(|entry| entry.index()).collect();
         let rows_per_shard = u64::from(manifest.rows_per_shard);
         let mut rows: BTreeMap<u64, Sample> = BTreeMap::new();

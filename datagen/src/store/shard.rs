@@ -87,12 +87,12 @@ pub(super) fn encode(rows: &[&Sample], schema: &SchemaRef, optional: Optional) -
     writer.into_inner()
 }
 
-/// The schema with what it says of its columns and, in `origin` (a name and JSON), of how they came about.
-pub(super) fn described(origin: (&str, &str), optional: Optional) -> SchemaRef {
+/// The schema with what it says of its columns and, in `facts` (names and JSON), of how they came about.
+pub(super) fn described<'a>(facts: impl IntoIterator<Item = (&'a str, String)>, optional: Optional) -> SchemaRef {
     let conventions = CONVENTIONS.into_iter().chain(optional.conventions());
     let mut metadata: HashMap<String, String> =
         conventions.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    metadata.insert(origin.0.into(), origin.1.into());
+    metadata.extend(facts.into_iter().map(|(key, value)| (key.to_owned(), value)));
     Arc::new(schema(optional).with_metadata(metadata))
 }
 
@@ -182,12 +182,20 @@ fn messages(rows: &[&Sample]) -> Result<ArrayRef, ArrowError> {
 /// The rows of a shard whose bytes were verified.
 pub(super) fn decode(bytes: Vec<u8>) -> Result<Vec<Sample>, ArrowError> {
     let reader = FileReader::try_new(Cursor::new(bytes), None)?;
-    if !Optional::all().any(|optional| reader.schema().fields() == schema(optional).fields()) {
-        let found: Vec<_> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+    rows(&reader.schema(), reader)
+}
+
+/// The rows in batches of these columns.
+pub(super) fn rows(
+    columns: &Schema,
+    batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+) -> Result<Vec<Sample>, ArrowError> {
+    if !Optional::all().any(|optional| columns.fields() == schema(optional).fields()) {
+        let found: Vec<_> = columns.fields().iter().map(|field| field.name().clone()).collect();
         return Err(ArrowError::SchemaError(format!("its columns ({}) are not those of traces", found.join(", "))));
     }
     let mut rows = Vec::new();
-    for batch in reader {
+    for batch in batches {
         let batch = batch?;
         let columns = Columns { batch: &batch };
         for at in 0..batch.num_rows() {

@@ -2,6 +2,7 @@
 
 mod beside;
 mod faults;
+mod rebuilt;
 mod repairs;
 mod simulated;
 
@@ -59,6 +60,38 @@ fn samples_come_back_as_they_were_in_the_order_of_their_keys() {
     assert!(store.append(samples()[2].clone()).unwrap());
     store.seal().unwrap();
     assert_eq!(contents(shuffled.path()), expected);
+}
+
+#[test]
+fn a_run_that_stops_seals_every_row_and_ends_with_the_bytes_of_one_that_did_not() {
+    let whole = tempdir().unwrap();
+    let expected = finished(whole.path(), 4);
+    for (stop, reopened) in (0..=6).flat_map(|stop| [(stop, false), (stop, true)]) {
+        let dir = tempdir().unwrap();
+        let mut store = open(dir.path(), 4).unwrap();
+        for sample in samples().into_iter().rev().take(stop) {
+            store.append(sample).unwrap();
+        }
+        store.seal_all().unwrap();
+        store.seal_all().unwrap();
+        assert!(!dir.path().join("journal.bin").exists(), "{stop}");
+        let reader = TraceReader::open(dir.path()).unwrap();
+        assert_eq!((reader.manifest().sealed_rows(), reader.manifest().is_complete()), (stop as u64, stop == 6));
+        let verified = verify(dir.path()).unwrap();
+        assert!(verified.samples == stop as u64 && verified.damage.is_empty(), "{stop}: {verified:?}");
+        if reopened {
+            drop(store);
+            store = open(dir.path(), 4).unwrap();
+            assert_eq!((store.resumed().samples, store.resumed().torn_bytes), (stop as u64, 0));
+        }
+        for (place, sample) in samples().into_iter().enumerate() {
+            assert_eq!(store.append(sample).unwrap(), place < 6 - stop, "{stop}");
+        }
+        store.seal_all().unwrap();
+        assert_eq!(contents(dir.path()), expected, "{stop}");
+        // Whoever began to read before still reads what there was.
+        assert_eq!(reader.read_all().unwrap(), samples()[6 - stop..], "{stop}");
+    }
 }
 
 #[test]
@@ -215,14 +248,14 @@ fn folders_of_others_and_of_newer_versions_are_left_alone() {
     drop(open(dir.path(), 4).unwrap());
     let manifest = fs::read_to_string(dir.path().join("manifest.json")).unwrap();
     let (before_checksum, _) = manifest.rsplit_once(",\n  \"checksum\"").unwrap();
-    let newer = before_checksum.replace("\"format_version\": 4", "\"format_version\": 5") + "\n}";
+    let newer = before_checksum.replace("\"format_version\": 5", "\"format_version\": 6") + "\n}";
     fs::write(dir.path().join("manifest.json"), manifest::with_checksum(newer.into_bytes())).unwrap();
     let error = TraceReader::open(dir.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { found: 5, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { found: 6, .. }), "{error}");
     assert!(error.hint().is_some());
     // What earlier versions wrote is read and continued.
-    for version in [1, 2, 3] {
-        let older = before_checksum.replace("\"format_version\": 4", &format!("\"format_version\": {version}")) + "\n}";
+    for version in [1, 2, 3, 4] {
+        let older = before_checksum.replace("\"format_version\": 5", &format!("\"format_version\": {version}")) + "\n}";
         fs::write(dir.path().join("manifest.json"), manifest::with_checksum(older.into_bytes())).unwrap();
         assert_eq!(open(dir.path(), 4).unwrap().manifest().run(), Some(&header()));
     }

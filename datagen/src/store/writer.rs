@@ -1,13 +1,13 @@
-//! Writing a trace dataset: every sample into the journal at once, full shards sealed as soon as they are full.
+//! Writing a trace dataset: every sample into the journal at once, shards sealed as soon as they are full.
 
 mod loading;
+mod sealing;
 
-use super::folder::{self, CARD, Folder, Lock};
+use super::folder::{self, Folder, Lock};
 use super::header::{Past, ProblemSet, RunHeader};
-use super::journal::{self, Journal};
-use super::manifest::{Manifest, Origin, ShardEntry, Slice};
+use super::journal::Journal;
+use super::manifest::{Manifest, Origin, Slice};
 use super::quotas::Quotas;
-use super::{card, reader};
 use crate::Error;
 use crate::problem::Problem;
 use crate::sample::{Sample, Verdict};
@@ -24,7 +24,7 @@ pub const DEFAULT_ROWS_PER_SHARD: u32 = 1024;
 pub struct Resumed {
     /// Samples stored by earlier runs, sealed or in the journal.
     pub samples: u64,
-    /// How many of them are sealed.
+    /// How many of them are sealed for good.
     pub sealed: u64,
     /// Bytes of an unfinished write that were cut off the journal's end; no acknowledged sample was in them.
     pub torn_bytes: u64,
@@ -44,9 +44,9 @@ pub struct TraceStore {
     expected: BTreeSet<u64>,
     /// Samples that came and were left out.
     left_out: u64,
-    /// The numbers of the sealed shards.
+    /// The numbers of the shards that are sealed for good.
     sealed: BTreeSet<u64>,
-    /// By shard, then position: what the journal holds.
+    /// By shard, then position: what the journal holds, or shards that were sealed before they were full.
     unsealed: BTreeMap<u64, BTreeMap<u64, Sample>>,
     journal: Option<Journal>,
     tally: Tally,
@@ -96,15 +96,12 @@ impl TraceStore {
         problems: &[&Problem],
         rows_per_shard: u32,
     ) -> Result<Self, Error> {
-        let manifest = match Manifest::read(&folder)? {
-            Some(manifest) => manifest,
-            None => {
-                folder::refuse_foreign(&folder)?;
-                let manifest = Manifest::new(run.clone(), slice, rows_per_shard);
-                manifest.write(&folder)?;
-                manifest
-            }
-        };
+        let found = Manifest::read(&folder)?;
+        let is_new = found.is_none();
+        let manifest = found.unwrap_or_else(|| Manifest::new(run.clone(), slice, rows_per_shard));
+        if is_new {
+            folder::refuse_foreign(&folder)?;
+        }
         match &manifest.origin {
             Origin::Run { header, slice: found } if *found == slice => header.expect(run, &folder)?,
             Origin::Run { slice: found, .. } => {
@@ -132,8 +129,14 @@ impl TraceStore {
             manifest,
             _lock: lock,
         };
+        if is_new {
+            store.expect_own_journal()?;
+        }
         store.load_sealed()?;
         store.load_journal()?;
+        if is_new {
+            store.manifest.write(&store.folder)?;
+        }
         store.resumed.samples = store.tally.samples();
         Ok(store)
     }
@@ -222,33 +225,6 @@ impl TraceStore {
         self.journal.as_mut().map_or(Ok(()), Journal::sync)
     }
 
-    /// Acknowledges every sample and seals every full shard. The rest stays in the journal, as durable.
-    pub fn seal(&mut self) -> Result<(), Error> {
-        self.acknowledge()?;
-        let full: Vec<u64> = self.unsealed.keys().copied().filter(|&index| self.is_full(index)).collect();
-        let mut manifest = self.manifest.clone();
-        for &index in &full {
-            let file = ShardEntry::file_name(index);
-            let rows = self.unsealed.get(&index);
-            let samples = rows.into_iter().flat_map(BTreeMap::values);
-            let bytes = reader::encode_shard(&self.folder.path(&file), &manifest, samples)?;
-            self.folder.write(&file, &bytes)?;
-            manifest.shards.push(ShardEntry::new(index, rows.map_or(0, BTreeMap::len) as u64, &bytes));
-        }
-        if !full.is_empty() {
-            manifest.shards.sort_by_key(ShardEntry::index);
-            self.folder.write(CARD, card::render(&manifest, &self.tally).as_bytes())?;
-            manifest.write(&self.folder)?;
-            // Only what is on the disk counts: after an error above, the next call seals these shards again.
-            self.manifest = manifest;
-            for index in full {
-                self.sealed.insert(index);
-                self.unsealed.remove(&index);
-            }
-        }
-        self.clear_journal()
-    }
-
     /// Writes down how far the ledger of attempts goes, durably, so that a shorter one is missed.
     pub(crate) fn note_attempts(&mut self, mark: Option<Mark>) -> Result<(), Error> {
         if mark == self.manifest.attempts {
@@ -258,26 +234,6 @@ impl TraceStore {
         manifest.write(&self.folder)?;
         self.manifest = manifest;
         Ok(())
-    }
-
-    /// Leaves in the journal what is not sealed, and no journal where there is nothing left.
-    fn clear_journal(&mut self) -> Result<(), Error> {
-        let left = self.unsealed.values().map(BTreeMap::len).sum::<usize>();
-        if self.journal.as_ref().is_none_or(|journal| journal.records() == left && left > 0) {
-            return Ok(());
-        }
-        // The open file is about to lose its name, so nothing may be written to it any more, whatever comes next.
-        self.journal = None;
-        match left {
-            0 => self.folder.remove(journal::FILE),
-            _ => self.begin_journal().map(|_| ()),
-        }
-    }
-
-    /// Replaces the journal by one that holds what is not sealed.
-    fn begin_journal(&mut self) -> Result<&mut Journal, Error> {
-        let journal = Journal::create(&self.folder, self.unsealed.values_mut().flatten())?;
-        Ok(self.journal.insert(journal))
     }
 
     /// The place of a sample in the run; `None` where the run has no such sample.
@@ -361,21 +317,6 @@ impl TraceStore {
                 }
             }
         }
-    }
-
-    /// Whether nothing can be added to a shard any more, and something is in it.
-    fn is_full(&self, index: u64) -> bool {
-        let positions = self.positions(index);
-        let Some(rows) = self.unsealed.get(&index).filter(|rows| !rows.is_empty()) else { return false };
-        if !self.has_quota() {
-            return rows.len() as u64 == positions.end - positions.start;
-        }
-        // The samples of a problem that began in an earlier shard may all turn out to be past its quota.
-        let n = u64::from(self.n);
-        let decided = positions.start.is_multiple_of(n) || self.quotas.enough(positions.start / n).is_some();
-        decided
-            && self.expected.range(positions.clone()).next().is_none()
-            && positions.clone().all(|position| rows.contains_key(&position) || self.may_be_empty(position))
     }
 
     fn foreign(&self, path: &Path, sample: &Sample) -> Error {

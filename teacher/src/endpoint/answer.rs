@@ -3,7 +3,8 @@
 //! Status 200 is no success and the end of a stream is no completion: servers end aborted requests with both. A sample
 //! needs a reason to end that the profile knows, the `[DONE]` of a stream, and usage where the server gives any.
 
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, shown};
+use super::key::ApiKey;
 use super::logprobs::Told;
 use super::profile::{Finish, Profile};
 use super::prompt::Form;
@@ -22,6 +23,8 @@ pub(super) struct Answer {
     reasoning: String,
     finish: Option<String>,
     usage: Option<Usage>,
+    /// What was stated in place of a usage and can be none.
+    implausible: Option<String>,
     token_ids: Vec<u32>,
     prompt_token_ids: Vec<u32>,
     told: Told,
@@ -35,8 +38,34 @@ pub(super) struct Answer {
 pub(super) struct Reply {
     pub completion: Completion,
     pub usage: Option<Usage>,
+    /// What was stated in place of a usage and can be none, in words.
+    pub implausible: Option<String>,
     /// The server's configuration, where it tells.
     pub fingerprint: Option<String>,
+}
+
+impl Reply {
+    /// The reply without the key, which some servers repeat. Token ids would tell it to whoever has the tokenizer.
+    pub(super) fn without(mut self, key: &ApiKey) -> Result<Self, Failure> {
+        let told = |text: &mut String| {
+            let before = std::mem::take(text);
+            *text = key.redact(&before);
+            *text != before
+        };
+        let Completion { reasoning, response, token_ids, targets, .. } = &mut self.completion;
+        if told(reasoning) | told(response) {
+            token_ids.clear();
+            if targets.is_some() {
+                return Err(Failure::garbage(
+                    "it repeats the key, and the log-probabilities of its tokens would tell it",
+                ));
+            }
+        }
+        for text in self.fingerprint.iter_mut().chain(&mut self.implausible) {
+            told(text);
+        }
+        Ok(self)
+    }
 }
 
 /// What an answer is held against.
@@ -83,7 +112,11 @@ impl Answer {
         let text = |key: &str| value[key].as_str().filter(|text| !text.is_empty()).map(String::from);
         self.model = text("model").or(self.model.take());
         self.fingerprint = text("system_fingerprint").or(self.fingerprint.take());
-        self.usage = usage(&value["usage"], profile).or(self.usage);
+        match usage(&value["usage"], profile) {
+            Some(Ok(usage)) => self.usage = Some(usage),
+            Some(Err(stated)) => self.implausible = Some(stated),
+            None => {}
+        }
         self.ids(&value, profile);
         let choices = value["choices"].as_array().map_or(&[][..], Vec::as_slice);
         if choices.is_empty() && value["usage"].is_null() && value["object"].is_null() {
@@ -144,7 +177,7 @@ impl Answer {
         if !self.done {
             return Err(Failure::new(Class::Broken, "the stream broke off before its `[DONE]`"));
         }
-        if profile.usage && self.usage.is_none() {
+        if profile.usage && self.usage.is_none() && self.implausible.is_none() {
             return Err(Failure::new(Class::Broken, "the answer broke off: it has no usage"));
         }
         let finish_reason = match profile.finish.get(finish) {
@@ -187,6 +220,7 @@ impl Answer {
                 prompt_tokens,
                 completion_tokens: written,
             },
+            implausible: self.implausible.filter(|_| self.usage.is_none()),
             usage: self.usage,
             fingerprint: self.fingerprint,
         })
@@ -216,15 +250,19 @@ impl Answer {
 /// An answer without any text has at most so many tokens: those that end a turn or a block.
 const EMPTY_TOKENS: usize = 8;
 
-/// The usage that an answer states; one that makes no sense is none.
-fn usage(value: &Value, profile: &Profile) -> Option<Usage> {
-    let prompt_tokens = value["prompt_tokens"].as_u64()?;
-    let completion_tokens = value["completion_tokens"].as_u64()?;
-    let cached = profile.cached_tokens.iter().find_map(|place| value.pointer(place)?.as_u64());
-    let sane = |tokens: u64| tokens <= u64::from(u32::MAX);
-    (prompt_tokens > 0 && sane(prompt_tokens) && sane(completion_tokens)).then(|| Usage {
-        prompt_tokens,
-        cached_tokens: cached.unwrap_or(0).min(prompt_tokens),
-        completion_tokens,
+/// The usage that an answer states, or what it states in words where that can be none; `None` where it states nothing.
+fn usage(value: &Value, profile: &Profile) -> Option<Result<Usage, String>> {
+    let [prompt, completion] = ["prompt_tokens", "completion_tokens"].map(|name| &value[name]);
+    if prompt.is_null() || completion.is_null() {
+        return None;
+    }
+    let count = |tokens: &Value| tokens.as_u64().filter(|&tokens| tokens <= u64::from(u32::MAX));
+    let usage = count(prompt).filter(|&tokens| tokens > 0).zip(count(completion));
+    let cached = profile.cached_tokens.iter().find_map(|place| value.pointer(place)?.as_u64()).unwrap_or(0);
+    Some(match usage {
+        Some((prompt_tokens, completion_tokens)) => {
+            Ok(Usage { prompt_tokens, cached_tokens: cached.min(prompt_tokens), completion_tokens })
+        }
+        None => Err(shown(&format!("{prompt} prompt and {completion} completion tokens"))),
     })
 }

@@ -2,6 +2,7 @@
 //! `vllm run-batch` and the batch APIs read and write.
 
 use super::answer::{Answer, Expected};
+use super::failure::{Class, Failure};
 use super::prompt::{Form, opened, prepare, unsupported};
 use super::settings::{Api, Settings};
 use super::{Error, Profile};
@@ -101,6 +102,8 @@ pub struct Report {
     pub unknown: Vec<String>,
     /// Further results of the same request, each named once more; the first whole one counts.
     pub repeated: Vec<String>,
+    /// Requests whose result states a usage that can be none: their tokens are counted by their ids, where it has them.
+    pub implausible: Vec<(String, String)>,
     /// Requests whose result makes no sample, and why.
     pub failed: Vec<(String, String)>,
     /// Requests without a result.
@@ -123,7 +126,8 @@ impl Results {
         self.report.borrow().clone()
     }
 
-    fn completion(&self, (at, length): (u64, u64), request: &Request) -> Result<Completion, String> {
+    /// The completion in a line, and what is implausible about it.
+    fn completion(&self, (at, length): (u64, u64), request: &Request) -> Result<(Completion, Option<String>), String> {
         let mut line = Vec::new();
         let mut file = self.file.borrow_mut();
         let read = file.seek(SeekFrom::Start(at)).and_then(|_| (&mut *file).take(length).read_to_end(&mut line));
@@ -143,7 +147,16 @@ impl Results {
         let expected = Expected { profile, model, answers_as, form: Form::Turn { prefilled }, prompt: &[], captured };
         let mut answer = Answer::default();
         let reply = answer.body(body.to_string().as_bytes(), profile).and_then(|()| answer.finish(expected));
-        reply.map(|reply| reply.completion).map_err(|failure| failure.detail)
+        reply.map(|reply| (reply.completion, reply.implausible)).map_err(|failure| {
+            let Failure { class, detail, .. } = failure.shown(None);
+            match class {
+                Class::OtherModel => format!(
+                    "`{detail}` answered where `{model}` was asked: give that name as `--teacher-model`, or allow it with \
+                     `--set endpoint.answers_as='[\"{detail}\"]'`"
+                ),
+                _ => detail,
+            }
+        })
     }
 }
 
@@ -189,14 +202,17 @@ impl Generate for Results {
             };
             let mut reason = String::new();
             let found = places.iter().find_map(|&place| match self.completion(place, &request) {
-                Ok(completion) => Some(completion),
+                Ok(found) => Some(found),
                 Err(why) => {
                     reason = why;
                     None
                 }
             });
             match found {
-                Some(completion) => jobs.done(request.id, completion).map_err(GenerateError::Job)?,
+                Some((completion, implausible)) => {
+                    self.report.borrow_mut().implausible.extend(implausible.map(|stated| (key.clone(), stated)));
+                    jobs.done(request.id, completion).map_err(GenerateError::Job)?;
+                }
                 None => self.report.borrow_mut().failed.push((key.clone(), reason)),
             }
         }

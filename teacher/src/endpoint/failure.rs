@@ -1,5 +1,6 @@
 //! What went wrong with one attempt, and what follows from it: who waits, who is charged, who gives up.
 
+use super::key::ApiKey;
 use hyper::HeaderMap;
 use retort_model::attempts::Charge;
 use serde_json::Value;
@@ -67,6 +68,7 @@ impl Class {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub class: Class,
+    /// As it came, until it is [shown](Self::shown).
     pub detail: String,
     /// How long the server asks to be left alone.
     pub retry_after: Option<Duration>,
@@ -77,7 +79,14 @@ const DETAIL: usize = 300;
 
 impl Failure {
     pub(super) fn new(class: Class, detail: impl Into<String>) -> Self {
-        Self { class, detail: shown(&detail.into()), retry_after: None }
+        Self { class, detail: detail.into(), retry_after: None }
+    }
+
+    /// The failure as people may see it: without the key, which some servers repeat, and in one short line.
+    pub(super) fn shown(self, key: Option<&ApiKey>) -> Self {
+        // Shortened first, it could end in a part of the key.
+        let detail = key.map_or(self.detail.clone(), |key| key.redact(&self.detail));
+        Self { detail: shown(&detail), ..self }
     }
 
     pub(super) fn garbage(detail: impl Into<String>) -> Self {
@@ -139,7 +148,7 @@ fn message(body: &[u8]) -> (String, String) {
 }
 
 /// One line without control characters, shortened: what servers send is not to be trusted with a terminal.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(4 * DETAIL).collect();
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(DETAIL) {
@@ -226,7 +235,7 @@ mod tests {
 
     #[test]
     fn messages_are_one_short_line_and_places_have_no_secrets() {
-        let failure = Failure::new(Class::Broken, format!("a\x1b[31m\nb{}", "c".repeat(999)));
+        let failure = Failure::new(Class::Broken, format!("a\x1b[31m\nb{}", "c".repeat(999))).shown(None);
         assert!(failure.detail.starts_with("a [31m b") && failure.detail.len() < 310);
         assert_eq!(origin("https://other.example/path?token=1"), "https://other.example");
         assert_eq!(origin("https://me:secret@other.example/"), "https://");

@@ -1,6 +1,10 @@
-//! A secret that goes into one header and nowhere else.
+//! A secret that goes into one header and nowhere else, whatever a server does with it.
 
 use hyper::header::HeaderValue;
+use serde_json::Value;
+
+/// What stands where the key stood.
+const REDACTED: &str = "[key]";
 
 /// An API key. It has no `Debug` and no `Display`, so no message and no log can hold it by accident.
 #[derive(Clone)]
@@ -21,8 +25,9 @@ impl ApiKey {
         Some(value)
     }
 
-    /// `text` without the key, should a server have sent it back.
+    /// `text` without the key, should a server have sent it back, as it is or in JSON.
     pub(super) fn redact(&self, text: &str) -> String {
-        text.replace(&self.0, "[key]")
+        let quoted = Value::from(self.0.as_str()).to_string();
+        text.replace(quoted.trim_matches('"'), REDACTED).replace(&self.0, REDACTED)
     }
 }

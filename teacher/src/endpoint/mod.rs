@@ -80,7 +80,7 @@ impl<'a> Endpoint<'a> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(Error::Runtime)?;
         let transport = Transport::new(address, key, Deadlines::of(&settings))?;
         let entry = match runtime.block_on(transport.models()) {
-            Ok(body) => offered(&body, model, transport.address())?,
+            Ok(body) => offered(&body, model, &transport)?,
             Err(failure) => unlisted(failure, transport.address())?,
         };
         let profile = match named {
@@ -142,15 +142,15 @@ impl Generate for Endpoint<'_> {
 }
 
 /// The entry of `model` on a server whose list of models is `body`; an error where it is not on the list.
-fn offered(body: &[u8], model: &str, address: &Address) -> Result<Value, Error> {
+fn offered(body: &[u8], model: &str, transport: &Transport) -> Result<Value, Error> {
     let list: Value = serde_json::from_slice(body).unwrap_or_default();
     let entries = list["data"].as_array().map_or(&[][..], Vec::as_slice);
     let found = entries.iter().find(|entry| entry["id"] == model);
     if found.is_none() && !entries.is_empty() {
         const SHOWN: usize = 10;
         let names = entries.iter().filter_map(|entry| entry["id"].as_str()).take(SHOWN).collect::<Vec<_>>();
-        let offered = names.iter().map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
-        return Err(Error::NoModel { address: address.to_string(), model: model.into(), offered });
+        let offered = names.iter().map(|name| format!("`{}`", transport.shown(name))).collect::<Vec<_>>().join(", ");
+        return Err(Error::NoModel { address: transport.address().to_string(), model: model.into(), offered });
     }
     Ok(found.cloned().unwrap_or_default())
 }

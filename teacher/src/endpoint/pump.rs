@@ -6,11 +6,11 @@
 use super::answer::Reply;
 use super::attempt::{Flight, Report, Ticket, fly};
 use super::breaker::Breaker;
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, shown};
 use super::gate::Gate;
 use super::prompt::{prepare, unsupported};
 use super::{Endpoint, Error, echo};
-use retort_model::attempts::{Admission, AttemptId, Charge, Settlement};
+use retort_model::attempts::{Admission, AttemptId, Charge, Estimate, Settlement};
 use retort_model::generate::{Completion, FinishReason, GenerateError, Jobs, Request};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -236,19 +236,28 @@ impl<'a> Pump<'a> {
         self.breaker.worked(sent);
         if reply.fingerprint.is_some() && reply.fingerprint != self.fingerprint {
             if let (Some(before), Some(now)) = (&self.fingerprint, &reply.fingerprint) {
-                self.endpoint
-                    .observer
-                    .remark(&format!("the server's system_fingerprint changed from `{before}` to `{now}`"));
+                self.endpoint.observer.remark(&format!(
+                    "the server's system_fingerprint changed from `{}` to `{}`",
+                    shown(before),
+                    shown(now)
+                ));
             }
             self.fingerprint = reply.fingerprint;
         }
+        let detail = reply.implausible.map_or(String::new(), |stated| {
+            let Estimate { prompt_tokens, completion_tokens, .. } = ticket.prepared.estimate;
+            let rows = reply.completion.completion_tokens;
+            format!(
+                "the server says that an answer used {stated}, which is implausible: it is charged as {prompt_tokens} and \
+                 {completion_tokens}, the most it can have used, and its row counts {rows} completion tokens"
+            )
+        });
         if reply.usage.is_none() && !std::mem::replace(&mut self.told_usage, true) {
-            self.endpoint
-                .observer
-                .remark("the server does not say what a request used; each is charged the most it can be");
+            let silent = "the server does not say what a request used; each is charged the most it can be";
+            self.endpoint.observer.remark(if detail.is_empty() { silent } else { &detail });
         }
         let charge = reply.usage.map_or(Charge::Unknown, Charge::Used);
-        let settlement = Settlement { outcome: "answered", charge, detail: String::new() };
+        let settlement = Settlement { outcome: "answered", charge, detail };
         // The sample first: what is paid for must not be lost, what is stored may be charged in full.
         self.jobs.done(ticket.id, reply.completion).map_err(GenerateError::Job)?;
         self.settle(attempt, &settlement)

@@ -6,7 +6,7 @@
 use super::address::Address;
 use super::answer::{Answer, Expected, Reply};
 use super::events::Events;
-use super::failure::{Class, Failure};
+use super::failure::{Class, Failure, shown};
 use super::key::ApiKey;
 use super::prompt::Prepared;
 use super::settings::Deadlines;
@@ -58,26 +58,39 @@ impl Transport {
 
     /// The list of models.
     pub(super) async fn models(&self) -> Result<Vec<u8>, Failure> {
+        self.list().await.map_err(|failure| failure.shown(self.key.as_ref()))
+    }
+
+    async fn list(&self) -> Result<Vec<u8>, Failure> {
         let begin = Instant::now();
         let deadline = begin + self.deadlines.first_byte.min(Duration::from_secs(60));
-        let (answer, _) = self.send(Method::GET, "/models", Bytes::new(), deadline).await.map_err(|f| self.clean(f))?;
+        let (answer, _) = self.send(Method::GET, "/models", Bytes::new(), deadline).await?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let body = small_body(answer.into_body(), deadline).await?;
         if status == 200 {
             return Ok(body);
         }
-        Err(self.clean(Failure::of_status(status, &headers, &body, SystemTime::now())))
+        Err(Failure::of_status(status, &headers, &body, SystemTime::now()))
     }
 
-    /// One attempt at a completion.
+    /// One attempt at a completion. Nothing that comes of it holds the key, wherever the server put it.
     pub(super) async fn complete(
         &self,
         route: &str,
         prepared: &Prepared,
         expected: Expected<'_>,
     ) -> Result<Reply, Failure> {
-        let attempt = self.attempt(route, prepared, expected);
-        attempt.await.map_err(|failure| self.clean(failure))
+        let reply = self.attempt(route, prepared, expected).await.and_then(|reply| match &self.key {
+            Some(key) => reply.without(key),
+            None => Ok(reply),
+        });
+        reply.map_err(|failure| failure.shown(self.key.as_ref()))
+    }
+
+    /// What a server sent, as people may see it.
+    pub(super) fn shown(&self, text: &str) -> String {
+        let text = self.key.as_ref().map_or(text.into(), |key| key.redact(text));
+        shown(&text)
     }
 
     async fn attempt(&self, route: &str, prepared: &Prepared, expected: Expected<'_>) -> Result<Reply, Failure> {
@@ -225,14 +238,6 @@ impl Transport {
     fn keep(&self, sender: Sender) {
         if !sender.is_closed() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
-        }
-    }
-
-    /// A failure without the key, which some servers repeat.
-    fn clean(&self, failure: Failure) -> Failure {
-        match &self.key {
-            Some(key) => Failure { detail: key.redact(&failure.detail), ..failure },
-            None => failure,
         }
     }
 }

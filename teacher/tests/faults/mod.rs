@@ -1,5 +1,7 @@
 //! A server that sends exactly the bytes it is told to, as fast or slow as it is told to, and remembers what it was asked.
 
+#![allow(dead_code, reason = "not every test needs everything")]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,7 +12,6 @@ use std::time::Duration;
 
 /// One thing that the server does with a connection.
 #[derive(Clone)]
-#[allow(dead_code, reason = "not every test needs every step")]
 pub(crate) enum Step {
     Send(Vec<u8>),
     /// One byte at a time, with so much time between.

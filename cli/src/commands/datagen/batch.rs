@@ -13,6 +13,7 @@ use retort_datagen::sample::Verdict;
 use retort_datagen::store::TraceReader;
 use retort_model::durable;
 use retort_teacher::endpoint::{Batch, Report};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::num::NonZeroUsize;
@@ -61,26 +62,44 @@ pub fn write(args: &BatchWrite) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The first names of a list.
+fn names(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown =
+        names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
+}
+
+/// Names by what is said of them.
+fn by_reason(said: &[(String, String)]) -> BTreeMap<&str, Vec<String>> {
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, reason) in said {
+        by_reason.entry(reason).or_default().push(name.clone());
+    }
+    by_reason
+}
+
 pub fn read(args: &BatchRead) -> Result<ExitCode> {
     let (problems, plan, batch) = resolved(&args.run)?;
     let keys = run::requests(&problems, &plan)?.map(|(name, _)| name).collect();
     let results = batch.results(&args.results, keys)?;
     let done = run::run(&results, &problems, &plan, &args.out, &Progress::new());
-    let Report { unknown, repeated, failed, missing } = results.report();
-    let names = |names: &[String]| {
-        const SHOWN: usize = 5;
-        let shown =
-            names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect::<Vec<_>>().join(", ");
-        if names.len() > SHOWN { format!("{shown} and {} more", names.len() - SHOWN) } else { shown }
-    };
+    let Report { unknown, repeated, implausible, failed, missing } = results.report();
     if !unknown.is_empty() {
         say!("{} results belong to no request of this run: {}", unknown.len(), names(&unknown));
     }
     if !repeated.is_empty() {
         say!("{} results repeat a request, whose first whole result counts: {}", repeated.len(), names(&repeated));
     }
-    for (name, reason) in &failed {
-        say!("`{name}` failed: {reason}");
+    for (stated, some) in by_reason(&implausible) {
+        say!(
+            "{} results say that they used {stated}, which is implausible and not counted: {}",
+            some.len(),
+            names(&some)
+        );
+    }
+    for (reason, some) in by_reason(&failed) {
+        say!("{} results make no sample: {reason}: {}", some.len(), names(&some));
     }
     let complete = match done {
         Ok(summary) => summary.is_complete(),

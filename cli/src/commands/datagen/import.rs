@@ -3,6 +3,7 @@
 use crate::args::Import as Arguments;
 use crate::open::{Embedded, ModelFiles};
 use crate::output::say;
+use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context, Result, bail};
 use retort_datagen::exchange::{Import, Imported, Tokens, import};
@@ -32,7 +33,7 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
         tokens: tokens.as_ref(),
         limit: limit.map(NonZeroUsize::get),
     };
-    let Imported { rows, tally, left_out, unverified, left_behind } = import(table, &how, out)?;
+    let Imported { rows, tally, left_out, unverified, left_behind } = import(table, &how, out, &Progress::new())?;
     let (samples, kept, right) = (tally.samples(), tally.kept, tally.count(Verdict::Right));
     say!("{samples} samples of {rows} rows in `{}`: {right} right, {kept} kept for training", out.display());
     if unverified > 0 {

@@ -2,6 +2,7 @@
 
 use crate::args::Merge;
 use crate::output::say;
+use crate::progress::Progress;
 use anyhow::{Result, bail};
 use retort_datagen::store;
 use std::path::Path;
@@ -28,7 +29,15 @@ pub fn repair(dir: &Path) -> Result<ExitCode> {
     for damage in &repaired.quarantined {
         say!("{}: {}", damage.file, damage.what);
     }
+    for remark in &repaired.remarks {
+        say!("{remark}");
+    }
     match repaired.quarantined.len() {
+        _ if repaired.is_orphaned => say!(
+            "{} samples are left, all in the journal; repeat the command that made them: it writes a new manifest and takes \
+             them over",
+            repaired.samples
+        ),
         0 => say!("nothing to repair; {} samples", repaired.samples),
         files => say!(
             "{files} files set aside in `{}`; {} samples are left, and the command that wrote the dataset asks for what is missing",
@@ -40,7 +49,7 @@ pub fn repair(dir: &Path) -> Result<ExitCode> {
 }
 
 pub fn merge(args: &Merge) -> Result<ExitCode> {
-    let (manifest, tally) = store::merge(&args.parts, &args.out)?;
+    let (manifest, tally) = store::merge(&args.parts, &args.out, &Progress::new())?;
     say!(
         "{} samples in {} shards in `{}`, every checksum right",
         tally.samples(),

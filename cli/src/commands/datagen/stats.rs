@@ -2,7 +2,6 @@
 
 use crate::output::say;
 use anyhow::Result;
-use retort_datagen::spend::Spent;
 use retort_datagen::stats::{Histogram, Lengths, PASS_RATES, Quantiles, TraceStats, trace_stats};
 use retort_datagen::store::TraceReader;
 use serde_json::{Map, Value, json};
@@ -64,7 +63,7 @@ fn text(stats: &TraceStats) -> String {
             stats.prompt_tokens.total, stats.completion_tokens.total, stats.kept_tokens
         ),
     ];
-    lines.extend(stats.spent.as_ref().map(|spent| cost(spent, *kept)));
+    lines.extend(stats.spent.as_ref().map(|spent| spent.words(*kept)));
     let mut chart = |title: &str, rows: Vec<(String, u64)>, all: u64| {
         if !rows.is_empty() {
             lines.push(format!("\n{title}"));
@@ -93,19 +92,6 @@ fn text(stats: &TraceStats) -> String {
         lines.push(format!("  {name:<10}{}", cells.concat()));
     }
     lines.join("\n") + "\n"
-}
-
-/// `1.2000 USD for 40 attempts, 0.0300 per kept trace`.
-fn cost(spent: &Spent, kept: u64) -> String {
-    let Spent { currency, settled, reserved, attempts } = spent;
-    let mut line = format!("{settled} {currency} for {attempts} attempts");
-    if kept > 0 {
-        line += &format!(", {:.6} per kept trace", settled.units() / kept as f64);
-    }
-    if reserved.0 > 0 {
-        line += &format!("; {reserved} reserved for attempts whose outcome is unknown");
-    }
-    line
 }
 
 fn classes(histogram: &Histogram) -> Vec<(String, u64)> {
@@ -137,9 +123,10 @@ fn document(stats: &TraceStats) -> Value {
     let spent = stats.spent.as_ref().map(|spent| {
         json!({
             "currency": spent.currency,
-            "settled": spent.settled.units(),
-            "reserved": spent.reserved.units(),
+            "total": spent.total.units(),
             "attempts": spent.attempts,
+            "unknown": spent.unknown.units(),
+            "unknown_attempts": spent.unknown_attempts,
         })
     });
     json!({

@@ -125,7 +125,7 @@ impl Observer for Impatient {
 fn what_is_stopped_or_fails_on_the_way_leaves_nothing_that_looks_like_a_dataset() {
     let folder = tempfile::tempdir().unwrap();
     let (dirs, recipe) = (rich(&folder, 10), full(&folder));
-    let out = folder.path().join("out");
+    let (out, hidden) = (folder.path().join("out"), folder.path().join(".out.tmp"));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let mut stopped = 0;
     for patience in 1.. {
@@ -135,7 +135,7 @@ fn what_is_stopped_or_fails_on_the_way_leaves_nothing_that_looks_like_a_dataset(
         if ended {
             break;
         }
-        assert!(!out.exists() && TraceReader::open(&out).is_err());
+        assert!(!out.exists() && TraceReader::open(&out).is_err() && !hidden.exists());
         stopped += 1;
     }
     assert!(stopped > 10, "{stopped}");
@@ -150,9 +150,11 @@ fn what_is_stopped_or_fails_on_the_way_leaves_nothing_that_looks_like_a_dataset(
     damaged[sound.len() / 2] ^= 1;
     fs::write(&shard, &damaged).unwrap();
     let error = select(&dirs, &recipe, &out, &Silent).unwrap_err().to_string();
-    assert!(error.contains(&shard.display().to_string()) && !out.exists(), "{error}");
-    // The same command, once it can, is not bothered by what was left.
+    assert!(error.contains(&shard.display().to_string()) && !out.exists() && !hidden.exists(), "{error}");
+    // The same command, once it can, is not bothered by what one that was killed left.
     fs::write(&shard, &sound).unwrap();
+    fs::create_dir(&hidden).unwrap();
+    fs::write(hidden.join("data-00007.arrow"), &damaged).unwrap();
     select(&dirs, &recipe, &out, &Silent).unwrap().unwrap();
     assert!(contents(&out) == whole);
     let error = select(&dirs, &recipe, &out, &Silent).unwrap_err();

@@ -82,7 +82,7 @@ fn slices_with_a_quota_are_put_together() {
             })
             .collect();
         let merged = parts.path().join("merged");
-        crate::store::merge(&dirs, &merged).unwrap();
+        crate::store::merge(&dirs, &merged, &Silent).unwrap();
         if !paid {
             assert_eq!(files(&merged), files(whole.path()));
         }

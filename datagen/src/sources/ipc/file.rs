@@ -3,27 +3,28 @@
 use super::{MARK, MAX_BODY, MAX_HEAD, check_compressed, malformed, take};
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::convert::try_fb_to_schema;
 use arrow::ipc::reader::{FileDecoder, read_footer_length};
 use arrow::ipc::{Block, root_as_footer, root_as_message};
-use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 /// The length of the index and the mark behind it.
 const END: usize = 4 + MARK.len();
 
 /// The batches of a file.
-pub(in crate::sources) struct Indexed {
-    file: File,
+pub(crate) struct Indexed<R> {
+    file: R,
+    schema: SchemaRef,
     decoder: FileDecoder,
     batches: std::vec::IntoIter<Block>,
 }
 
-impl Indexed {
+impl<R: Read + Seek> Indexed<R> {
     /// Reads the index and the dictionaries.
-    pub(super) fn open(mut file: File) -> Result<Self, ArrowError> {
+    pub(crate) fn open(mut file: R) -> Result<Self, ArrowError> {
         let length = file.seek(SeekFrom::End(0))?;
         let end_at = length.checked_sub(END as u64).ok_or_else(|| malformed("it is too short"))?;
         file.seek(SeekFrom::Start(end_at))?;
@@ -39,8 +40,8 @@ impl Indexed {
         let schema = Arc::new(try_fb_to_schema(schema)?);
         let blocks = |blocks: Option<_>| -> Vec<Block> { blocks.into_iter().flatten().copied().collect() };
         let (dictionaries, batches) = (blocks(index.dictionaries()), blocks(index.recordBatches()));
-        let decoder = FileDecoder::new(schema, index.version());
-        let mut indexed = Self { file, decoder, batches: batches.into_iter() };
+        let decoder = FileDecoder::new(schema.clone(), index.version());
+        let mut indexed = Self { file, schema, decoder, batches: batches.into_iter() };
         for block in dictionaries {
             let bytes = indexed.bytes(&block)?;
             indexed.decoder.read_dictionary(&block, &bytes)?;
@@ -48,7 +49,12 @@ impl Indexed {
         Ok(indexed)
     }
 
-    pub(super) fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+    /// The columns, with what the file says of them.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    pub(crate) fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         while let Some(block) = self.batches.next() {
             let bytes = self.bytes(&block)?;
             if let Some(batch) = self.decoder.read_record_batch(&block, &bytes)? {

@@ -201,7 +201,7 @@ mod tests {
                 let run = RunHeader { capture, sampling, ..header() };
                 let rows: Vec<Sample> = plain.iter().cloned().map(|row| filled(row, &run)).collect();
                 let optional = Optional::of_run(&run);
-                let schema = described(("retort.run", "{}"), optional);
+                let schema = described([("retort.run", "{}".into())], optional);
                 let bytes = encode(&rows.iter().collect::<Vec<_>>(), &schema, optional).expect("encoded");
                 assert_eq!(decode(bytes).expect("decoded"), rows);
             }

@@ -1,7 +1,7 @@
 //! What lies beside the shards: damage in the ledger of attempts and in a recipe is found, and repaired on the dear side.
 
-use super::super::example::{open, samples};
-use super::super::{Damage, Repaired, TraceReader, repair, verify};
+use super::super::example::{header, open, problems, samples};
+use super::super::{Damage, Repaired, Slice, TraceReader, TraceStore, merge, repair, verify};
 use super::finished;
 use crate::curate::{Recipe, Window, select};
 use crate::spend::{self, Budget, Money, PriceTable, Spend};
@@ -75,7 +75,7 @@ fn every_flipped_bit_and_every_truncation_of_a_ledger_is_found_and_never_repaire
         flipped[bit / 8] ^= 1 << (bit % 8);
         found(&flipped, &format!("bit {bit}"));
         if bit % 41 == 0 {
-            let Repaired { quarantined, samples } = repair(dir).unwrap();
+            let Repaired { quarantined, samples, .. } = repair(dir).unwrap();
             assert_eq!((names(&quarantined), samples), (vec!["attempts.jsonl"], 6), "bit {bit}");
             assert!(verify(dir).unwrap().damage.is_empty(), "bit {bit}");
             assert!(spent(dir) >= truth, "bit {bit}: {} of {truth}", spent(dir));
@@ -115,6 +115,54 @@ fn a_repaired_ledger_goes_on_and_can_be_repaired_again() {
     assert!(repaired.quarantined[0].what.contains("count as spent on 3 attempts"), "{:?}", repaired.quarantined);
     assert!(spent(dir) >= now);
     assert!(dir.join("quarantine/attempts.jsonl.2").is_file());
+}
+
+#[test]
+fn what_the_slices_of_a_run_cost_is_what_the_merged_run_cost() {
+    let here = tempdir().unwrap();
+    let problems = problems();
+    let problems: Vec<_> = problems.iter().collect();
+    let parts = [(0, vec![0, 1, 4, 5]), (1, vec![2, 3])].map(|(index, places)| {
+        let dir = here.path().join(format!("part-{index}"));
+        let mut store = TraceStore::open(&dir, &header(), Some(Slice { index, of: 2 }), &problems, 4).unwrap();
+        let mut spend = Spend::open(&dir, None, &budget(), "rule").unwrap();
+        for (position, place) in (0..).zip(places) {
+            let attempt = admitted(&mut spend, position);
+            let usage = Usage { prompt_tokens: 900, cached_tokens: 0, completion_tokens: 100 * place as u64 };
+            // The outcome of one attempt is never known.
+            if place != 4 {
+                let charge = if place == 3 { Charge::Unknown } else { Charge::Used(usage) };
+                spend.settle(attempt, &Settlement { outcome: "answered", charge, detail: String::new() }).unwrap();
+            }
+            store.append(samples()[place].clone()).unwrap();
+        }
+        store.seal_all().unwrap();
+        store.note_attempts(spend.close().unwrap()).unwrap();
+        dir
+    });
+    let (out, whole) = (here.path().join("whole"), here.path().join("undivided"));
+    merge(&[parts[1].clone(), parts[0].clone()], &out, &Silent).unwrap();
+    let [first, second] = parts.map(|dir| spend::spent(&dir).unwrap().unwrap());
+    let both = spend::spent(&out).unwrap().unwrap();
+    assert_eq!((both.total.0, both.unknown.0), (first.total.0 + second.total.0, first.unknown.0 + second.unknown.0));
+    assert_eq!((both.attempts, both.unknown_attempts, both.unknown), (6, 2, Money::of(0.01).unwrap()));
+    assert!(verify(&out).unwrap().damage.is_empty());
+    let ledger = out.join("attempts.jsonl");
+    let lines: Vec<serde_json::Value> =
+        fs::read_to_string(&ledger).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let admitted = lines.iter().map(|line| &line["entry"]["admitted"]).filter(|entry| !entry.is_null());
+    let named: Vec<_> =
+        admitted.map(|entry| [&entry["attempt"], &entry["position"]].map(|n| n.as_u64().unwrap())).collect();
+    assert_eq!(named, [[1, 0], [2, 1], [3, 4], [4, 5], [5, 2], [6, 3]], "each has its place in the whole run");
+    // Beside its costs it is the dataset of a run that was not divided and cost nothing.
+    let shards = |dir: &Path| [0, 1].map(|index| fs::read(dir.join(format!("data-0000{index}.arrow"))).unwrap());
+    finished(&whole, 4);
+    assert!(shards(&out) == shards(&whole));
+    let mut bytes = fs::read(&ledger).unwrap();
+    bytes[600] ^= 1;
+    fs::write(&ledger, bytes).unwrap();
+    repair(&out).unwrap();
+    assert!(spend::spent(&out).unwrap().unwrap().total >= both.total);
 }
 
 #[test]

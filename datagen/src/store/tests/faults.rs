@@ -63,17 +63,23 @@ impl Run {
                 stored.push(place);
             }
             tell(&store, &stored);
-            let done = appended.and_then(|_| if rng.next_u32() % 4 == 0 { store.acknowledge() } else { Ok(()) });
+            let done = appended.and_then(|_| match rng.next_u32() % 12 {
+                0..3 => store.acknowledge(),
+                // A run that stops, which this process goes on with, or another one.
+                3 => store.seal_all(),
+                4 => store.seal_all().and_then(|()| self.open(disk).map(|opened| store = opened)),
+                _ => Ok(()),
+            });
             if let Err(error) = done {
                 // As a run does: the first failure ends it, after a last attempt to keep what there is.
-                if store.seal().is_ok() {
+                if store.seal_all().is_ok() {
                     tell(&store, &stored);
                 }
                 return Err(error);
             }
             tell(&store, &stored);
         }
-        store.seal()?;
+        store.seal_all()?;
         tell(&store, &stored);
         Ok(())
     }
@@ -188,6 +194,11 @@ fn the_disk_may_be_full_at_any_point() {
 
 #[test]
 fn a_repair_may_be_cut_off_anywhere_and_repeated() {
+    repair_cut_off(None);
+    repair_cut_off(Some((".manifest.json.copy", 150)));
+}
+
+fn repair_cut_off(also: Option<(&str, usize)>) {
     let run = Run::new();
     let (whole, damaged) = (SimulatedDisk::default(), SimulatedDisk::default());
     run.drive(&whole, 0, &mut Vec::new()).expect("no fault");
@@ -197,7 +208,8 @@ fn a_repair_may_be_cut_off_anywhere_and_repeated() {
         store.acknowledge().expect("no fault");
     }
     drop(store);
-    for (file, at) in [("data-00001.arrow", 700), ("journal.bin", 200), ("manifest.json", 100)] {
+    for (file, at) in [("data-00001.arrow", 700), ("journal.bin", 200), ("manifest.json", 100)].into_iter().chain(also)
+    {
         let path = Path::new("/data").join(file);
         let mut bytes = damaged.contents()[&path].clone();
         bytes[at] ^= 4;

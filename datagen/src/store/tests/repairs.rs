@@ -7,6 +7,7 @@ use super::simulated::SimulatedDisk;
 use super::{contents, finished};
 use crate::Error;
 use crate::problem::Problem;
+use retort_model::observe::Silent;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -168,7 +169,7 @@ fn slices_merge_into_the_dataset_of_an_undivided_run() {
     let out = here.path().join("merged");
     let said = |dirs: &[&std::path::PathBuf]| {
         let dirs: Vec<_> = dirs.iter().map(|dir| dir.to_path_buf()).collect();
-        merge(&dirs, &out).unwrap_err().to_string()
+        merge(&dirs, &out, &Silent).unwrap_err().to_string()
     };
     assert!(said(&[&first, &second]).contains("3 of its 4 samples"));
     assert!(said(&[&second]).contains("slices 0 of 2"));
@@ -176,9 +177,9 @@ fn slices_merge_into_the_dataset_of_an_undivided_run() {
     assert!(said(&[&first, &second, &first]).contains("there twice"));
     assert!(said(&[&first, &whole.path().to_path_buf()]).contains("divided by 1"));
     assert!(!out.exists());
-    let (manifest, tally) = merge(&[second.clone(), first.clone()], &out).unwrap();
+    let (manifest, tally) = merge(&[second.clone(), first.clone()], &out, &Silent).unwrap();
     assert_eq!((manifest.is_complete(), tally.samples()), (true, 6));
     assert_eq!(contents(&out), expected);
-    assert!(matches!(merge(&[second, first], &out), Err(Error::FolderTaken { .. })));
+    assert!(matches!(merge(&[second, first], &out, &Silent), Err(Error::FolderTaken { .. })));
     assert!(!here.path().join(".merged.tmp").exists());
 }

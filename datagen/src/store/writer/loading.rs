@@ -1,4 +1,4 @@
-//! What a folder holds when its writer opens it: sealed shards, then the journal.
+//! What a folder holds when its writer opens it: shards, those that are sealed for good first, then the journal.
 
 use super::super::{journal, reader};
 use super::TraceStore;
@@ -7,8 +7,22 @@ use crate::sample::{Sample, Verdict};
 use std::collections::BTreeMap;
 
 impl TraceStore {
+    /// Refuses to take over the journal of another run, where a repair left nothing else.
+    pub(super) fn expect_own_journal(&self) -> Result<(), Error> {
+        let (records, here) = (journal::read(&self.folder)?.unwrap_or_default().records, &self.manifest.run_id);
+        match records.iter().map(|record| &record.sample.run_id).find(|there| *there != here) {
+            None => Ok(()),
+            Some(there) => {
+                let differences = format!("`run_id` is `{there}` there and `{here}` here");
+                Err(Error::OtherRun { path: self.folder.dir().into(), differences })
+            }
+        }
+    }
+
     pub(super) fn load_sealed(&mut self) -> Result<(), Error> {
-        for entry in self.manifest.shards.clone() {
+        let (partial, whole): (Vec<_>, Vec<_>) =
+            self.manifest.shards.clone().into_iter().partition(|shard| shard.partial);
+        for entry in whole {
             let index = entry.index().unwrap_or(u64::MAX);
             let rows = reader::read_shard(&self.folder, &entry)?;
             let mut rows = rows.iter().peekable();
@@ -35,6 +49,17 @@ impl TraceStore {
             }
             self.sealed.insert(index);
             self.resumed.sealed += entry.rows;
+        }
+        for entry in partial {
+            for row in reader::read_shard(&self.folder, &entry)? {
+                let position = self.position(&row.uuid, row.sample).filter(|_| row.run_id == self.manifest.run_id);
+                let Some(position) = position.filter(|&position| Some(self.shard_of(position)) == entry.index()) else {
+                    return Err(self.foreign(&self.folder.path(&entry.file), &row));
+                };
+                if let Some(row) = self.within_quota(position, row) {
+                    self.hold(position, row);
+                }
+            }
         }
         Ok(())
     }
