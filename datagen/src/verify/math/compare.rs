@@ -15,6 +15,9 @@ pub(super) enum Outcome {
     Undecided(&'static str),
 }
 
+/// Why two measures differ whose figures agree.
+pub(super) const ANOTHER_UNIT: &str = "another unit";
+
 pub(super) type Compared = Result<Outcome, Halt>;
 
 use Outcome::{Equal, NotEqual, Undecided};
@@ -43,6 +46,35 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
         (Some((one, gold)), Some((other, answer))) if one == other => return again(gold, answer),
         _ => return Ok(Undecided("an expression in a set")),
     }
+    if let (Some((names, value)), Some((others, other))) = (point(gold), point(answer)) {
+        let assigned = |names: &[Node], values: &[Node]| {
+            let pairs = names.iter().zip(values);
+            Node::List(
+                pairs
+                    .map(|(name, value)| Node::Relation(name.clone().into(), vec![(Order::Equal, value.clone())]))
+                    .collect(),
+            )
+        };
+        return if names == others {
+            in_order(value, other, &again)
+        } else {
+            again(&assigned(names, value), &assigned(others, other))
+        };
+    }
+    // `(x, y) = (1, 2)` says the values one by one.
+    for (one, other) in [(gold, answer), (answer, gold)] {
+        if let (Some((names, values)), Node::List(items)) = (point(one), other)
+            && items.iter().all(|item| value_of(item).is_some() && point(item).is_none())
+        {
+            let named =
+                |name: &Node| items.iter().find(|item| matches!(item, Node::Relation(left, _) if **left == *name));
+            let found: Option<Vec<Node>> = names.iter().map(|name| value_of(named(name)?).cloned()).collect();
+            return match found {
+                Some(found) if items.len() == names.len() => in_order(values, &found, &again),
+                _ => Ok(Undecided("other names")),
+            };
+        }
+    }
     // `x = 5` answers a question whose gold is `5`.
     match (value_of(gold), value_of(answer)) {
         (Some(value), None) if !is_equation(answer) && !matches!(answer, Node::List(_)) => return again(value, answer),
@@ -59,7 +91,12 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
         return super::relations::equations(algebra, gold, answer);
     }
     if let (Some(left), Some(right)) = (alternatives(gold), alternatives(answer)) {
-        return same_set(&left, &right, &again);
+        return match same_set(&left, &right, &again)? {
+            NotEqual(_) if mixed(&left, &right, &again)? || mixed(&right, &left, &again)? => {
+                Ok(Undecided("a mixed number or two answers"))
+            }
+            outcome => Ok(outcome),
+        };
     }
     match (gold, answer) {
         (Node::Group(open, left, close), Node::Group(other_open, right, other_close)) => {
@@ -69,7 +106,8 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
             in_order(left, right, &again)
         }
         // A row or column of numbers is a vector however it is bracketed.
-        (Node::Matrix(rows), Node::Group('(', items, ')')) | (Node::Group('(', items, ')'), Node::Matrix(rows))
+        (Node::Matrix(rows), Node::Group('(', items, ')') | Node::Group('[', items, ']'))
+        | (Node::Group('(', items, ')') | Node::Group('[', items, ']'), Node::Matrix(rows))
             if rows.len() == 1 || rows.iter().all(|row| row.len() == 1) =>
         {
             let flat: Vec<Node> = rows.iter().flatten().cloned().collect();
@@ -131,8 +169,9 @@ fn membership(node: &Node) -> Option<(&Node, &Node)> {
 fn settled(algebra: &Algebra, node: &Node) -> Result<Node, Halt> {
     let Node::Relation(first, rest) = node else { return Ok(node.clone()) };
     if let [(Order::In, set)] = rest.as_slice() {
-        // Of anything but a letter by itself it says more than the set does.
-        let letter = matches!(**first, Node::Symbol(_));
+        // Of anything but letters by themselves it says more than the set does.
+        let letter =
+            matches!(**first, Node::Symbol(_)) || matches!(&**first, Node::Group(_, names, _) if are_names(names));
         return Ok(if letter { set.clone() } else { node.clone() });
     }
     if let [exact @ .., (Order::Approximately, _)] = rest.as_slice() {
@@ -188,9 +227,39 @@ fn value_of(node: &Node) -> Option<&Node> {
         Node::Symbol(symbol) => !value.any(|node| matches!(node, Node::Symbol(other) if other == symbol)),
         Node::Opaque(function, _) => matches!(function.as_str(), "f" | "g"),
         Node::Euler => true,
+        Node::Group(..) => point(node).is_some(),
+        // `{x, y} = {1, 2}` does not say which is which.
+        Node::Set(names) => are_names(names) && matches!(value, Node::Set(_)),
         _ => false,
     };
     named.then_some(value)
+}
+
+/// The names and the values of `(x, y) = (1, 2)`.
+fn point(node: &Node) -> Option<(&[Node], &[Node])> {
+    let Node::Relation(left, rest) = node else { return None };
+    match (&**left, rest.as_slice()) {
+        (Node::Group('(', names, ')'), [(Order::Equal, Node::Group('(', values, ')'))])
+            if are_names(names) && names.len() == values.len() =>
+        {
+            Some((names, values))
+        }
+        _ => None,
+    }
+}
+
+/// Letters, each one once.
+fn are_names(nodes: &[Node]) -> bool {
+    let name = |(at, node): (usize, &Node)| matches!(node, Node::Symbol(_)) && !nodes[..at].contains(node);
+    nodes.iter().enumerate().all(name)
+}
+
+/// Whether two items are the whole and the fraction of one number: `2 and 3/4`.
+fn mixed(items: &[Node], other: &[Node], again: &dyn Fn(&Node, &Node) -> Compared) -> Result<bool, Halt> {
+    let ([Node::Number(whole), fraction], [other]) = (items, other) else { return Ok(false) };
+    let numbers =
+        matches!(fraction, Node::Quotient(a, b) if matches!((&**a, &**b), (Node::Number(a), Node::Number(b)) if a < b));
+    Ok(numbers && whole.is_integer() && again(&Node::Sum(items.to_vec()), other)?.is_equal())
 }
 
 pub(super) fn is_expression(node: &Node) -> bool {

@@ -180,6 +180,8 @@ impl Algebra {
                 Kind::Exp(inner) => Quotient::whole(Polynomial::term(inner, Rational::one())),
                 Kind::Base(inner) => self.kept(Function::Ln, vec![Quotient::whole(inner)])?,
                 Kind::Imaginary | Kind::Infinity | Kind::Unit(_) | Kind::Noun(_) => return Err(Halt::NoValue),
+                // ln x^2 = 2 ln |x|, also where x is negative.
+                kind if exponent.numer() % 2 == 0 => self.kept(Function::Ln, vec![self.abs(&of(kind)?)?])?,
                 kind => self.kept(Function::Ln, vec![of(kind)?])?,
             };
             let times = Rational::new((*exponent.numer()).into(), (*exponent.denom()).into());

@@ -8,8 +8,10 @@ use super::units::Unit;
 /// What becomes of units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Units {
-    /// They count: 500 cm is 5 m, 180 degrees are pi.
+    /// They count: 500 cm is 5 m, 180 degrees are pi, 3 apples are not 3 pears.
     Keep,
+    /// They count, but not what is counted: 5 cm of rope are 5 cm.
+    Measures,
     /// They are taken off: 5 cm is 5, 90 degrees are 90.
     Drop,
 }
@@ -38,6 +40,7 @@ impl Algebra {
             Node::Imaginary => self.atom(Kind::Imaginary),
             Node::Infinity => self.atom(Kind::Infinity),
             Node::Unit(_) if units == Units::Drop => Ok(Quotient::integer(1)),
+            Node::Unit(Unit::Noun(_)) if units == Units::Measures => Ok(Quotient::integer(1)),
             Node::Unit(unit) => self.unit(unit),
             Node::Sum(terms) => {
                 let mut sum = Quotient::integer(0);
@@ -115,7 +118,7 @@ impl Algebra {
     fn unit(&self, unit: &Unit) -> Result<Quotient, Halt> {
         match unit {
             Unit::Of { scale, bases } => {
-                let mut value = Quotient::rational(Unit::scale(*scale));
+                let mut value = Quotient::rational(scale.value());
                 for &(base, exponent) in *bases {
                     let base = self.atom(Kind::Unit(base))?;
                     let power = self.power(&base, &Rational::from_integer(exponent.into()))?;

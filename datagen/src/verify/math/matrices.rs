@@ -16,6 +16,12 @@ pub(super) fn compare(
 ) -> Result<Option<Outcome>, Halt> {
     let (left, right) = match (rows(algebra, gold, 0)?, rows(algebra, answer, 0)?) {
         (None, None) => return Ok(None),
+        (Some(left), None) => (Some(left), nested(answer)),
+        (None, Some(right)) => (nested(gold), Some(right)),
+        both => both,
+    };
+    let (left, right) = match (left, right) {
+        (None, None) => return Ok(None),
         (Some(left), Some(right)) => (left, right),
         (Some(only), None) | (None, Some(only)) => {
             // A 1 by 1 matrix is not a number, but nobody means the difference.
@@ -36,6 +42,17 @@ pub(super) fn compare(
         }
     }
     Ok(Some(unsure.unwrap_or(Outcome::Equal("the same entries"))))
+}
+
+/// `[[1, 2], [3, 4]]` beside a matrix.
+fn nested(node: &Node) -> Option<Rows> {
+    let items = |node: &Node| match node {
+        Node::Group('(', items, ')') | Node::Group('[', items, ']') | Node::Set(items) => Some(items.clone()),
+        _ => None,
+    };
+    let rows: Rows = items(node)?.iter().map(items).collect::<Option<_>>()?;
+    let width = rows.first().map(Vec::len);
+    rows.iter().all(|row| Some(row.len()) == width).then_some(rows)
 }
 
 /// The entries of a matrix, of a multiple of one, or of a sum of them.

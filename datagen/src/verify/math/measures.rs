@@ -1,8 +1,8 @@
 //! Two expressions against each other, and what their units make of it: dimensions, scales, what is counted.
 
 use super::algebra::Algebra;
-use super::compare::Compared;
 use super::compare::Outcome::{Equal, NotEqual, Undecided};
+use super::compare::{ANOTHER_UNIT, Compared};
 use super::limits::Halt;
 use super::lower::Units;
 use super::tree::Node;
@@ -29,9 +29,16 @@ pub(super) fn expressions(algebra: &Algebra, gold: &Node, answer: &Node) -> Comp
     };
     let both = in_gold && in_answer && !pair.is_some_and(degrees);
     // What is counted need not be said twice, but two different nouns are for a person to compare.
-    let nouns = has(gold, |unit| matches!(unit, Unit::Noun(name) if !name.is_empty()))
-        && has(answer, |unit| matches!(unit, Unit::Noun(name) if !name.is_empty()));
-    let units = if both || nouns { Units::Keep } else { Units::Drop };
+    let noun = |unit: &Unit| matches!(unit, Unit::Noun(name) if !name.is_empty());
+    let (names_gold, names_answer) = (has(gold, noun), has(answer, noun));
+    let nouns = names_gold && names_answer;
+    // A word that is no unit here may be one elsewhere.
+    let unknown = in_gold != in_answer && names_gold != names_answer && in_gold != names_gold;
+    let units = match (nouns, both) {
+        (true, _) => Units::Keep,
+        (false, true) => Units::Measures,
+        (false, false) => Units::Drop,
+    };
     let mut found = difference(units)?;
     if found != Zero::Yes && !both && (has(gold, angle) || has(answer, angle)) {
         // 90 degrees may be given as pi/2.
@@ -41,9 +48,10 @@ pub(super) fn expressions(algebra: &Algebra, gold: &Node, answer: &Node) -> Comp
         };
     }
     Ok(match found {
+        Zero::Yes if unknown => Undecided("a unit and something that is counted"),
         Zero::Yes => Equal("the same value"),
         Zero::No if nouns && difference(Units::Drop)? == Zero::Yes => Undecided("other things are counted"),
-        Zero::No if both && difference(Units::Drop)? == Zero::Yes => NotEqual("another unit"),
+        Zero::No if both && difference(Units::Drop)? == Zero::Yes => NotEqual(ANOTHER_UNIT),
         Zero::No
             if pair.is_some_and(|(one, other)| {
                 one != other && units::is_temperature(one) && units::is_temperature(other)
@@ -80,32 +88,36 @@ fn beside(node: &Node, other: &Node) -> Node {
     }
 }
 
-/// A last letter that names a unit is one where the other side has units: `5m` beside `500 cm`.
+/// Letters that name units, behind a number, are these where the other side has units: `5m` beside `500 cm`.
 fn with_unit_letters(node: &Node, other: &Node) -> Node {
     let has_units = |node: &Node| node.any(|node| matches!(node, Node::Unit(unit) if !matches!(unit, Unit::Noun(_))));
-    let Node::Product(factors) = node else { return node.clone() };
-    let [before @ .., last] = factors.as_slice() else { return node.clone() };
-    let (letter, exponent) = match last {
-        Node::Symbol(letter) => (letter, None),
-        Node::Power(base, exponent) => match &**base {
-            Node::Symbol(letter) => (letter, Some(exponent)),
-            _ => return node.clone(),
-        },
-        _ => return node.clone(),
-    };
-    let numbers = before.iter().all(|factor| !factor.any(|node| matches!(node, Node::Symbol(_))));
-    if !numbers || !has_units(other) || has_units(node) {
+    if !has_units(other) || has_units(node) {
         return node.clone();
     }
-    match super::units::by_name(letter, true) {
-        Some(unit) => {
-            let unit = Node::Unit(unit);
-            let unit = match exponent {
-                Some(exponent) => Node::Power(Box::new(unit), exponent.clone()),
-                None => unit,
-            };
-            Node::Product(before.iter().cloned().chain([unit]).collect())
-        }
-        None => node.clone(),
+    units_of_letters(node).filter(|_| begins_with_number(node)).unwrap_or_else(|| node.clone())
+}
+
+fn begins_with_number(node: &Node) -> bool {
+    match node {
+        Node::Number(_) | Node::Pi | Node::Root(..) => true,
+        Node::Negative(inner) => begins_with_number(inner),
+        Node::Product(factors) => factors.first().is_some_and(begins_with_number),
+        Node::Quotient(above, _) | Node::Power(above, _) => begins_with_number(above),
+        _ => false,
     }
+}
+
+/// A product with every letter read as a unit; `None` where one of them is none.
+fn units_of_letters(node: &Node) -> Option<Node> {
+    Some(match node {
+        Node::Symbol(letter) => Node::Unit(units::by_name(letter, true)?),
+        Node::Product(factors) => Node::Product(factors.iter().map(units_of_letters).collect::<Option<_>>()?),
+        Node::Quotient(above, below) => {
+            Node::Quotient(Box::new(units_of_letters(above)?), Box::new(units_of_letters(below)?))
+        }
+        Node::Power(base, exponent) => Node::Power(Box::new(units_of_letters(base)?), exponent.clone()),
+        Node::Negative(inner) => Node::Negative(Box::new(units_of_letters(inner)?)),
+        node if node.any(|node| matches!(node, Node::Symbol(_))) => return None,
+        node => node.clone(),
+    })
 }

@@ -9,6 +9,7 @@
 mod algebra;
 mod clock;
 mod compare;
+mod dates;
 mod elementary;
 mod evaluate;
 mod functions;
@@ -23,6 +24,7 @@ mod polynomial;
 mod radicals;
 mod regions;
 mod relations;
+mod spelled;
 mod text;
 mod tokens;
 mod tree;
@@ -111,9 +113,22 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
     if let Some(outcome) = clock::compare(gold, answer) {
         return Ok(outcome);
     }
-    if let Some(outcome) = text::compare(gold, answer) {
+    if let Some(outcome) = dates::compare(gold, answer) {
         return Ok(outcome);
     }
+    match text::compare(gold, answer) {
+        // Words that name a number are one where they can be read and agree.
+        Some(text::OF_NUMBERS) => {
+            let read = expressions(algebra, gold, answer).ok().filter(|outcome| outcome.is_equal());
+            Ok(read.unwrap_or(text::OF_NUMBERS))
+        }
+        Some(outcome) => Ok(outcome),
+        None => expressions(algebra, gold, answer),
+    }
+}
+
+/// Compares what is read as mathematics.
+fn expressions(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> {
     let ((left, open), (right, other_open)) = (read(gold, Reading::Usual)?, read(answer, Reading::Usual)?);
     let outcome = compare::compare(algebra, &left, &right);
     if matches!(outcome, Ok(Outcome::Equal(_))) {
@@ -138,8 +153,10 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
             return Ok(Outcome::Equal("the same value"));
         }
     }
-    // `x` and `X` may be one variable; that is not for us to say.
-    if matches!(outcome, Ok(Outcome::NotEqual(_))) && same_text(&gold.to_lowercase(), &answer.to_lowercase()) {
+    // `x` and `X` may be one variable; that is not for us to say. Units are told apart by their case.
+    if matches!(outcome, Ok(Outcome::NotEqual(cause)) if cause != compare::ANOTHER_UNIT)
+        && same_text(&gold.to_lowercase(), &answer.to_lowercase())
+    {
         return Ok(Outcome::Undecided("differs in case only"));
     }
     outcome

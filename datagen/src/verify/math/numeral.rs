@@ -2,7 +2,7 @@
 
 use super::limits::{Halt, MAX_DIGITS, Rational};
 use num_bigint::BigInt;
-use num_traits::{One, Zero};
+use num_traits::Zero;
 
 /// What a comma between digits stands for, and `e` between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,50 +227,4 @@ pub(super) fn in_base(digits: &str, base: u32) -> Result<Option<Rational>, Halt>
         return Ok(None);
     }
     Ok(BigInt::parse_bytes(digits.as_bytes(), base).map(Rational::from_integer))
-}
-
-/// English names of numbers up to ninety-nine, and of the powers of ten that multiply.
-pub(super) fn spelled(word: &str) -> Option<i64> {
-    const SMALL: [&str; 20] = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-        "seventeen",
-        "eighteen",
-        "nineteen",
-    ];
-    const TENS: [&str; 8] = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"];
-    let find = |names: &[&str], word: &str| names.iter().position(|name| *name == word).map(|at| at as i64);
-    let tens = |word: &str| find(&TENS, word).map(|at| (at + 2) * 10);
-    if let Some((ten, unit)) = word.split_once(['-', ' ']) {
-        return Some(tens(ten)? + find(&SMALL, unit).filter(|unit| (1..10).contains(unit))?);
-    }
-    find(&SMALL, word).or_else(|| tens(word))
-}
-
-/// `million` and its kin.
-pub(super) fn multiplier(word: &str) -> Option<Rational> {
-    let zeros = match word {
-        "hundred" => 2,
-        "thousand" => 3,
-        "million" => 6,
-        "billion" => 9,
-        "trillion" => 12,
-        _ => return None,
-    };
-    Some(Rational::from_integer(BigInt::one() * BigInt::from(10).pow(zeros)))
 }

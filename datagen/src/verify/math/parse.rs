@@ -2,6 +2,8 @@
 //! mean in `parse/words.rs`.
 
 mod commands;
+mod geometry;
+mod lists;
 mod names;
 mod primary;
 mod words;
@@ -33,14 +35,6 @@ struct Parser {
     bars: usize,
     /// Inside set braces, where `|` and `:` introduce a condition.
     builder: bool,
-}
-
-/// How two items of a list are joined.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Joint {
-    Reading,
-    And,
-    Or,
 }
 
 impl Parser {
@@ -103,59 +97,6 @@ impl Parser {
     fn count(&mut self) -> Result<(), Halt> {
         self.nodes += 1;
         if self.nodes > MAX_NODES { Err(Halt::TooLarge) } else { Ok(()) }
-    }
-
-    /// `a, b`, `a and b`, `a; b or c`.
-    fn list(&mut self) -> Result<Node, Halt> {
-        let (mut items, joints) = self.items()?;
-        if items.len() == 1 {
-            return items.pop().ok_or(Halt::Unreadable("nothing"));
-        }
-        // Inequalities hold together or one of them does; anything else that is joined is several answers.
-        let conditions = items.iter().all(|item| {
-            matches!(item, Node::Relation(_, rest)
-                if rest.iter().all(|(order, _)| !matches!(order, Order::Equal | Order::In | Order::Approximately)))
-        });
-        Ok(if conditions && joints.contains(&Joint::And) && !joints.contains(&Joint::Or) {
-            Node::Both(items)
-        } else {
-            Node::List(items)
-        })
-    }
-
-    fn items(&mut self) -> Result<(Vec<Node>, Vec<Joint>), Halt> {
-        let mut items = vec![self.relation()?];
-        let mut joints = Vec::new();
-        while let Some(joint) = self.joint() {
-            // `1, 2, and 3`
-            let joint = self.joint().unwrap_or(joint);
-            if self.peek().is_none() {
-                break;
-            }
-            joints.push(joint);
-            items.push(self.relation()?);
-        }
-        Ok((items, joints))
-    }
-
-    fn joint(&mut self) -> Option<Joint> {
-        let joint = match self.kind()? {
-            Kind::Sign(',' | ';') => Joint::Reading,
-            Kind::Sign('&') => Joint::And,
-            Kind::Word(word) if self.letter == 0 => match word.to_ascii_lowercase().as_str() {
-                "and" => Joint::And,
-                "or" => Joint::Or,
-                _ => return None,
-            },
-            Kind::Command(name) => match name.as_str() {
-                "land" | "wedge" => Joint::And,
-                "lor" | "vee" => Joint::Or,
-                _ => return None,
-            },
-            _ => return None,
-        };
-        self.advance();
-        Some(joint)
     }
 
     /// `a = b`, `a < b <= c`, `x in S`.
@@ -255,7 +196,7 @@ impl Parser {
                         let plain = if parser.ahead(1) == Some(&Kind::Sign('/')) { 3 } else { 2 };
                         (0..plain).for_each(|_| parser.advance());
                         either = Some(true);
-                    } else if parser.take_sign('-') {
+                    } else if parser.take_sign('-') || parser.take_negative() {
                         negative = !negative;
                     } else if parser.take_sign('+') {
                     } else if parser.take_command(&["pm"]) {
@@ -294,10 +235,19 @@ impl Parser {
         let mut factors = vec![self.factor()?];
         loop {
             let divides = self.is_sign('/') || matches!(self.command(), Some("div")) || self.is_word("per");
-            let times =
-                self.is_sign('*') || matches!(self.command(), Some("times" | "cdot" | "ast" | "cdotp" | "bullet"));
+            let times = self.is_sign('*')
+                || matches!(self.command(), Some("times" | "cdot" | "ast" | "cdotp" | "bullet"))
+                || self.is_word("times") && matches!(self.ahead(1), Some(Kind::Number(_)));
             if divides || times {
+                let vectors = self.command() == Some("times")
+                    && matches!(self.ahead(1), Some(Kind::Command(name)) if geometry::is_vector(name));
                 self.advance();
+                if vectors {
+                    // The product of vectors has an order.
+                    let left = product(std::mem::take(&mut factors));
+                    factors = vec![Node::Opaque("cross".to_owned(), vec![left, self.factor()?])];
+                    continue;
+                }
                 let unit = if factors.iter().any(is_measure) { self.word_factor(&factors)? } else { None };
                 let factor = match unit {
                     Some(unit) => self.marked(unit)?,
@@ -349,6 +299,15 @@ impl Parser {
             Some(Kind::Begin(_)) => true,
             _ => false,
         }
+    }
+
+    /// `minus five`, `negative five`.
+    fn take_negative(&mut self) -> bool {
+        let found = self.is_word("minus") || self.is_word("negative");
+        if found {
+            self.advance();
+        }
+        found
     }
 
     fn is_word(&self, wanted: &str) -> bool {

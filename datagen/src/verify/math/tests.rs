@@ -4,6 +4,7 @@ mod bounds;
 mod classes;
 mod generator;
 mod golds;
+mod unequal;
 
 use super::{Equality, compare};
 
@@ -17,15 +18,9 @@ fn grade(gold: &str, answer: &str) -> Equality {
 
 #[test]
 fn words_that_change_a_number_count_nothing() {
-    for (gold, answer) in [
-        ("2", "2 fifths"),
-        ("12", "12 hundredths"),
-        ("5", "5 dozen"),
-        ("5", "5 squared"),
-        ("5", "5 below zero"),
-        ("20", "twenty one"),
-        ("5", "5 wrong"),
-    ] {
+    for (gold, answer) in
+        [("5", "5 dozen"), ("12", "12 quarters"), ("5", "5 below zero"), ("20", "20 twelve"), ("5", "5 wrong")]
+    {
         assert_eq!(grade(gold, answer), Equality::Undecided, "{gold} and {answer}");
     }
     assert_eq!(grade("5", "5 apples"), Equality::Equal);

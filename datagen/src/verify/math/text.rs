@@ -5,6 +5,9 @@ use super::numeral::Reading;
 use super::tree::Node;
 use super::{read, tokens};
 
+/// What prose about numbers comes to.
+pub(super) const OF_NUMBERS: Outcome = Outcome::Undecided("words that speak of numbers");
+
 /// Compares choices and prose; `None` where neither side is either.
 pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
     if !gold.contains(char::is_alphabetic) && !answer.contains(char::is_alphabetic) {
@@ -46,17 +49,13 @@ pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
                 return Some(Outcome::Undecided("more words on one side"));
             }
             let numbers = speaks_of_numbers(left) || speaks_of_numbers(right);
-            Some(if numbers {
-                Outcome::Undecided("words that speak of numbers")
-            } else {
-                Outcome::NotEqual("another text")
-            })
+            Some(if numbers { OF_NUMBERS } else { Outcome::NotEqual("another text") })
         }
         (Some(prose), None) | (None, Some(prose)) => {
             let other = if words(gold).is_some() { answer } else { gold };
             if says_none(&prose) {
                 let same = Outcome::Equal("the same text");
-                return Some(if empty(other) { same } else { Outcome::Undecided("words that speak of numbers") });
+                return Some(if empty(other) { same } else { OF_NUMBERS });
             }
             if truth(&prose).is_some() && matches!(other.trim(), "0" | "1") {
                 return Some(Outcome::Undecided("a number for yes or no"));
@@ -64,7 +63,7 @@ pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
             // One run of letters may be a product that the other side spells with signs.
             let short = !prose.contains(' ') && prose.len() <= 4;
             if short || speaks_of_numbers(&prose) {
-                return if short { None } else { Some(Outcome::Undecided("words that speak of numbers")) };
+                return if short { None } else { Some(OF_NUMBERS) };
             }
             let shared = |word: &str| word.len() > 2 && other.to_lowercase().contains(word);
             if prose.split(' ').any(shared) {
@@ -184,11 +183,13 @@ fn is_prose(text: &str) -> bool {
     let marked = ["\\text", "\\mbox"].iter().any(|wrapper| text.contains(wrapper));
     words(text).is_some_and(|words| {
         let mathematical = |word: &str| {
-            matches!(word, "pi" | "infinity" | "inf" | "oo" | "e" | "i" | "and" | "or" | "emptyset")
-                || super::parse::is_name(word)
+            matches!(
+                word,
+                "pi" | "infinity" | "inf" | "oo" | "e" | "i" | "and" | "or" | "emptyset" | "squared" | "cubed"
+            ) || super::parse::is_name(word)
                 || word.chars().count() == 1
-                || super::numeral::spelled(word).is_some()
-                || super::numeral::multiplier(word).is_some()
+                || super::spelled::spelled(word).is_some()
+                || super::spelled::multiplier(word).is_some()
         };
         let all: Vec<&str> = words.split(' ').collect();
         !all.iter().all(|word| mathematical(word))
@@ -205,31 +206,27 @@ fn truth(words: &str) -> Option<bool> {
     }
 }
 
+pub(super) const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+
 /// Whether `short` is how the name of a day or a month is shortened: `tue`, `tues`, `sept`.
-fn abbreviates(short: &str, name: &str) -> bool {
-    const NAMES: [&str; 19] = [
-        "monday",
-        "tuesday",
-        "wednesday",
-        "thursday",
-        "friday",
-        "saturday",
-        "sunday",
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ];
+pub(super) fn abbreviates(short: &str, name: &str) -> bool {
+    const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let name_of_either = DAYS.contains(&name) || MONTHS.contains(&name);
     let usual = short.len() == 3 || matches!(short, "tues" | "weds" | "thur" | "thurs" | "sept");
-    NAMES.contains(&name) && usual && (name.starts_with(short) || short == "weds" && name == "wednesday")
+    name_of_either && usual && (name.starts_with(short) || short == "weds" && name == "wednesday")
 }
 
 /// Whether prose says that there is no answer.
@@ -261,9 +258,9 @@ fn same_letters(a: &str, b: &str) -> bool {
 
 /// Whether words speak of a number: such prose may well say what a figure says.
 fn speaks_of_numbers(words: &str) -> bool {
-    const COUNTS: [&str; 12] =
-        ["no", "none", "all", "half", "both", "infinite", "infinitely", "once", "twice", "dozen", "third", "quarter"];
-    words != "no" && words.split(' ').any(|word| COUNTS.contains(&word) || super::numeral::spelled(word).is_some())
+    const COUNTS: [&str; 9] = ["no", "none", "all", "both", "infinite", "infinitely", "once", "twice", "dozen"];
+    let number = |word: &str| super::spelled::spelled(word).is_some() || super::spelled::part(word).is_some();
+    words != "no" && words.split(' ').any(|word| COUNTS.contains(&word) || number(word))
 }
 
 /// Text without what differs between spellings of one notation: the last resort for what cannot be read.

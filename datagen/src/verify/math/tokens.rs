@@ -33,7 +33,7 @@ pub(super) struct Tokens {
 }
 
 /// Commands that change the look and not the meaning. `\left.` has a point that goes too.
-const LAYOUT: [&str; 33] = [
+const LAYOUT: [&str; 31] = [
     "left",
     "right",
     "big",
@@ -62,8 +62,6 @@ const LAYOUT: [&str; 33] = [
     "bf",
     "it",
     "boldsymbol",
-    "vec",
-    "hat",
     "middle",
     "mathstrut",
     "strut",
@@ -139,10 +137,15 @@ impl<'a> Lexer<'a> {
                 self.command(prose, money, nesting)?;
                 continue;
             }
-            if next.is_ascii_alphabetic() || next.is_alphabetic() && unicode_command(next).is_none() {
+            // Behind a number and before a letter it is a prefix: `5 μm`.
+            let micro = next == 'μ'
+                && self.rest[next.len_utf8()..].starts_with(|c: char| c.is_ascii_alphabetic())
+                && matches!(self.out.list.last(), Some(Token { kind: Kind::Number(_), .. }));
+            if next.is_ascii_alphabetic() || micro || next.is_alphabetic() && unicode_command(next).is_none() {
                 let letter = |c: char| c.is_alphabetic() && unicode_command(c).is_none();
-                let end = self.rest.find(|c: char| !letter(c)).unwrap_or(self.rest.len());
-                let word = self.rest[..end].to_owned();
+                let from = next.len_utf8();
+                let end = self.rest[from..].find(|c: char| !letter(c)).map_or(self.rest.len(), |at| from + at);
+                let word = self.rest[..end].replace('μ', "µ");
                 self.rest = &self.rest[end..];
                 self.push(Kind::Word(word), prose);
                 continue;
@@ -329,6 +332,10 @@ fn unicode_command(sign: char) -> Option<&'static str> {
         '⟨' => "langle",
         '⟩' => "rangle",
         '∖' => "setminus",
+        '∧' => "land",
+        '∨' => "lor",
+        '∠' => "angle",
+        '△' => "triangle",
         '…' => "ldots",
         _ => return None,
     })

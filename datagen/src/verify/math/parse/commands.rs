@@ -4,7 +4,7 @@ use super::super::limits::Halt;
 use super::super::tokens::Kind;
 use super::super::tree::{Function, Node};
 use super::names::{function, greek, named_set};
-use super::{Parser, call};
+use super::{Parser, call, geometry};
 use num_traits::Zero;
 
 impl Parser {
@@ -44,9 +44,7 @@ impl Parser {
                 Node::Group('(', items, ')')
             }
             "sum" | "prod" | "int" | "lim" => self.opaque(name)?,
-            "overline" | "bar" | "angle" | "triangle" | "overrightarrow" => {
-                Node::Opaque(name.to_owned(), vec![self.primary()?])
-            }
+            name if geometry::is_figure(name) => self.figure(name)?,
             "pmod" | "bmod" | "mod" => Node::Opaque("mod".to_owned(), vec![self.factor()?]),
             "ldots" | "cdots" | "dots" => Node::Opaque("dots".to_owned(), vec![]),
             _ if greek(name) => Node::Symbol(name.to_owned()),

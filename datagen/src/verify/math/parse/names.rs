@@ -1,6 +1,6 @@
 //! Names with a meaning: functions, Greek letters, sets, words that join.
 
-use super::super::numeral;
+use super::super::spelled;
 use super::super::tree::Function;
 
 pub(super) fn function(name: &str) -> Option<Function> {
@@ -88,32 +88,24 @@ pub(in super::super) fn is_name(word: &str) -> bool {
 /// Whether a word behind a number may make another number of it, and so names nothing that is counted: `2 fifths`,
 /// `5 squared`, `5 below zero`, `twenty one`.
 pub(super) fn changes_number(word: &str) -> bool {
-    const PARTS: [&str; 17] = [
-        "half",
-        "third",
-        "quarter",
-        "fourth",
-        "fifth",
-        "sixth",
-        "seventh",
-        "eighth",
-        "ninth",
-        "tenth",
-        "eleventh",
-        "twelfth",
-        "twentieth",
-        "hundredth",
-        "thousandth",
-        "millionth",
-        "billionth",
-    ];
     // `gross` loses its last letter here, too.
     let part = word.strip_suffix('s').unwrap_or(word);
-    PARTS.contains(&part)
-        || numeral::spelled(word).is_some_and(|digit| digit < 10)
+    spelled::part(word).is_some()
+        || spelled::spelled(word).is_some()
         || matches!(
             part,
-            "dozen" | "gros" | "score" | "crore" | "lakh" | "squared" | "cubed" | "factorial" | "infinity"
+            "half"
+                | "dozen"
+                | "gros"
+                | "score"
+                | "squared"
+                | "cubed"
+                | "factorial"
+                | "infinity"
+                | "am"
+                | "pm"
+                | "AD"
+                | "BC"
         )
         || matches!(
             word,

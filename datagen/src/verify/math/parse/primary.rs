@@ -2,18 +2,19 @@
 
 use super::super::limits::{Halt, Rational};
 use super::super::numeral;
+use super::super::spelled;
 use super::super::tokens::{Kind, Token};
 use super::super::tree::{Function, Node};
 use super::super::units::{self, Unit};
 use super::names::{function, greek, named_set};
-use super::{Parser, call};
+use super::{Parser, call, geometry};
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 const DEGREE: [&str; 2] = ["circ", "degree"];
 
 /// Whether a command can begin a factor.
 pub(super) fn starts(name: &str) -> bool {
-    const OTHERS: [&str; 33] = [
+    const OTHERS: [&str; 28] = [
         "frac",
         "dfrac",
         "tfrac",
@@ -35,20 +36,19 @@ pub(super) fn starts(name: &str) -> bool {
         "prod",
         "int",
         "lim",
-        "overline",
-        "bar",
         "ldots",
         "cdots",
         "dots",
-        "angle",
-        "triangle",
-        "overrightarrow",
         "displaylimits",
         "pmod",
         "bmod",
         "mod",
     ];
-    OTHERS.contains(&name) || function(name).is_some() || greek(name) || named_set(name).is_some()
+    OTHERS.contains(&name)
+        || geometry::is_figure(name)
+        || function(name).is_some()
+        || greek(name)
+        || named_set(name).is_some()
 }
 
 impl Parser {
@@ -76,6 +76,9 @@ impl Parser {
             } else if self.is_sign('%') || self.is_word("percent") {
                 self.advance();
                 Node::Quotient(Box::new(node), Box::new(Node::integer(100)))
+            } else if let Some(exponent) = self.spelled_power() {
+                self.advance();
+                Node::Power(Box::new(node), Box::new(Node::integer(exponent)))
             } else if let Some(Kind::Sign('\'')) = self.kind() {
                 self.advance();
                 match node {
@@ -90,6 +93,15 @@ impl Parser {
             };
             // Every mark behind a factor makes the tree one level deeper.
             self.nodes += super::MAX_NODES / super::MAX_DEPTH;
+        }
+    }
+
+    /// `5 squared`, `metres cubed`.
+    fn spelled_power(&self) -> Option<i64> {
+        match self.kind() {
+            Some(Kind::Word(word)) if self.letter == 0 && word == "squared" => Some(2),
+            Some(Kind::Word(word)) if self.letter == 0 && word == "cubed" => Some(3),
+            _ => None,
         }
     }
 
@@ -155,7 +167,7 @@ impl Parser {
     /// `x_1` is a name, `52_8` a number in base 8.
     fn subscript(&mut self, node: Node) -> Result<Node, Halt> {
         let mark = self.deeper(|parser| match parser.kind() {
-            Some(Kind::Word(word)) if !parser.tokens[parser.at].prose && numeral::spelled(word).is_none() => {
+            Some(Kind::Word(word)) if !parser.tokens[parser.at].prose && spelled::spelled(word).is_none() => {
                 parser.letter()
             }
             _ => parser.primary(),

@@ -1,12 +1,13 @@
 //! What words mean where they stand: functions, constants, letters, units, numbers that are spelled out.
 
 use super::super::limits::Halt;
-use super::super::numeral;
+use super::super::spelled;
 use super::super::tokens::{Kind, Token};
 use super::super::tree::{Function, Node};
 use super::super::units::{self, Unit};
 use super::Parser;
 use super::names::{changes_number, ends_term, function, greek};
+use num_traits::One;
 
 /// Letters side by side that may still be a product; more are a word.
 const LONGEST_PRODUCT: usize = 4;
@@ -20,6 +21,9 @@ impl Parser {
 
     /// A factor that is a word and has a meaning only behind other factors: a unit, a multiplier, what is counted.
     pub(super) fn word_factor(&mut self, factors: &[Node]) -> Result<Option<Node>, Halt> {
+        if let Some(unit) = self.micro(factors) {
+            return Ok(Some(unit));
+        }
         let Some((word, spaced, prose)) = self.rest_of_word() else { return Ok(None) };
         if self.letter > 0 || ends_term(word) {
             return Ok(None);
@@ -28,9 +32,18 @@ impl Parser {
         let counted = factors.iter().all(|factor| !factor.any(|node| matches!(node, Node::Symbol(_))));
         let measured = factors.iter().any(|factor| factor.any(|node| matches!(node, Node::Unit(_))));
         let last = !matches!(self.ahead(1), Some(Kind::Sign('(' | '_' | '[')));
-        if let Some(scale) = numeral::multiplier(&lower) {
+        if let Some(scale) = spelled::multiplier(&lower) {
             self.advance();
             return Ok(Some(Node::Number(scale)));
+        }
+        // `2 fifths`; quarters may be coins.
+        if let ([Node::Number(count)], Some((divisor, several))) = (factors, spelled::part(&lower))
+            && count.is_integer()
+            && (several || count.is_one())
+            && !lower.starts_with("quarter")
+        {
+            self.advance();
+            return Ok(Some(Node::Quotient(Box::new(Node::integer(1)), Box::new(Node::integer(divisor)))));
         }
         if counted && ["square", "cubic", "sq", "cu"].contains(&lower.as_str()) {
             let power = if lower.starts_with('s') { 2 } else { 3 };
@@ -42,13 +55,18 @@ impl Parser {
             }
         }
         // `5 m` has a unit, `5m` may have a variable.
-        let divided = self.ahead(1) == Some(&Kind::Sign('/'))
-            && matches!(self.ahead(2), Some(Kind::Word(below)) if units::by_name(below, true).is_some());
+        let over = match self.ahead(1) {
+            Some(Kind::Sign('/')) => true,
+            Some(Kind::Word(per)) => per == "per",
+            _ => false,
+        };
+        let divided = over && matches!(self.ahead(2), Some(Kind::Word(below)) if units::by_name(below, true).is_some());
         let letters = prose || spaced && (self.ahead(1).is_none() || measured || divided);
         if counted
             && last
-            && let Some(unit) = units::by_name(word, letters || measured)
+            && let Some((unit, length)) = self.unit(word, letters || measured || spaced && word.len() == 2)
         {
+            self.at += length - 1;
             self.advance();
             let scale = if unit == Unit::Degree { self.temperature() } else { None };
             return Ok(Some(Node::Unit(scale.unwrap_or(unit))));
@@ -56,11 +74,36 @@ impl Parser {
         let next_prose =
             self.tokens.get(self.at + 1).is_some_and(|next| next.prose && matches!(next.kind, Kind::Word(_)));
         let noun = prose && (word.len() > 1 || next_prose)
+            || spaced && measured && word == "of"
             || spaced && (word.len() > 3 || word.len() == 3 && word.contains(['a', 'e', 'i', 'o', 'u']));
         if counted && noun && last && function(word).is_none() && word != "pi" && !greek(word) && word != "sqrt" {
             return self.noun().map(Some);
         }
         Ok(None)
+    }
+
+    /// The unit that the word here begins, and how many tokens name it: `kilowatt-hours`, `fluid ounces`.
+    fn unit(&self, word: &str, letters: bool) -> Option<(Unit, usize)> {
+        let behind = if self.ahead(1) == Some(&Kind::Sign('-')) { 2 } else { 1 };
+        let second = self.tokens.get(self.at + behind).filter(|next| next.spaced != (behind == 2));
+        if let Some(Token { kind: Kind::Word(second), .. }) = second
+            && word.len() > 1
+            && let Some(unit) = units::by_name(&format!("{word} {second}"), letters)
+        {
+            return Some((unit, behind + 1));
+        }
+        units::by_name(word, letters).map(|unit| (unit, 1))
+    }
+
+    /// `\mu\text{m}` behind a number.
+    fn micro(&mut self, factors: &[Node]) -> Option<Node> {
+        let (Some("mu"), Some(Kind::Word(word)), [Node::Number(_)]) = (self.command(), self.ahead(1), factors) else {
+            return None;
+        };
+        let prose = self.tokens.get(self.at + 1).is_some_and(|next| next.prose);
+        let unit = units::by_name(&format!("µ{word}"), true).filter(|_| prose)?;
+        self.at += 2;
+        Some(Node::Unit(unit))
     }
 
     /// All words from here on name what is counted.
@@ -91,6 +134,7 @@ impl Parser {
         Ok(match letter {
             'i' if !prose => Node::Imaginary,
             'e' => Node::Euler,
+            'µ' => Node::Symbol("mu".to_owned()),
             _ => Node::Symbol(letter.to_string()),
         })
     }
@@ -139,9 +183,8 @@ impl Parser {
                 return self.deeper(|parser| parser.apply(function, name));
             }
         }
-        if let Some(value) = numeral::spelled(&word.to_ascii_lowercase()).filter(|_| whole) {
-            self.advance();
-            return Ok(Node::integer(value + self.spelled_unit(value)));
+        if whole && let Some(number) = self.spelled() {
+            return Ok(number);
         }
         // A name of several letters on the left of `=`, or in words.
         let named = matches!(self.ahead(1), Some(Kind::Sign('=')));
@@ -155,18 +198,23 @@ impl Parser {
         self.letter()
     }
 
-    /// The `-one` of `twenty-one`.
-    fn spelled_unit(&mut self, tens: i64) -> i64 {
-        let unit = match (self.kind(), self.ahead(1), self.tokens.get(self.at + 1)) {
-            (Some(Kind::Sign('-')), Some(Kind::Word(word)), Some(token)) if tens >= 20 && !token.spaced => {
-                numeral::spelled(&word.to_ascii_lowercase()).filter(|unit| (1..10).contains(unit))
+    /// A number in words that begins here: `twenty-one`, `two fifths`.
+    fn spelled(&mut self) -> Option<Node> {
+        let (mut words, mut ends) = (Vec::new(), Vec::new());
+        let mut at = self.at;
+        while let Some(Token { kind: Kind::Word(word), .. }) = self.tokens.get(at) {
+            words.push(word.to_ascii_lowercase());
+            at += 1;
+            ends.push(at);
+            let hyphen = self.tokens.get(at).is_some_and(|next| next.kind == Kind::Sign('-') && !next.spaced);
+            if hyphen && self.tokens.get(at + 1).is_some_and(|next| !next.spaced) {
+                at += 1;
             }
-            _ => None,
-        };
-        if unit.is_some() {
-            self.at += 2;
         }
-        unit.unwrap_or(0)
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (value, length) = spelled::number(&words)?;
+        self.at = *ends.get(length.checked_sub(1)?)?;
+        Some(Node::Number(value))
     }
 
     /// Applies a function to what follows its name: `\sin^2 x`, `\log_2 8`, `f(x)`.

@@ -2,6 +2,8 @@
 
 mod collections;
 mod expressions;
+mod figures;
+mod measures;
 mod numbers;
 
 use super::{Equality, compare, grade};
@@ -13,7 +15,9 @@ type Pairs = &'static [(&'static str, &'static str)];
 #[test]
 fn every_class_has_cases_of_both_verdicts() {
     let mut count = 0;
-    for (class, equal, other) in [numbers::CLASSES, expressions::CLASSES, collections::CLASSES].concat() {
+    for (class, equal, other) in
+        [numbers::CLASSES, measures::CLASSES, expressions::CLASSES, collections::CLASSES, figures::CLASSES].concat()
+    {
         assert!(!equal.is_empty() && !other.is_empty(), "{class}");
         for (pairs, expected) in [(equal, Equality::Equal), (other, Equality::NotEqual)] {
             for (gold, answer) in pairs {

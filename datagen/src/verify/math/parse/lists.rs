@@ -1,0 +1,121 @@
+//! Items side by side: several answers, conditions that hold together, statements joined by `and` and `or`.
+
+use super::super::limits::Halt;
+use super::super::tokens::Kind;
+use super::super::tree::{Node, Order};
+use super::Parser;
+
+/// How two items of a list are joined.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Joint {
+    Reading,
+    And,
+    Or,
+    /// By `\land` or `\lor`.
+    Conjunction,
+    Disjunction,
+}
+
+impl Joint {
+    fn is_and(self) -> bool {
+        matches!(self, Self::And | Self::Conjunction)
+    }
+
+    fn is_or(self) -> bool {
+        matches!(self, Self::Or | Self::Disjunction)
+    }
+
+    fn is_logical(self) -> bool {
+        matches!(self, Self::Conjunction | Self::Disjunction)
+    }
+}
+
+impl Parser {
+    /// `a, b`, `a and b`, `a; b or c`.
+    pub(super) fn list(&mut self) -> Result<Node, Halt> {
+        let (mut items, joints) = self.items()?;
+        if items.len() == 1 {
+            return items.pop().ok_or(Halt::Unreadable("nothing"));
+        }
+        // Inequalities hold together or one of them does; anything else that is joined is several answers.
+        let conditions = items.iter().all(|item| {
+            matches!(item, Node::Relation(_, rest)
+                if rest.iter().all(|(order, _)| !matches!(order, Order::Equal | Order::In | Order::Approximately)))
+        });
+        if conditions && joints.iter().any(|joint| joint.is_and()) && !joints.iter().any(|joint| joint.is_or()) {
+            return Ok(Node::Both(items));
+        }
+        // Letters may be statements; equations in several letters hold together, or one of them does.
+        let statements = !items.iter().any(|item| matches!(item, Node::Relation(..)))
+            && joints.iter().any(|joint| joint.is_logical());
+        let one_of = !conditions && joints.iter().any(|joint| joint.is_or()) && !of_one_name(&items);
+        Ok(if statements || one_of { statement(items, &joints) } else { Node::List(items) })
+    }
+
+    pub(super) fn items(&mut self) -> Result<(Vec<Node>, Vec<Joint>), Halt> {
+        let mut items = vec![self.relation()?];
+        let mut joints = Vec::new();
+        while let Some(joint) = self.joint() {
+            // `1, 2, and 3`
+            let joint = self.joint().unwrap_or(joint);
+            if self.peek().is_none() {
+                break;
+            }
+            joints.push(joint);
+            items.push(self.relation()?);
+        }
+        Ok((items, joints))
+    }
+
+    fn joint(&mut self) -> Option<Joint> {
+        let joint = match self.kind()? {
+            Kind::Sign(',' | ';') => Joint::Reading,
+            Kind::Sign('&') => Joint::And,
+            Kind::Word(word) if self.letter == 0 => match word.to_ascii_lowercase().as_str() {
+                "and" => Joint::And,
+                "or" => Joint::Or,
+                _ => return None,
+            },
+            Kind::Command(name) => match name.as_str() {
+                "land" | "wedge" => Joint::Conjunction,
+                "lor" | "vee" => Joint::Disjunction,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        self.advance();
+        Some(joint)
+    }
+}
+
+/// Whether letters, or the left sides of equations, name no two different things.
+fn of_one_name(items: &[Node]) -> bool {
+    let mut names = items.iter().filter_map(|item| match item {
+        Node::Relation(name, _) if matches!(**name, Node::Symbol(_)) => Some(&**name),
+        Node::Symbol(_) => Some(item),
+        _ => None,
+    });
+    let first = names.next();
+    names.all(|name| Some(name) == first)
+}
+
+/// Statements joined by `and`, which binds, and `or`; what each joins has no order.
+fn statement(items: Vec<Node>, joints: &[Joint]) -> Node {
+    let mut alternatives = vec![Vec::new()];
+    let joints = std::iter::once(Joint::And).chain(joints.iter().copied());
+    for (item, joint) in items.into_iter().zip(joints) {
+        match alternatives.last_mut() {
+            Some(together) if !joint.is_or() => together.push(item),
+            _ => alternatives.push(vec![item]),
+        }
+    }
+    let joined = |name: &str, mut parts: Vec<Node>| match (parts.len(), parts.pop()) {
+        (1, Some(only)) => only,
+        (_, last) => {
+            parts.extend(last);
+            parts.sort_by_cached_key(|part| format!("{part:?}"));
+            Node::Opaque(name.to_owned(), parts)
+        }
+    };
+    joined("or", alternatives.into_iter().map(|parts| joined("and", parts)).collect())
+}
