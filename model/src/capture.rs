@@ -56,6 +56,21 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// The rows from `first` on.
+    pub fn since(&self, first: usize) -> Self {
+        let inside: usize = self.widths.iter().take(first).map(|&width| width as usize).sum();
+        let rest = |numbers: &[f32], from: usize| numbers.get(from..).unwrap_or_default().to_vec();
+        let whole = |numbers: &[u32], from: usize| numbers.get(from..).unwrap_or_default().to_vec();
+        Self {
+            token_logprobs: rest(&self.token_logprobs, first),
+            logsumexp: rest(&self.logsumexp, first),
+            widths: whole(&self.widths, first),
+            ids: whole(&self.ids, inside),
+            logprobs: rest(&self.logprobs, inside),
+            counts: whole(&self.counts, inside),
+        }
+    }
+
     /// Adds the row of a token that came where the model had these logits.
     pub(crate) fn push(&mut self, row: Row) {
         self.token_logprobs.push(row.sampled);
@@ -161,6 +176,14 @@ mod tests {
         let probabilities = probabilities(&logits);
         let row = Row::captured(Capture::TopK(9), &logits, 17, NoiseKey::new(0, "", 0), 0);
         assert_eq!((row.ids.len(), row.counts.len()), (9, 0));
+        let mut targets = Targets::default();
+        for token in [17, 5, 17] {
+            targets.push(Row::captured(Capture::TopK(token as usize), &logits, token, NoiseKey::new(0, "", 0), 0));
+        }
+        let last = targets.since(1);
+        assert_eq!((&last.widths, last.ids.len(), last.token_logprobs.len()), (&vec![5, 17], 22, 2));
+        assert_eq!((&last.ids[..5], last.token_logprobs[1]), (&row.ids[..5], row.sampled));
+        assert_eq!(targets.since(3), Targets::default());
         let close = |logprob: f32, id: u32| (f64::from(logprob) - probabilities[id as usize].ln()).abs() < 2e-6;
         assert!(close(row.sampled, 17));
         assert!(row.ids.iter().zip(&row.logprobs).all(|(&id, &logprob)| close(logprob, id)));

@@ -168,7 +168,8 @@ impl<D: Decoder> Engine<D> {
                     jobs.abandoned(sequence.request.id);
                 }
                 None => {
-                    jobs.advanced(sequence.request.id, &sequence.tokens).map_err(GenerateError::Job)?;
+                    jobs.advanced(sequence.request.id, &sequence.tokens, &sequence.targets)
+                        .map_err(GenerateError::Job)?;
                     running.push(sequence);
                 }
             }

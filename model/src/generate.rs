@@ -151,9 +151,10 @@ pub trait Jobs {
     fn abandoned(&mut self, id: u64) {
         let _ = id;
     }
-    /// Told after every step which tokens a completion that goes on has so far; an error stops the generation.
-    fn advanced(&mut self, id: u64, tokens: &[u32]) -> Result<(), JobError> {
-        let _ = (id, tokens);
+    /// Told after every step which tokens a completion that goes on has so far, and what was captured of them where that
+    /// was asked for; an error stops the generation.
+    fn advanced(&mut self, id: u64, tokens: &[u32], captured: &Targets) -> Result<(), JobError> {
+        let _ = (id, tokens, captured);
         Ok(())
     }
     /// Takes a finished completion; an error stops the generation and comes back from [`Generate::generate`].

@@ -1,20 +1,19 @@
-//! Log-probabilities of tokens that were given or drawn, by reading them once more (teacher forcing).
+//! Log-probabilities of tokens: of those that are drawn as the engine captures them, of those that were given by reading
+//! them (teacher forcing).
 //!
-//! They are raw: temperature 1, the whole vocabulary. One request is read at a time; it takes a pass of the model, and
-//! the completions that run beside it should not wait for many of them at once.
+//! They are raw: temperature 1, the whole vocabulary. The prompts of one request are read at a time; it takes a pass of the
+//! model, and the completions that run beside it should not wait for many of them at once.
 
 use crate::AnyEngine;
 use crate::ask::{Kind, Refusal};
+use retort_model::capture::{Capture, Targets};
 use retort_model::score::{Chunk, Given, Rows, Score, Want};
 use retort_model::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 
-/// What is asked about one completion: its tokens, and how many of them only lead up to it.
-pub(crate) struct Text<'a> {
-    pub prompt: &'a [u32],
-    pub completion: &'a [u32],
-    /// Whether the prompt's own tokens are asked about too.
-    pub echo: bool,
+/// What the engine is to capture for `top` alternatives to each token.
+pub(crate) fn capture(top: usize) -> Capture {
+    if top == 0 { Capture::Sampled } else { Capture::TopK(top) }
 }
 
 /// What the model makes of one token; `None` for the first of all, which follows from nothing.
@@ -34,19 +33,12 @@ pub(crate) struct Scored {
     told: Vec<Told>,
 }
 
-/// Reads `texts` with the `top` likeliest tokens at every place.
-pub(crate) fn score(engine: &AnyEngine, texts: &[Text<'_>], top: usize) -> Result<Vec<Scored>, Refusal> {
-    let split = |text: &Text<'_>| if text.echo { 1 } else { text.prompt.len() };
-    let whole: Vec<Vec<u32>> = texts.iter().map(|text| [text.prompt, text.completion].concat()).collect();
-    let given: Vec<Given<'_>> = (texts.iter().zip(&whole))
-        .map(|(text, whole)| Given { prompt: &whole[..split(text)], text: &whole[split(text)..] })
-        .collect();
-    let mut scored: Vec<Scored> = (texts.iter().zip(&whole))
-        .map(|(text, whole)| match text.echo {
-            true => Scored { tokens: whole.clone(), told: vec![None] },
-            false => Scored { tokens: text.completion.to_vec(), told: vec![] },
-        })
-        .collect();
+/// Reads `prompts`, with the `top` likeliest tokens at every place.
+pub(crate) fn read(engine: &AnyEngine, prompts: &[&[u32]], top: usize) -> Result<Vec<Scored>, Refusal> {
+    let given: Vec<Given<'_>> =
+        prompts.iter().map(|prompt| Given { prompt: &prompt[..1], text: &prompt[1..] }).collect();
+    let mut scored: Vec<Scored> =
+        prompts.iter().map(|prompt| Scored { tokens: prompt.to_vec(), told: vec![None] }).collect();
     let want = if top == 0 { Want::Sampled } else { Want::TopK(top) };
     let taken = engine.scorer().score(&given, want, &mut |Chunk { sequence, rows, .. }| {
         scored[sequence].told.extend(likely(rows).into_iter().map(Some));
@@ -80,8 +72,26 @@ fn number(logprob: f32) -> Value {
 }
 
 impl Scored {
-    /// As the two routes of the protocol write it; tokens are named by their text, or with `as_ids` by their ids.
-    pub(crate) fn json(&self, kind: Kind, tokenizer: &Tokenizer, as_ids: bool) -> Value {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// Adds drawn tokens with what was captured of them.
+    pub(crate) fn extend(&mut self, tokens: &[u32], captured: &Targets) {
+        let mut top = captured.ids.iter().copied().zip(captured.logprobs.iter().copied());
+        self.tokens.extend_from_slice(tokens);
+        self.told.extend(
+            captured
+                .token_logprobs
+                .iter()
+                .zip(&captured.widths)
+                .map(|(&logprob, &width)| Some(Likely { logprob, top: top.by_ref().take(width as usize).collect() })),
+        );
+    }
+
+    /// As the two routes of the protocol write it; tokens are named by their text, or with `as_ids` by their ids. `offset`
+    /// characters stand before them, and afterwards they are counted too.
+    pub(crate) fn json(&self, kind: Kind, tokenizer: &Tokenizer, as_ids: bool, offset: &mut usize) -> Value {
         let text = |id: u32| match as_ids {
             true => format!("token_id:{id}"),
             false => tokenizer.decode(&[id]).unwrap_or_default(),
@@ -102,12 +112,11 @@ impl Scored {
                 json!({ "content": content.collect::<Vec<_>>() })
             }
             Kind::Text => {
-                let mut offset = 0;
                 let mut offsets = Vec::new();
                 let tokens: Vec<String> = self.tokens.iter().map(|id| text(*id)).collect();
                 for token in &tokens {
-                    offsets.push(offset);
-                    offset += token.chars().count();
+                    offsets.push(*offset);
+                    *offset += token.chars().count();
                 }
                 let top = |(id, told): (&u32, &Told)| -> Value {
                     let Some(told) = told else { return Value::Null };

@@ -4,6 +4,7 @@
 //! while others run join them (continuous batching). A request whose client is gone gives its slot back.
 
 use crate::metrics::Metrics;
+use retort_model::capture::{Capture, Targets};
 use retort_model::generate::{Completion, JobError, Jobs, Request};
 use retort_model::sampling::{NoiseKey, Sampling};
 use std::collections::{HashMap, VecDeque};
@@ -15,8 +16,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 /// What comes back for a completion that was asked for.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The tokens after those told before.
-    Tokens(Vec<u32>),
+    /// The tokens after those told before, and what was captured of them.
+    Tokens(Vec<u32>, Targets),
     Done(Box<Completion>),
     /// The model failed; why.
     Failed(String),
@@ -27,6 +28,7 @@ struct Work {
     prompt: Arc<[u32]>,
     sampling: Sampling,
     noise: NoiseKey,
+    capture: Option<Capture>,
     events: UnboundedSender<Event>,
     /// Tokens told so far.
     told: usize,
@@ -60,13 +62,14 @@ impl Queue {
         prompt: Arc<[u32]>,
         sampling: Sampling,
         noise: NoiseKey,
+        capture: Option<Capture>,
     ) -> Option<UnboundedReceiver<Event>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.closed || waiting.work.len() >= self.most {
             return None;
         }
         let (events, receiver) = unbounded_channel();
-        waiting.work.push_back(Work { prompt, sampling, noise, events, told: 0 });
+        waiting.work.push_back(Work { prompt, sampling, noise, capture, events, told: 0 });
         self.metrics.queued.store(waiting.work.len() as u64, Ordering::Relaxed);
         self.more.notify_one();
         Some(receiver)
@@ -133,7 +136,7 @@ impl Jobs for Feed<'_> {
         let work = self.queue.take(self.running.is_empty())?;
         self.next += 1;
         let (sampling, noise) = (work.sampling.clone(), work.noise);
-        let request = Request { id: self.next, messages: vec![], sampling, noise, capture: None };
+        let request = Request { id: self.next, messages: vec![], sampling, noise, capture: work.capture };
         self.running.insert(self.next, work);
         self.count();
         Some(request)
@@ -153,13 +156,14 @@ impl Jobs for Feed<'_> {
         self.count();
     }
 
-    fn advanced(&mut self, id: u64, tokens: &[u32]) -> Result<(), JobError> {
+    fn advanced(&mut self, id: u64, tokens: &[u32], captured: &Targets) -> Result<(), JobError> {
         if let Some(work) = self.running.get_mut(&id)
             && let Some(new) = tokens.get(work.told..).filter(|new| !new.is_empty())
         {
+            let captured = captured.since(work.told);
             work.told = tokens.len();
             // Whoever asked may be gone; the engine learns of it from `is_wanted`.
-            let _ = work.events.send(Event::Tokens(new.to_vec()));
+            let _ = work.events.send(Event::Tokens(new.to_vec(), captured));
         }
         Ok(())
     }

@@ -125,13 +125,6 @@ impl Heading {
         self.document(self.piece_object(), vec![value], Value::Null)
     }
 
-    /// The last piece of an answer: why it ended, and how likely all of its tokens were.
-    pub(crate) fn end(&self, choice: &Choice) -> Value {
-        let mut piece = self.piece(choice.index, &Delta::default(), Some(choice.finish_reason), &[], None);
-        piece["choices"][0]["logprobs"] = choice.logprobs.clone();
-        piece
-    }
-
     /// The usage behind the last piece.
     pub(crate) fn usage(&self, usage: Usage) -> Value {
         self.document(self.piece_object(), vec![], usage.json())

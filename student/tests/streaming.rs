@@ -1,6 +1,7 @@
 //! The generation loop tells its caller every token of a completion that goes on, in order.
 
 use candle_core::Device;
+use retort_model::capture::Targets;
 use retort_model::checkpoint::Checkpoint;
 use retort_model::engine::{CacheSettings, Engine};
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
@@ -22,7 +23,7 @@ impl Jobs for Listener {
     fn next(&mut self) -> Option<Request> {
         self.waiting.pop()
     }
-    fn advanced(&mut self, id: u64, tokens: &[u32]) -> Result<(), JobError> {
+    fn advanced(&mut self, id: u64, tokens: &[u32], _: &Targets) -> Result<(), JobError> {
         let told = &mut self.told[id as usize];
         assert!(tokens.len() > told.len() && tokens.starts_with(told), "{told:?} became {tokens:?}");
         *told = tokens.to_vec();

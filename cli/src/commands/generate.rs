@@ -6,6 +6,7 @@ use crate::memory;
 use crate::open::{Embedded, ModelFiles};
 use crate::output::{self, say};
 use anyhow::{Result, bail};
+use retort_model::capture::Targets;
 use retort_model::chat::{ChatTemplate, THINK, opens_thinking};
 use retort_model::engine::DraftCount;
 use retort_model::generate::{Completion, FinishReason, Generate, JobError, Jobs, Message, Request};
@@ -126,7 +127,7 @@ impl Jobs for Printing<'_> {
         crate::progress::cancelled()
     }
 
-    fn advanced(&mut self, _: u64, tokens: &[u32]) -> Result<(), JobError> {
+    fn advanced(&mut self, _: u64, tokens: &[u32], _: &Targets) -> Result<(), JobError> {
         let piece = self.stream.advance(tokens)?;
         self.print(&piece)
     }

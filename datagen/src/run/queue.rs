@@ -9,6 +9,7 @@ use crate::store::{Keep, TraceStore};
 use crate::tally::Tally;
 use crate::verify::{self, Verifier};
 use retort_model::attempts::Attempts;
+use retort_model::capture::Targets;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Request};
 use retort_model::observe::Observer;
 use std::cell::Cell;
@@ -123,7 +124,7 @@ impl Jobs for Queue<'_> {
         }
     }
 
-    fn advanced(&mut self, _id: u64, _tokens: &[u32]) -> Result<(), JobError> {
+    fn advanced(&mut self, _id: u64, _tokens: &[u32], _: &Targets) -> Result<(), JobError> {
         Ok(self.store.acknowledge_if_due()?)
     }
 
