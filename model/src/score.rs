@@ -9,6 +9,7 @@
 //! ```
 //! gives two rows: what the model expects after `1 5`, where 8 came, and after `1 5 8`, where 9 came.
 
+mod branches;
 mod prefill;
 
 pub use prefill::Scorer;
@@ -23,6 +24,22 @@ pub struct Given<'a> {
     /// Read first and not asked about; at least one token. To have a whole document scored, give its first token here.
     pub prompt: &'a [u32],
     pub text: &'a [u32],
+}
+
+/// Texts that may follow one prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Branches<'a> {
+    /// At least one token.
+    pub prompt: &'a [u32],
+    pub texts: &'a [&'a [u32]],
+}
+
+impl<'a> Branches<'a> {
+    /// Each of them as a sequence of its own.
+    pub fn sequences(&self) -> impl Iterator<Item = Given<'a>> + use<'a> {
+        let Self { prompt, texts } = *self;
+        texts.iter().map(move |text| Given { prompt, text })
+    }
 }
 
 /// What is wanted of every row, cheapest first.
@@ -112,6 +129,18 @@ pub trait Score {
         want: Want,
         take: &mut dyn FnMut(Chunk) -> Result<(), JobError>,
     ) -> Result<(), ScoreError>;
+
+    /// The same of texts that share a prompt, which is read once where the implementation can. Sequences are numbered
+    /// through all branches, and a row depends on its own prompt and text alone, however many texts are beside it.
+    fn score_branches(
+        &self,
+        branches: &[Branches<'_>],
+        want: Want,
+        take: &mut dyn FnMut(Chunk) -> Result<(), JobError>,
+    ) -> Result<(), ScoreError> {
+        let sequences: Vec<Given<'_>> = branches.iter().flat_map(Branches::sequences).collect();
+        self.score(&sequences, want, take)
+    }
 }
 
 /// Refuses what `model` does not offer and sequences that it cannot read.

@@ -5,7 +5,7 @@ use retort_model::batch::Batch;
 use retort_model::checkpoint::Checkpoint;
 use retort_model::decoder::Decoder;
 use retort_model::params::frozen;
-use retort_model::score::{Chunk, Given, Rows, Score, ScoreError, Scorer, Want};
+use retort_model::score::{Branches, Chunk, Given, Rows, Score, ScoreError, Scorer, Want};
 use retort_model::workers::Workers;
 use retort_teacher::weights::Published;
 use retort_teacher::{Config, DeepSeek, embedded};
@@ -77,6 +77,48 @@ fn rows_are_those_of_the_logits_and_come_in_order() {
         }
     }
     assert_eq!(expected.next(), None, "every row was told");
+}
+
+/// Log-probabilities of every text of every branch.
+fn branched(teacher: &DeepSeek, branches: &[Branches<'_>]) -> Vec<Vec<f32>> {
+    let workers = Workers::for_model(1).expect("workers");
+    let scorer = Scorer { decoder: teacher, workers: &workers, model: "teacher".into() };
+    let mut told = vec![vec![]; branches.iter().map(|branch| branch.texts.len()).sum()];
+    let taken = scorer.score_branches(branches, Want::Sampled, &mut |chunk| {
+        let Rows::Sampled(logprobs) = chunk.rows else { panic!("kinds") };
+        assert_eq!(chunk.first, told[chunk.sequence].len(), "rows come in order");
+        told[chunk.sequence].extend(logprobs);
+        Ok(())
+    });
+    taken.expect("scores");
+    told
+}
+
+#[test]
+fn texts_behind_one_prompt_are_scored_as_each_with_a_prompt_of_its_own() {
+    let (teacher, texts) = (teacher(), texts());
+    // Prompts on both sides of a page's border, texts of one token, of several and of none.
+    let questions: Vec<(&[u32], Vec<&[u32]>)> = (texts.iter().skip(3).step_by(5).enumerate())
+        .map(|(at, text)| (text.as_slice(), [1, 4, 0, 9, 1].iter().map(|&size| &texts[80][at..at + size]).collect()))
+        .collect();
+    let branches: Vec<Branches<'_>> =
+        questions.iter().map(|(prompt, texts)| Branches { prompt, texts: texts.as_slice() }).collect();
+    let shared = branched(&teacher, &branches);
+    let sequences: Vec<Given<'_>> = branches.iter().flat_map(Branches::sequences).collect();
+    let mut apart = vec![vec![]; sequences.len()];
+    for chunk in score(&teacher, &sequences, Want::Sampled).expect("scores") {
+        let Rows::Sampled(logprobs) = chunk.rows else { panic!("kinds") };
+        apart[chunk.sequence].extend(logprobs);
+    }
+    for ((shared, apart), given) in shared.iter().zip(&apart).zip(&sequences) {
+        assert_eq!((shared.len(), apart.len()), (given.text.len(), given.text.len()));
+        assert!(shared.iter().zip(apart).all(|(a, b)| (a - b).abs() < 1e-4), "{shared:?} {apart:?}");
+    }
+    // To the bit the same, whatever is beside it.
+    let alone = branches.iter().flat_map(|branch| branch.texts.iter().map(|text| (branch.prompt, *text)));
+    for ((prompt, text), shared) in alone.zip(&shared).skip(7).step_by(3) {
+        assert_eq!(&branched(&teacher, &[Branches { prompt, texts: &[text] }])[0], shared);
+    }
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::items::{Choices, Item};
 use retort_datagen::problem::Problem;
 use retort_model::generate::JobError;
 use retort_model::observe::Observer;
-use retort_model::score::{Given, Rows, Score, Want};
+use retort_model::score::{Branches, Given, Rows, Score, Want};
 use retort_model::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -123,7 +123,18 @@ impl Query<'_> {
         let first = &self.pairs[0].context;
         self.pairs.iter().all(|pair| pair.continuation.len() == 1 && pair.context == *first)
     }
+
+    /// The contexts, each with the choices that follow it, in their order.
+    fn branches(&self) -> Vec<Behind<'_>> {
+        let alike = self.pairs.chunk_by(|one, other| one.context == other.context);
+        alike
+            .map(|pairs| (pairs[0].context.as_slice(), pairs.iter().map(|pair| pair.continuation.as_slice()).collect()))
+            .collect()
+    }
 }
+
+/// A context and the choices behind it.
+type Behind<'q> = (&'q [u32], Vec<&'q [u32]>);
 
 /// Log-likelihood, and whether every token was the likeliest.
 type Figure = (f64, bool);
@@ -171,12 +182,17 @@ impl Asked<'_> {
     }
 
     fn by_tokens(&self, queries: &[&Query<'_>]) -> Result<Vec<Answer>, Error> {
-        let pairs = queries.iter().flat_map(|query| &query.pairs);
-        let sequences: Vec<_> = pairs.map(|pair| (pair.context.clone(), pair.continuation.clone())).collect();
-        let mut figures: Vec<Figure> = vec![(0.0, true); sequences.len()];
-        self.score(&sequences, Want::TopK(1), &mut |sequence, rows| {
-            let Rows::TopK(rows) = rows else { return Ok(()) };
-            let (sum, greedy) = &mut figures[sequence];
+        if queries.is_empty() {
+            return Ok(vec![]);
+        }
+        // Choices behind the same context are read behind one reading of it.
+        let texts: Vec<Behind<'_>> = queries.iter().flat_map(|query| query.branches()).collect();
+        let branches: Vec<Branches<'_>> = texts.iter().map(|(prompt, texts)| Branches { prompt, texts }).collect();
+        let choices = queries.iter().map(|query| query.pairs.len()).sum();
+        let mut figures: Vec<Figure> = vec![(0.0, true); choices];
+        self.model.score_branches(&branches, Want::TopK(1), &mut |chunk| {
+            let Rows::TopK(rows) = chunk.rows else { return Ok(()) };
+            let (sum, greedy) = &mut figures[chunk.sequence];
             *sum += rows.sampled.iter().map(|&logprob| f64::from(logprob)).sum::<f64>();
             // The token that came is the likeliest where it is as likely as the likeliest.
             *greedy &= rows.sampled.iter().zip(&rows.logprobs).all(|(came, likeliest)| came >= likeliest);

@@ -1,6 +1,6 @@
 //! Scoring at prefill speed: many sequences packed into one pass, the output head run over a chunk of rows at a time.
 
-use super::{Chunk, Given, Offer, Rows, Score, ScoreError, TopK, Want, check};
+use super::{Branches, Chunk, Given, Offer, Rows, Score, ScoreError, TopK, Want, branches as branched, check};
 use crate::Error;
 use crate::batch::Batch;
 use crate::capture::Row;
@@ -13,7 +13,7 @@ use retort_kernels::{Value, gather_rows};
 use std::ops::Range;
 
 /// Tokens that one pass takes; a longer sequence has a pass of its own.
-const PASS_TOKENS: usize = 2048;
+pub(super) const PASS_TOKENS: usize = 2048;
 
 /// Numbers in the logits of a chunk: 64 MiB, or 128 rows at 128k tokens of vocabulary.
 const CHUNK_LOGITS: usize = 1 << 24;
@@ -27,23 +27,32 @@ pub struct Scorer<'a> {
 }
 
 /// Sequences that run through the model together.
-struct Pass<'a> {
+pub(super) trait Pass: Send {
+    /// Final hidden states of what is asked about; `None` where nothing is.
+    fn hidden(&self, decoder: &dyn Decoder) -> Result<Option<Value>, Error>;
+    /// The rows that are asked about, in order.
+    fn rows(&self) -> Vec<Asked>;
+}
+
+/// (sequence, row within it, row of the pass's hidden states, token that came)
+pub(super) type Asked = (usize, usize, u32, u32);
+
+/// Sequences one behind the other.
+struct Packed<'a> {
     /// The place of the first among all sequences.
     first: usize,
     sequences: &'a [Given<'a>],
-    hidden_nd: Option<Value>,
 }
 
 /// Rows of one pass whose logits are made together.
 struct Piece<'p> {
     hidden_nd: &'p Value,
-    /// (sequence, row within it, row within the pass, token that came)
-    rows: &'p [(usize, usize, u32, u32)],
+    rows: &'p [Asked],
 }
 
-impl Pass<'_> {
+impl Pass for Packed<'_> {
     /// Everything but the last token of each sequence, which nothing is asked behind.
-    fn run(&mut self, decoder: &dyn Decoder) -> Result<(), Error> {
+    fn hidden(&self, decoder: &dyn Decoder) -> Result<Option<Value>, Error> {
         let fed = |given: &Given<'_>| {
             let mut tokens = [given.prompt, given.text].concat();
             tokens.pop();
@@ -51,11 +60,10 @@ impl Pass<'_> {
         };
         let asked = self.sequences.iter().filter(|given| !given.text.is_empty());
         let batch = Batch::packed(asked.map(fed));
-        self.hidden_nd = if batch.is_empty() { None } else { Some(decoder.hidden(&batch, None)?) };
-        Ok(())
+        Ok(if batch.is_empty() { None } else { Some(decoder.hidden(&batch, None)?) })
     }
 
-    fn rows(&self) -> Vec<(usize, usize, u32, u32)> {
+    fn rows(&self) -> Vec<Asked> {
         let mut rows = Vec::new();
         let mut start = 0;
         for (sequence, given) in (self.first..).zip(self.sequences).filter(|(_, given)| !given.text.is_empty()) {
@@ -68,10 +76,10 @@ impl Pass<'_> {
 }
 
 /// Cuts `sequences` into passes of at most [`PASS_TOKENS`] tokens.
-fn passes<'a>(sequences: &'a [Given<'a>]) -> Vec<Pass<'a>> {
+fn passes<'a>(sequences: &'a [Given<'a>]) -> Vec<Packed<'a>> {
     let mut passes = Vec::new();
     let (mut first, mut tokens) = (0, 0);
-    let pass = |range: Range<usize>| Pass { first: range.start, sequences: &sequences[range], hidden_nd: None };
+    let pass = |range: Range<usize>| Packed { first: range.start, sequences: &sequences[range] };
     for (index, given) in sequences.iter().enumerate() {
         let length = given.prompt.len() + given.text.len();
         if index > first && tokens + length > PASS_TOKENS {
@@ -150,13 +158,36 @@ impl Score for Scorer<'_> {
         take: &mut dyn FnMut(Chunk) -> Result<(), JobError>,
     ) -> Result<(), ScoreError> {
         check(self, sequences, want)?;
+        self.run(passes(sequences), want, take)
+    }
+
+    fn score_branches(
+        &self,
+        branches: &[Branches<'_>],
+        want: Want,
+        take: &mut dyn FnMut(Chunk) -> Result<(), JobError>,
+    ) -> Result<(), ScoreError> {
+        let sequences: Vec<Given<'_>> = branches.iter().flat_map(Branches::sequences).collect();
+        check(self, &sequences, want)?;
+        self.run(branched::passes(branches), want, take)
+    }
+}
+
+impl Scorer<'_> {
+    /// Runs as many passes side by side as there are workers, then as many pieces of what they gave.
+    fn run(
+        &self,
+        mut passes: Vec<impl Pass>,
+        want: Want,
+        take: &mut dyn FnMut(Chunk) -> Result<(), JobError>,
+    ) -> Result<(), ScoreError> {
         let decoder = self.decoder;
         let rows_per_piece = (CHUNK_LOGITS / self.vocabulary().max(1)).max(1);
-        // As many passes side by side as there are workers, then as many pieces of what they gave.
-        for passes in passes(sequences).chunks_mut(self.workers.count()) {
-            self.workers.map(passes, |pass| pass.run(decoder)).into_iter().collect::<Result<(), _>>()?;
+        for passes in passes.chunks_mut(self.workers.count()) {
+            let hidden = self.workers.map(passes, |pass| pass.hidden(decoder));
+            let hidden = hidden.into_iter().collect::<Result<Vec<_>, _>>()?;
             let rows: Vec<_> = passes.iter().map(Pass::rows).collect();
-            let pieces = passes.iter().zip(&rows).filter_map(|(pass, rows)| Some((pass.hidden_nd.as_ref()?, rows)));
+            let pieces = hidden.iter().zip(&rows).filter_map(|(hidden_nd, rows)| Some((hidden_nd.as_ref()?, rows)));
             let mut pieces: Vec<Piece<'_>> = pieces
                 .flat_map(|(hidden_nd, rows)| rows.chunks(rows_per_piece).map(move |rows| Piece { hidden_nd, rows }))
                 .collect();
@@ -202,5 +233,14 @@ impl<D: Decoder> Score for Engine<D> {
         take: &mut dyn FnMut(Chunk) -> Result<(), JobError>,
     ) -> Result<(), ScoreError> {
         self.scorer().score(sequences, want, take)
+    }
+
+    fn score_branches(
+        &self,
+        branches: &[Branches<'_>],
+        want: Want,
+        take: &mut dyn FnMut(Chunk) -> Result<(), JobError>,
+    ) -> Result<(), ScoreError> {
+        self.scorer().score_branches(branches, want, take)
     }
 }
