@@ -23,7 +23,8 @@ use retort_model::generate::{Generate, GenerateError, Message, Request};
 use retort_model::observe::{Observer, Silent};
 use retort_model::sampling::{NoiseKey, Sampling};
 use std::any::Any;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -268,11 +269,31 @@ fn part(problems: Vec<&Problem>, slice: Option<Slice>) -> Vec<&Problem> {
 
 /// The problems without repetitions, each where it came first.
 fn distinct<'a>(problems: &'a [Problem], observer: &dyn Observer) -> Vec<&'a Problem> {
-    let mut seen = HashSet::new();
-    let distinct: Vec<&Problem> = problems.iter().filter(|problem| seen.insert(problem.uuid.as_str())).collect();
-    match problems.len() - distinct.len() {
-        0 => {}
-        repeated => observer.remark(&format!("{repeated} problems repeat earlier ones and are worked through once")),
+    const NAMED: usize = 3;
+    let mut places = HashMap::new();
+    let (mut distinct, mut repeated, mut named) = (Vec::new(), 0, Vec::new());
+    for (problem, place) in problems.iter().zip(1..) {
+        match places.entry(problem.uuid.as_str()) {
+            Entry::Vacant(first) => {
+                first.insert(place);
+                distinct.push(problem);
+            }
+            Entry::Occupied(first) => {
+                repeated += 1;
+                if named.len() < NAMED {
+                    named.push(format!("problem {place} is problem {} again", first.get()));
+                }
+            }
+        }
+    }
+    if repeated > 0 {
+        let (named, more) = (named.join(", "), if repeated > NAMED { ", ..." } else { "" });
+        let what = if repeated == 1 {
+            "1 problem repeats an earlier one and is"
+        } else {
+            &format!("{repeated} problems repeat earlier ones and are")
+        };
+        observer.remark(&format!("{what} worked through once: {named}{more}"));
     }
     distinct
 }

@@ -273,7 +273,8 @@ fn progress_repetitions_and_settings_are_spoken_about() {
     let summary = run(&Adder::default(), &problems, &plan, dir.path(), &notes).unwrap();
     assert_eq!((summary.planned, summary.tally.kept), (15, 15));
     let notes = notes.0.into_inner();
-    assert!(notes[0].starts_with("1 problems repeat"), "{notes:?}");
+    let repeated = format!("problem {} is problem 2 again", problems.len());
+    assert!(notes[0].starts_with("1 problem repeats") && notes[0].ends_with(&repeated), "{notes:?}");
     let share = 100.0 * summary.tally.share_right().unwrap();
     assert_eq!(notes.last().unwrap(), &format!("15 {share:.1}% right, 75 tokens"));
     let sample = TraceReader::open(dir.path()).unwrap().read_all().unwrap().remove(0);

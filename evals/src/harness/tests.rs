@@ -28,7 +28,7 @@ fn sample(item: &Item, response: &str) -> Sample {
 /// Both files as JSON.
 fn written(definition: &Definition, items: Vec<Item>, outcome: Outcome<'_>) -> Result<(Value, Vec<Value>), Error> {
     let folder = tempfile::tempdir().expect("a folder");
-    let items = Items { items, available: 1319, data: "d".into() };
+    let items = Items { items, available: 1319, repeated: vec![], data: "d".into() };
     let finished = Finished {
         definition,
         items: &items,

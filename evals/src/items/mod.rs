@@ -20,6 +20,8 @@ use retort_datagen::sources::Row;
 use retort_model::chat::QuestionTemplate;
 use serde_json::{Map, Value};
 use shots::Examples;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// One question of a benchmark.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,12 +35,23 @@ pub struct Item {
     pub stem: String,
 }
 
+/// A row that repeats an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// Where it stands: file and line or row.
+    pub place: String,
+    /// Where the earlier one stands.
+    pub earlier: String,
+}
+
 /// The questions of a benchmark and what they were read from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Items {
     pub items: Vec<Item>,
     /// How many the data has, whatever the limit.
     pub available: usize,
+    /// Rows that ask what an earlier row asks, with the same gold.
+    pub repeated: Vec<Repeated>,
     /// blake3 of the data: of the file, or, where there are several, of the lines of their hashes; in hexadecimal.
     pub data: String,
 }
@@ -58,6 +71,7 @@ impl Items {
             }
         };
         let (mut items, mut available) = (Vec::new(), 0);
+        let (mut places, mut repeated) = (HashMap::new(), Vec::new());
         while let Some(row) = table.next_row()? {
             available += 1;
             if limit.is_some_and(|limit| limit < available) {
@@ -65,12 +79,31 @@ impl Items {
             }
             let question = maker.question(&row)?;
             let before = examples.as_mut().map(|examples| examples.before(&row)).transpose()?;
-            items.push(maker.item(row, question, &before.unwrap_or_default())?);
+            let place = row.place.to_string();
+            let item = maker.item(row, question, &before.unwrap_or_default())?;
+            match places.entry(item.problem.uuid.clone()) {
+                Entry::Vacant(first) => drop(first.insert(place)),
+                Entry::Occupied(first) => repeated.push(Repeated { place, earlier: first.get().clone() }),
+            }
+            items.push(item);
         }
         if items.is_empty() {
             return Err(Error::EmptyBenchmark { name: definition.name.clone() });
         }
-        Ok(Self { items, available, data: data::hash(&files)? })
+        Ok(Self { items, available, repeated, data: data::hash(&files)? })
+    }
+
+    /// What to tell where rows repeat earlier ones: each counts, as lm-evaluation-harness counts them. The first are named.
+    pub fn repeats(&self) -> Option<String> {
+        const NAMED: usize = 3;
+        let pairs =
+            self.repeated.iter().take(NAMED).map(|Repeated { place, earlier }| format!("{place} repeats {earlier}"));
+        let named = pairs.collect::<Vec<_>>().join("; ");
+        let more = if self.repeated.len() > NAMED { "; ..." } else { "" };
+        (!self.repeated.is_empty()).then(|| match self.repeated.len() {
+            1 => format!("1 question repeats an earlier one and is counted again: {named}"),
+            count => format!("{count} questions repeat earlier ones and are counted again: {named}{more}"),
+        })
     }
 
     /// The questions as problems.

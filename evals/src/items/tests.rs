@@ -227,3 +227,21 @@ fn a_row_without_a_column_is_named() {
     let error = one("gsm8k", json!({"question": "q"})).expect_err("no answer").to_string();
     assert!(error.contains("line 1 of") && error.contains("rows.jsonl"), "{error}");
 }
+
+#[test]
+fn rows_that_repeat_earlier_ones_are_named() -> Result<(), Error> {
+    let row = |question: &str| json!({"problem": question, "answer": "70", "id": "0"});
+    let folder = folder(&[("rows.jsonl", &[row("Find m."), row("Find n."), row("Find m."), row("Find m.")])]);
+    let items = read("aime-25", &folder.path().join("rows.jsonl"))?;
+    assert_eq!((items.items.len(), items.repeated.len()), (4, 2));
+    let told = items.repeats().expect("repeats");
+    assert!(told.starts_with("2 questions repeat earlier ones"), "{told}");
+    assert!(
+        items.repeated.iter().all(|repeated| repeated.earlier.ends_with('1') || repeated.earlier.contains("line 1")),
+        "{told}"
+    );
+    let other = json!({"problem": "Find m.", "answer": "71", "id": "0"});
+    let folder = self::folder(&[("rows.jsonl", &[row("Find m."), other])]);
+    assert_eq!(read("aime-25", &folder.path().join("rows.jsonl"))?.repeats(), None);
+    Ok(())
+}

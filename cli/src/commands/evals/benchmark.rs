@@ -72,6 +72,10 @@ pub(super) fn run(args: &EvalsRun, definition: &Definition) -> Result<ExitCode> 
     let origin = Origin { path: data(args, definition, &progress)?, selection: args.asking.selection() };
     let limit = args.asking.limit.map(NonZeroUsize::get);
     let items = Items::read(definition, &origin, limit)?;
+    // What is generated is worked through once, and the run says so.
+    if let (None, Some(repeats)) = (&definition.generation, items.repeats()) {
+        progress.remark(&repeats);
+    }
     let id = BenchmarkId {
         name: definition.name.clone(),
         version: definition.version,
