@@ -8,7 +8,7 @@ use crate::statistics::{
 };
 use crate::stems::Stems;
 use crate::transitions::Transitions;
-use crate::wording::percent;
+use crate::wording::{percent, problem_count};
 use crate::{Error, Role};
 use retort_datagen::sample::{Sample, Verdict};
 use retort_datagen::store::RunHeader;
@@ -253,7 +253,10 @@ fn cautions(runs: &[&Run<'_>]) -> Vec<String> {
     }
     let problems = runs.iter().map(|run| run.scored.score.problems).min().unwrap_or(0);
     if problems < 100 {
-        cautions.push(format!("With {problems} problems the intervals are wide: small differences cannot be seen."));
+        cautions.push(format!(
+            "With {} the intervals are wide: small differences cannot be seen.",
+            problem_count(problems)
+        ));
     }
     let listed = |above: f64, verdicts: &[Verdict]| -> Option<String> {
         let share = |run: &Run<'_>| verdicts.iter().map(|&verdict| run.scored.share(verdict)).sum::<f64>();

@@ -30,10 +30,15 @@ pub(crate) fn points_range(interval: Interval) -> String {
     format!("{} to {}", points(interval.lo), points(interval.hi))
 }
 
+/// `1 problem`, `300 problems`.
+pub(crate) fn problem_count(problems: usize) -> String {
+    format!("{} problem{}", count(problems as u64), if problems == 1 { "" } else { "s" })
+}
+
 /// `300 problems`, or `300 problems in 80 clusters` where some share a stem.
 pub(crate) fn problems(score: &Score) -> String {
     let clusters = score.clusters.map(|clusters| format!(" in {} clusters", count(clusters as u64)));
-    format!("{} problems{}", count(score.problems as u64), clusters.unwrap_or_default())
+    problem_count(score.problems) + &clusters.unwrap_or_default()
 }
 
 /// Seconds as `8.2 s`, `3 min 20 s` or `1 h 05 min`.
@@ -77,7 +82,16 @@ pub(crate) fn verdict(report: &Report) -> String {
             format!("The student reaches {} of the teacher’s score and recovers none of the gap.", whole(share))
         }
         (Some(share), None) => format!("The student reaches {} of the teacher’s score.", whole(share)),
-        (None, _) => "The teacher’s score cannot be told from 0, so the student cannot be measured against it.".into(),
+        (None, _) if report.teacher.score.problems == 1 => {
+            "One problem gives no interval, so the student cannot be measured against the teacher.".into()
+        }
+        (None, _) if report.teacher.score.ci95.holds(0.0) => {
+            "The teacher’s score cannot be told from 0, so the student cannot be measured against it.".into()
+        }
+        (None, _) => {
+            let reason = report.student_share_of_teacher.reason.as_deref().unwrap_or("it has no interval");
+            format!("How much of the teacher’s score the student keeps is undefined: {reason}.")
+        }
     }
 }
 
@@ -85,9 +99,10 @@ pub(crate) fn verdict(report: &Report) -> String {
 pub(crate) fn findings(report: &Report) -> Vec<String> {
     let score = &report.student.score;
     let mut findings = vec![format!(
-        "It answers {} of {} held-out problems ({}), the teacher {}.",
+        "It answers {} of {} held-out problem{} ({}), the teacher {}.",
         percent(score.pass_at_1),
         count(score.problems as u64),
+        if score.problems == 1 { "" } else { "s" },
         range(score.ci95),
         percent(report.teacher.score.pass_at_1),
     )];
@@ -124,6 +139,7 @@ mod tests {
     fn figures_read_well() {
         assert_eq!(points(-0.1234), "−12.3");
         assert_eq!(points(0.0), "0.0");
+        assert_eq!([1, 2, 1319].map(problem_count), ["1 problem", "2 problems", "1,319 problems"]);
         assert_eq!(points(-0.0004), "0.0");
         assert_eq!(duration(59.4), "59.4 s");
         assert_eq!(duration(59.94), "1 min 00 s");
