@@ -6,7 +6,8 @@ mod exchange;
 mod model;
 
 pub use bench::{
-    Bench, BenchCurate, BenchDecode, BenchDraft, BenchExperts, BenchGrade, BenchMatmul, BenchQuality, BenchTrain,
+    Bench, BenchCurate, BenchDecode, BenchDraft, BenchExperts, BenchGrade, BenchMatmul, BenchQuality, BenchStatistics,
+    BenchTrain,
 };
 pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
 pub use exchange::{Batch, BatchRead, BatchRun, BatchWrite, Export, Import};

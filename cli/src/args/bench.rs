@@ -31,6 +31,19 @@ pub enum Bench {
     /// How long the grader takes over pairs of answers
     #[command(after_help = "Example:\n  retort bench grade pairs.jsonl")]
     Grade(BenchGrade),
+    /// How long resampling the questions of a benchmark takes
+    #[command(after_help = "Example:\n  retort bench statistics --questions 1319 --replicates 10000")]
+    Statistics(BenchStatistics),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchStatistics {
+    /// Questions that two models answered
+    #[arg(long, default_value = "1319")]
+    pub questions: NonZeroUsize,
+    /// Draws of as many questions, and of signs of their differences
+    #[arg(long, default_value = "10000")]
+    pub replicates: u64,
 }
 
 #[derive(Debug, Args)]

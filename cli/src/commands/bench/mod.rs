@@ -1,5 +1,5 @@
 //! `retort bench ...`: how fast this machine runs models, what drafts save, what reading experts from disk and what
-//! packing weights cost, how fast traces are curated and answers graded.
+//! packing weights cost, how fast traces are curated, answers graded and questions resampled.
 
 mod curate;
 mod decode;
@@ -9,6 +9,7 @@ mod grade;
 mod matmul;
 mod quality;
 mod shapes;
+mod statistics;
 mod train;
 
 pub use shapes::{Shape, TrainShape};
@@ -79,6 +80,7 @@ pub fn run(command: Bench) -> Result<ExitCode> {
     match command {
         Bench::Curate(args) => curate::run(&args),
         Bench::Grade(args) => grade::run(&args),
+        Bench::Statistics(args) => statistics::run(&args),
         Bench::Decode(args) => inside(|| decode::run(&args)),
         Bench::Draft(args) => draft::run(&args),
         Bench::Experts(args) => experts::run(&args),
