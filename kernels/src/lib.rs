@@ -16,6 +16,7 @@ mod cached_attention;
 mod columns;
 mod cpu;
 mod experts;
+mod gradients;
 mod grouped_linear;
 mod heads;
 mod linear;
@@ -44,6 +45,7 @@ pub use attention::causal_attention;
 pub use cached_attention::{CacheRow, CacheRows, PAGE, cached_attention, copy_page, write_cache};
 pub use columns::{columns, join_columns};
 pub use experts::{Routed, packed_experts};
+pub use gradients::{Gradients, sum};
 pub use grouped_linear::grouped_linear;
 pub use heads::join_keys;
 pub use linear::linear;
@@ -60,7 +62,7 @@ pub use squared_error::squared_error;
 pub use stored::{FP8_BLOCK, Format, Pager, SharedBytes, StoredMatrix};
 pub use sums::{add, add_bias, scale};
 pub use swiglu::{swiglu, swiglu_halves};
-pub use value::{Gradients, Value, lift, recompute, sum};
+pub use value::{Value, lift, recompute};
 pub use weight::Weight;
 
 #[cfg(test)]

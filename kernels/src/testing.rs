@@ -1,7 +1,8 @@
 //! One check for every operation: forward against the reference, gradients against the reference's and against central
 //! finite differences of the reference in f64.
 
-use crate::value::{Gradients, Value};
+use crate::gradients::Gradients;
+use crate::value::Value;
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 /// Deterministic values in (-1, 1), different for each seed.

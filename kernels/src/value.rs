@@ -6,9 +6,8 @@
 //! its gradient flows; one gradient is passed on as it is, several are added in one pass, and what a node kept is freed
 //! as soon as it is done.
 
-use crate::cpu;
+use crate::gradients::{Gradients, sum};
 use candle_core::{Result, Shape, Tensor, TensorId, Var, bail};
-use rayon::prelude::*;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -187,9 +186,7 @@ impl Value {
                 Kind::Lookup { id, n, rows } => lookups.push((*id, *n, rows.clone(), gradient)),
                 Kind::Operation { inputs, backward } => {
                     let passed = backward(&gradient)?;
-                    for (id, gradient) in passed.parameters.0 {
-                        gradients.add(id, gradient)?;
-                    }
+                    gradients.extend(passed.parameters)?;
                     for (input, gradient) in inputs.iter().zip(passed.inputs) {
                         if let (Some(input), Some(gradient)) = (input, gradient) {
                             pending.entry(Arc::as_ptr(input)).or_default().push(gradient);
@@ -221,66 +218,6 @@ fn reachable(root: Arc<Origin>) -> impl Iterator<Item = Arc<Origin>> {
     nodes.into_iter()
 }
 
-/// Sum of gradients of one parameter or node, in their order.
-pub fn sum(parts: Vec<Tensor>) -> Result<Tensor> {
-    let parts: Vec<Tensor> = parts.iter().map(Tensor::contiguous).collect::<Result<_>>()?;
-    let Some(first) = parts.first() else { bail!("a sum of no tensors") };
-    if parts.len() == 1 {
-        return Ok(first.clone());
-    }
-    if !cpu::fast(&parts.iter().collect::<Vec<_>>()) {
-        return parts[1..].iter().try_fold(first.clone(), |sum, part| sum + part);
-    }
-    let mut total = cpu::data(first)?.to_vec();
-    for part in &parts[1..] {
-        let part = cpu::data(part)?;
-        total.par_chunks_mut(SPAN).zip(part.par_chunks(SPAN)).for_each(|(total, part)| {
-            total.iter_mut().zip(part).for_each(|(total, x)| *total += x);
-        });
-    }
-    cpu::tensor(total, first)
-}
-
-/// Elements per unit of parallel work of a plain sum.
-const SPAN: usize = 1 << 15;
-
-/// Gradients by parameter.
-#[derive(Default)]
-pub struct Gradients(HashMap<TensorId, Tensor>);
-
-impl Gradients {
-    /// The gradient of `parameter`, if it took part.
-    pub fn get(&self, parameter: &Var) -> Option<&Tensor> {
-        self.0.get(&parameter.as_tensor().id())
-    }
-
-    /// Adds to what is there: one variable may stand behind several leaves.
-    fn add(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
-        let before = self.0.remove(&id);
-        self.0.insert(id, sum(before.into_iter().chain([gradient]).collect())?);
-        Ok(())
-    }
-
-    /// Adds the gradients `gradient` [k, d] of the rows `rows` of a parameter [n, d].
-    fn add_rows(&mut self, id: TensorId, n: usize, rows: &[u32], gradient: &Tensor) -> Result<()> {
-        let d = gradient.dim(1)?;
-        let mut all = match self.0.remove(&id) {
-            Some(before) => cpu::data(&before.contiguous()?)?.to_vec(),
-            None => vec![0f32; n * d],
-        };
-        for (&row, part) in rows.iter().zip(cpu::data(&gradient.contiguous()?)?.chunks(d)) {
-            all[row as usize * d..][..d].iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-        }
-        self.0.insert(id, cpu::shaped(all, (n, d))?);
-        Ok(())
-    }
-
-    /// Takes the gradient of `parameter` out.
-    pub fn take(&mut self, parameter: &Var) -> Option<Tensor> {
-        self.0.remove(&parameter.as_tensor().id())
-    }
-}
-
 /// `f` as one operation that keeps only its inputs: on the way back it runs once more, to know again what it forgot
 /// (gradient checkpointing, arXiv 1604.06174). Same bits, a third more work, memory for one such piece instead of all.
 ///
@@ -306,7 +243,7 @@ pub fn recompute<const N: usize>(
             leaves.push(Value { tensor, origin: wanted.then(|| Arc::new(Origin { depth: 0, kind })), again: None });
         }
         let mut found = f(std::array::from_fn(|at| &leaves[at]))?.backward_from(gradient.clone())?;
-        let inputs = leaves.iter().map(|leaf| found.0.remove(&leaf.tensor.id())).collect();
+        let inputs = leaves.iter().map(|leaf| found.take_of(&leaf.tensor)).collect();
         Ok(Passed { inputs, parameters: found })
     };
     let inputs = inputs.map(|input| input.origin.clone()).into();
