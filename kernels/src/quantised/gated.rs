@@ -58,10 +58,12 @@ pub(crate) fn gated(
             let tile_bytes = codes.blocks * bits.block_bytes();
             let mut before = 0;
             for (group, block) in blocks.iter().enumerate() {
-                for tile in tiles.clone() {
+                // Rows some panels at a time: those of a long prompt would come from memory anew for each tile.
+                let pieces = codes.panels(group).chunks(PANELS);
+                for (panels, tile) in pieces.flat_map(|panels| tiles.clone().map(move |tile| (panels, tile))) {
                     let packed = &block.down[tile * tile_bytes..][..tile_bytes];
                     let columns = TILE.min(d - tile * TILE);
-                    for &panel in codes.panels(group) {
+                    for &panel in panels {
                         kernel.tile(packed, bits, codes, panel, &mut products);
                         for (&place, values) in codes.rows(panel).iter().zip(&products) {
                             let at = place as usize - before;
