@@ -6,6 +6,7 @@
 //! with P the probabilities and D = rowsum(dy * y), dS = P (dy V^T - D), dq = scale dS k, dk = scale dS^T q, dv = P^T dy.
 
 use crate::matmul::{How, Mat, MatMut, MatmulPrecision, matmul};
+use crate::rounding::Aside;
 use crate::softmax::softmax_row;
 use crate::value::{Value, lift};
 use crate::{cpu, simd};
@@ -30,12 +31,19 @@ pub fn causal_attention(q: &Value, k: &Value, v: &Value, offsets: &Arc<[usize]>,
     let attention = Attention { offsets: offsets.clone(), scale: scale as f32, precision, h, g, c, cv };
     let y = attention.forward(n, &cpu::data(q_t)?, &cpu::data(k_t)?, &cpu::data(v_t)?);
     let y = cpu::shaped(y, (n, h, cv))?;
-    let (q_t, k_t, v_t) = (q_t.clone(), k_t.clone(), v_t.clone());
-    Value::record(y.clone(), [q, k, v], move |dy, _| {
+    if ![q, k, v].into_iter().any(Value::is_tracked) {
+        return Value::record(y, [q, k, v], |_, _| Ok([const { None }; 3]));
+    }
+    let aside = |tensor: &Tensor| Aside::new(tensor, precision);
+    let (kept_q, kept_k, kept_v, kept_y) = (aside(q_t)?, aside(k_t)?, aside(v_t)?, aside(&y)?);
+    let again = kept_y.clone();
+    let y = Value::record(y, [q, k, v], move |dy, _| {
+        let (q_t, k_t, v_t, y) = (kept_q.tensor()?, kept_k.tensor()?, kept_v.tensor()?, kept_y.tensor()?);
         let data = [cpu::data(&q_t)?, cpu::data(&k_t)?, cpu::data(&v_t)?, cpu::data(&y)?, cpu::data(dy)?];
         let [dq, dk, dv] = attention.backward(data.each_ref().map(|data| &**data));
         Ok([Some(cpu::tensor(dq, &q_t)?), Some(cpu::tensor(dk, &k_t)?), Some(cpu::tensor(dv, &v_t)?)])
-    })
+    })?;
+    Ok(y.forgettable(move || again.tensor()))
 }
 
 /// The same in candle's own ops, one sequence at a time.

@@ -10,6 +10,7 @@ mod bf16;
 mod span;
 
 use crate::cpu;
+use crate::rounding::round;
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 use span::{Kept, Queries, Scratch, Span};
@@ -229,7 +230,7 @@ impl InplaceOp2 for WriteCache {
             }
             CpuStorage::BF16(cache) => {
                 let cache = &mut cache[..end];
-                rows.for_each(|(row, place)| span::round(row, &mut cache[entry(place)..][..self.width]));
+                rows.for_each(|(row, place)| round(row, &mut cache[entry(place)..][..self.width]));
             }
             _ => bail!("write_cache: the cache is neither f32 nor bf16"),
         }

@@ -29,6 +29,7 @@ mod per_head_linear;
 mod quantised;
 mod rms_norm;
 mod rope;
+mod rounding;
 mod row_products;
 mod rows;
 mod simd;

@@ -2,6 +2,8 @@
 //!
 //! Backward, with s = sigmoid(gate): dgate = dy up s (1 + gate (1 - s)), dup = dy gate s.
 
+use crate::matmul::MatmulPrecision;
+use crate::rounding::Aside;
 use crate::value::{Value, lift};
 use crate::{cpu, simd};
 use candle_core::{D, Result, Tensor, bail};
@@ -19,9 +21,15 @@ pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
     if !cpu::fast(&[gate_t, up_t]) {
         return lift([gate, up], |[gate, up]| gate.silu()? * up);
     }
-    let (gate_t, up_t) = (gate_t.clone(), up_t.clone());
-    let again = (gate_t.clone(), up_t.clone());
-    let y = Value::record(gated(&gate_t, &up_t)?, [gate, up], move |dy, _| {
+    let y = gated(gate_t, up_t)?;
+    if !gate.is_tracked() && !up.is_tracked() {
+        return Value::record(y, [gate, up], |_, _| Ok([None, None]));
+    }
+    let precision = MatmulPrecision::current();
+    let kept = (Aside::new(gate_t, precision)?, Aside::new(up_t, precision)?);
+    let again = kept.clone();
+    let y = Value::record(y, [gate, up], move |dy, _| {
+        let (gate_t, up_t) = (kept.0.tensor()?, kept.1.tensor()?);
         let (g, u, dy) = (cpu::data(&gate_t)?, cpu::data(&up_t)?, cpu::data(dy)?);
         let (mut dgate, mut dup) = (vec![0f32; g.len()], vec![0f32; g.len()]);
         let out = dgate.par_chunks_mut(SPAN).zip(dup.par_chunks_mut(SPAN));
@@ -29,7 +37,7 @@ pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
         out.zip(inputs).for_each(|((dg, du), ((g, u), dy))| backward(dg, du, g, u, dy));
         Ok([Some(cpu::tensor(dgate, &gate_t)?), Some(cpu::tensor(dup, &up_t)?)])
     })?;
-    Ok(y.forgettable(move || gated(&again.0, &again.1)))
+    Ok(y.forgettable(move || gated(&again.0.tensor()?, &again.1.tensor()?)))
 }
 
 /// silu(gate) * up
@@ -52,8 +60,14 @@ pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
         return lift([gate_up], |[x]| reference(x));
     }
     let f = width / 2;
-    let (x_t, again) = (x_t.clone(), x_t.clone());
-    let y = Value::record(gated_halves(&x_t, n, f)?, [gate_up], move |dy, _| {
+    let y = gated_halves(x_t, n, f)?;
+    if !gate_up.is_tracked() {
+        return Value::record(y, [gate_up], |_, _| Ok([None]));
+    }
+    let kept = Aside::new(x_t, MatmulPrecision::current())?;
+    let again = kept.clone();
+    let y = Value::record(y, [gate_up], move |dy, _| {
+        let x_t = kept.tensor()?;
         let (x, dy) = (cpu::data(&x_t)?, cpu::data(dy)?);
         let mut dx = vec![0f32; x.len()];
         let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(f)).with_min_len(64);
@@ -63,7 +77,7 @@ pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
         });
         Ok([Some(cpu::tensor(dx, &x_t)?)])
     })?;
-    Ok(y.forgettable(move || gated_halves(&again, n, f)))
+    Ok(y.forgettable(move || gated_halves(&again.tensor()?, n, f)))
 }
 
 /// The same for the halves of n rows, [.., f].

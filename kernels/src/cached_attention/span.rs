@@ -3,11 +3,11 @@
 use super::PAGE;
 #[cfg(target_arch = "x86_64")]
 use super::bf16::multiplies;
+use crate::rounding::{round, widen};
 use crate::row_products::Tile;
 use crate::simd;
 use candle_core::{CpuStorage, Layout, Result, Storage, bail};
 use half::bf16;
-use half::slice::HalfFloatSliceExt;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -106,32 +106,6 @@ impl Rows<'_> {
         };
         (place(self), self.stride, self.width) == (place(other), other.stride, other.width)
     }
-}
-
-fn widen(row: &[bf16], out: &mut [f32]) {
-    simd::dispatch(
-        #[inline(always)]
-        || {
-            for (out, x) in out.iter_mut().zip(row.reinterpret_cast()) {
-                *out = f32::from_bits(u32::from(*x).wrapping_shl(16));
-            }
-        },
-    );
-}
-
-/// To the nearest bf16, to the even one of two; what is no number stays so.
-pub(super) fn round(numbers: &[f32], out: &mut [bf16]) {
-    simd::dispatch(
-        #[inline(always)]
-        || {
-            for (out, x) in out.reinterpret_cast_mut().iter_mut().zip(numbers) {
-                let bits = x.to_bits();
-                let odd = bits.wrapping_shr(16) & 1;
-                let nearest = bits.wrapping_add(0x7fff).wrapping_add(odd);
-                *out = (if x.is_nan() { bits | 0x0040_0000 } else { nearest }).wrapping_shr(16) as u16;
-            }
-        },
-    );
 }
 
 /// What is to be computed.
