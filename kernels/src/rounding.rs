@@ -42,7 +42,7 @@ const SPAN: usize = 1 << 14;
 #[derive(Clone)]
 pub(crate) enum Aside {
     Exact(Tensor),
-    Rounded(Arc<[bf16]>, Shape),
+    Rounded(Arc<Vec<bf16>>, Shape),
 }
 
 impl Aside {
@@ -53,7 +53,7 @@ impl Aside {
         let numbers = cpu::data(tensor)?;
         let mut rounded = vec![bf16::ZERO; numbers.len()];
         rounded.par_chunks_mut(SPAN).zip(numbers.par_chunks(SPAN)).for_each(|(out, x)| round(x, out));
-        Ok(Self::Rounded(rounded.into(), tensor.shape().clone()))
+        Ok(Self::Rounded(Arc::new(rounded), tensor.shape().clone()))
     }
 
     pub(crate) fn tensor(&self) -> Result<Tensor> {
