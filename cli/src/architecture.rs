@@ -112,6 +112,13 @@ impl Architecture {
 
     /// Refuses a checkpoint whose names or shapes are not those of the config.
     pub fn check(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        let tied = match self {
+            Self::DeepSeek(config) => config.tie_word_embeddings,
+            Self::Dense(config) => config.tie_word_embeddings,
+        };
+        if tied {
+            checkpoint.check_tied("model.embed_tokens.weight", "lm_head.weight")?;
+        }
         match self {
             Self::DeepSeek(config) => {
                 checkpoint.check(config.parts(), |name| config.is_spare(name, |name| checkpoint.has(name)))

@@ -74,4 +74,7 @@ fn a_large_model_takes_its_file_or_what_it_is_given() {
     let (within, peak) = run(&[&generate[..], &["--memory", LIMIT.0]].concat());
     assert!(peak > LIMIT.1 / 4 && peak <= LIMIT.1, "{peak} bytes of {}", LIMIT.1);
     assert_eq!(within, whole);
+    // Eight sequences ask for most experts of every layer, far more than there is room for.
+    let (_, peak) = run(&["bench", "experts", "--model", model, "--memory", LIMIT.0, "--batch", "8", "--new", "3"]);
+    assert!(peak <= LIMIT.1, "{peak} bytes of {} with eight sequences", LIMIT.1);
 }

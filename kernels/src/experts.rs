@@ -31,7 +31,7 @@ struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// `None` for what is not packed, or not in whole tiles.
+    /// `None` for what is not packed, not in whole tiles, or read from disk.
     fn new(gate_up: &'a [StoredMatrix], down: &'a StoredMatrix) -> Option<Self> {
         let &Format::Quantised(bits) = down.format() else { return None };
         let (d, f) = down.dims();
@@ -40,6 +40,9 @@ impl<'a> Packed<'a> {
             [_, _] => f,
             _ => return None,
         };
+        if down.is_paged() || gate_up.iter().any(StoredMatrix::is_paged) {
+            return None;
+        }
         let fits = |part: &StoredMatrix| *part.format() == Format::Quantised(bits) && part.dims() == (rows, d);
         (gate_up.iter().all(fits) && f.is_multiple_of(TILE)).then_some(Self { bits, gate_up, down, f })
     }
@@ -54,7 +57,7 @@ impl<'a> Packed<'a> {
 }
 
 /// y [n, d] from `x` [n, d]; `always` are (gate and up, down) of the block for all rows. `None` where the weights are not
-/// all packed alike or a gradient is wanted.
+/// all packed alike, come from disk, where they cannot all be there at once, or a gradient is wanted.
 pub fn packed_experts(x: &Value, routed: Option<Routed>, always: Option<(&Weight, &Weight)>) -> Result<Option<Value>> {
     let x_t = x.tensor();
     let (n, d) = cpu::rows(x_t)?;
@@ -94,11 +97,8 @@ pub fn packed_experts(x: &Value, routed: Option<Routed>, always: Option<(&Weight
     if packed.iter().any(|(weights, ..)| weights.bits != bits || weights.down.dims().0 != d) {
         return Ok(None);
     }
-    packed.iter().flat_map(|(weights, ..)| weights.gate_up).try_for_each(StoredMatrix::announce)?;
     let blocks: Vec<Block> = packed.iter().map(|(weights, rows, factors)| weights.block(rows, factors)).collect();
-    let y = quantised::gated(&cpu::data(x_t)?, d, bits, &blocks, || {
-        packed.iter().try_for_each(|(weights, ..)| weights.down.announce())
-    })?;
+    let y = quantised::gated(&cpu::data(x_t)?, d, bits, &blocks);
     Value::constant(&cpu::shaped(y, x.dims())?).map(Some)
 }
 

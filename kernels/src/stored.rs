@@ -108,6 +108,11 @@ impl StoredMatrix {
         &self.format
     }
 
+    /// Whether something is told before the numbers are read.
+    pub(crate) fn is_paged(&self) -> bool {
+        self.pager.is_some()
+    }
+
     /// Must be called before a product, which reads the matrix once.
     pub(crate) fn announce(&self) -> Result<()> {
         self.pager.as_ref().map_or(Ok(()), |pager| pager.before_reading(&self.range))

@@ -204,37 +204,51 @@ fn stored_products(x: &Value, shares: &[(Rows, &[StoredMatrix])]) -> Result<Valu
         bail!("a stored weight does not fit {:?} of {:?}", x.shape(), x.dtype());
     }
     let x = cpu::data(x)?;
-    used().flat_map(|(_, parts)| parts.iter()).try_for_each(StoredMatrix::announce)?;
+    let shares: Vec<_> = used().collect();
+    if !shares.iter().flat_map(|(_, parts)| parts.iter()).any(StoredMatrix::is_paged) {
+        return Value::constant(&cpu::shaped(products(&x, (n, i, o), &shares), (n, o))?);
+    }
+    // From disk: one share is there at a time, whatever the next ones need.
+    let mut y = vec![0f32; n * o];
+    for share in shares {
+        share.1.iter().try_for_each(StoredMatrix::announce)?;
+        let rows: Vec<f32> = share.0.list().flat_map(|row| &x[row as usize * i..][..i]).copied().collect();
+        let alone = Rows { first: 0, step: 1, count: share.0.count };
+        let found = products(&rows, (share.0.count, i, o), &[&(alone, share.1)]);
+        for (row, found) in share.0.list().zip(found.chunks(o)) {
+            y[row as usize * o..][..o].copy_from_slice(found);
+        }
+    }
+    Value::constant(&cpu::shaped(y, (n, o))?)
+}
+
+/// y [n, o] for rows of `i` numbers; rows that no share has are 0.
+fn products(x: &[f32], (n, i, o): (usize, usize, usize), shares: &[&(Rows, &[StoredMatrix])]) -> Vec<f32> {
     let quantised = |bits| {
-        let mut parts = used().flat_map(|(_, parts)| parts.iter());
+        let mut parts = shares.iter().flat_map(|(_, parts)| parts.iter());
         parts.all(|part| *part.format() == Format::Quantised(bits))
     };
     let bits = [Bits::Four, Bits::Eight].into_iter().find(|bits| quantised(*bits));
-    let y = match bits.filter(|_| used().next().is_some()) {
-        Some(bits) => {
-            let shares = used().map(|(rows, parts)| {
-                let matrices = parts.iter().map(|part| (part.bytes(), part.dims().0)).collect();
-                Share { rows: *rows, matrices }
-            });
-            quantised::products(&x, i, o, bits, &shares.collect::<Vec<_>>())
-        }
-        None => {
-            let mut y = vec![0f32; n * o];
-            for (rows, parts) in used() {
-                let mut column = 0;
-                for part in parts.iter() {
-                    let found = row_products(&x[rows.first * i..], rows.step * i, rows.count, part);
-                    let width = part.dims().0;
-                    for (at, found) in found.chunks(width.max(1)).enumerate() {
-                        y[(rows.first + at * rows.step) * o + column..][..width].copy_from_slice(found);
-                    }
-                    column += width;
-                }
+    if let Some(bits) = bits.filter(|_| !shares.is_empty()) {
+        let given = shares.iter().map(|(rows, parts)| {
+            let matrices = parts.iter().map(|part| (part.bytes(), part.dims().0)).collect();
+            Share { rows: *rows, matrices }
+        });
+        return quantised::products(x, i, o, bits, &given.collect::<Vec<_>>());
+    }
+    let mut y = vec![0f32; n * o];
+    for (rows, parts) in shares {
+        let mut column = 0;
+        for part in parts.iter() {
+            let found = row_products(&x[rows.first * i..], rows.step * i, rows.count, part);
+            let width = part.dims().0;
+            for (at, found) in found.chunks(width.max(1)).enumerate() {
+                y[(rows.first + at * rows.step) * o + column..][..width].copy_from_slice(found);
             }
-            y
+            column += width;
         }
-    };
-    Value::constant(&cpu::shaped(y, (n, o))?)
+    }
+    y
 }
 
 #[cfg(test)]

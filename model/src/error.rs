@@ -47,6 +47,10 @@ pub enum Error {
     EmptyIndex { index: PathBuf },
     #[error("`{field}` = {value} in `{path}` is not supported")]
     Unsupported { field: String, value: String, path: PathBuf },
+    #[error("`{path}` says nothing of `{field}`")]
+    MissingField { field: &'static str, path: PathBuf },
+    #[error("`{path}` has an `lm_head.weight` of its own, and `config.json` ties the head to the embedding")]
+    HeadNotTied { path: PathBuf },
     #[error("`{folder}` holds neither `tokenizer.json` nor `tiktoken.model`")]
     NoTokenizer { folder: PathBuf },
     #[error("the tokenizer `{path}` {reason}")]
@@ -84,6 +88,10 @@ impl Error {
             }
             Self::NoTokenizer { .. } => {
                 Some("copy it from where the model came from; `retort model logits` takes token ids and needs none".into())
+            }
+            Self::MissingField { .. } => Some("take the file as it was published; what silence means differs".into()),
+            Self::HeadNotTied { .. } => {
+                Some("set `tie_word_embeddings` to false where the head was trained, or leave the tensor out".into())
             }
             Self::NoWeights { .. } => Some("point at a folder with safetensors weights".into()),
             Self::Pickle { .. } => {

@@ -202,6 +202,9 @@ impl Config {
     /// Parses and checks JSON that came from `path`.
     pub fn parse(json: &str, path: &Path) -> Result<Self, Error> {
         let config: Self = retort_model::files::parse_json(json, path)?;
+        if !config.is_v2() {
+            check::check_present(json, path)?;
+        }
         config.check(path)?;
         Ok(config)
     }

@@ -8,7 +8,6 @@ use super::kernel::{Kernel, Products};
 use super::parts::{Parts, Unwritten};
 use super::{Bits, TILE};
 use crate::swiglu;
-use candle_core::Result;
 use rayon::prelude::*;
 
 /// A block and what goes through it.
@@ -31,14 +30,8 @@ const TILES: usize = 8;
 /// Panels that a thread takes at once.
 const PANELS: usize = 16;
 
-/// y [n, d] from `x` [n, d]; `before_down` is called before the last matrices are read, and its error is passed on.
-pub(crate) fn gated(
-    x: &[f32],
-    d: usize,
-    bits: Bits,
-    blocks: &[Block],
-    before_down: impl FnOnce() -> Result<()>,
-) -> Result<Vec<f32>> {
+/// y [n, d] from `x` [n, d].
+pub(crate) fn gated(x: &[f32], d: usize, bits: Bits, blocks: &[Block]) -> Vec<f32> {
     let kernel = Kernel::of_this_machine();
     let mut y = vec![0f32; x.len()];
     // Blocks of one width share their memory.
@@ -48,7 +41,6 @@ pub(crate) fn gated(
             (blocks, Codes::new(&inner(x, d, bits, blocks), blocks[0].f, bits, kernel.most_rows(), places(blocks)))
         })
         .collect();
-    before_down()?;
     let parts = Parts::of(&mut y, d.max(1));
     let tiles: Vec<usize> = (0..d.div_ceil(TILE)).step_by(TILES).collect();
     tiles.into_par_iter().for_each(|first| {
@@ -80,7 +72,7 @@ pub(crate) fn gated(
             }
         }
     });
-    Ok(y)
+    y
 }
 
 /// For each block the places of its rows where the rows of all lie end to end.

@@ -19,7 +19,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    fn list(&self) -> impl Iterator<Item = u32> + use<> {
+    pub(crate) fn list(&self) -> impl Iterator<Item = u32> + use<> {
         let Self { first, step, count } = *self;
         (0..count).map(move |at| (first + at * step) as u32)
     }

@@ -134,6 +134,14 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// Refuses a head that is not the embedding that it is tied to; a copy of it may be there.
+    pub fn check_tied(&self, embedding: &str, head: &str) -> Result<(), Error> {
+        let (Ok((own, entry)), Ok((shard, copy))) = (self.find(embedding), self.find(head)) else { return Ok(()) };
+        let bytes = own.bytes()[own.span(entry)] == shard.bytes()[shard.span(copy)];
+        let same = entry.dtype == copy.dtype && entry.shape == copy.shape && bytes;
+        if same { Ok(()) } else { Err(Error::HeadNotTied { path: shard.path.clone() }) }
+    }
+
     /// Whether a tensor of this name is there.
     pub fn has(&self, name: &str) -> bool {
         self.names.contains_key(name)

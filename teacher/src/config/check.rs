@@ -6,6 +6,18 @@ use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes, check_stor
 use serde_json::Value;
 use std::path::Path;
 
+/// What a file of V3's kind must say itself: readers differ in what they take silence for.
+const NEEDED: [&str; 4] = ["n_group", "topk_group", "norm_topk_prob", "routed_scaling_factor"];
+
+/// Refuses a file that leaves out what it must say.
+pub(super) fn check_present(json: &str, path: &Path) -> Result<(), Error> {
+    let given: serde_json::Map<String, Value> = retort_model::files::parse_json(json, path)?;
+    match NEEDED.into_iter().find(|key| !given.contains_key(*key)) {
+        Some(key) => Err(Error::MissingField { field: key, path: path.into() }),
+        None => Ok(()),
+    }
+}
+
 impl Config {
     /// Refuses what is not supported and what contradicts itself.
     pub fn check(&self, path: &Path) -> Result<(), Error> {
@@ -48,14 +60,25 @@ impl Config {
         let fixed = [
             ("num_key_value_heads", Some(Value::from(self.num_attention_heads))),
             ("qk_head_dim", Some(Value::from(self.qk_head_dim()))),
-            // transformers writes the rotary width here, or hidden_size / heads; neither is read.
-            ("head_dim", None),
+            // transformers writes the rotary width here, or others hidden_size / heads or a head's; none is read.
+            ("head_dim", self.rest.get("head_dim").filter(|value| !self.is_a_head_dim(value)).map(|_| Value::Null)),
             ("mlp_bias", Some(Value::from(false))),
         ];
         check_rest(&self.rest, &fixed).or_else(|(field, value)| refuse(&field, value))?;
         let packed = self.quantization_config.as_ref();
         check_storage(&self.rest, packed).or_else(|(field, value)| refuse(&field, value))?;
         Ok(())
+    }
+
+    fn is_a_head_dim(&self, value: &Value) -> bool {
+        let known = [
+            self.qk_rope_head_dim,
+            self.qk_nope_head_dim,
+            self.qk_head_dim(),
+            self.v_head_dim,
+            self.hidden_size / self.num_attention_heads.max(1),
+        ];
+        value.as_u64().is_some_and(|value| known.contains(&(value as usize)))
     }
 
     fn check_numbers(&self) -> Result<(), (&'static str, String)> {
