@@ -234,6 +234,31 @@ fn most_requests_failing_stops_the_run_and_one_failing_does_not() {
 }
 
 #[test]
+fn what_a_server_refuses_before_it_answered_once_is_no_sample_until_it_does() {
+    let no = || answer("400 No", "", r#"{"message": "no such parameter"}"#);
+    let usual = || Settings { max_failures: 0.5, max_in_flight: 1, ..quick() };
+    let server = serve("vllm", move |_| no());
+    let (questions, result, _) = ask(&server, usual(), 3);
+    let error = cause(result);
+    assert!(matches!(&error, Error::AllRefused { refused: 3, reason, .. } if reason.contains("no such")), "{error}");
+    assert!(questions.answers.is_empty() && !error.is_pause() && error.hint().is_some());
+
+    let server = serve("vllm", move |asked| if asked.number < 2 { no() } else { whole() });
+    let (questions, result, _) = ask(&server, usual(), 3);
+    result.expect("it works");
+    let refused = questions.answers.values().filter(|answer| answer.finish_reason == FinishReason::Refused);
+    assert_eq!((questions.answers.len(), refused.count()), (3, 2));
+
+    // The most of failures, and none stored; whoever takes any number of them takes these.
+    let server = serve("vllm", move |_| no());
+    let (questions, result, _) = ask(&server, usual(), 30);
+    assert!(matches!(cause(result), Error::TooManyFailures { failed: 20, .. }) && questions.answers.is_empty());
+    let (questions, result, _) = ask(&server, quick(), 3);
+    result.expect("as asked for");
+    assert_eq!(questions.answers.len(), 3);
+}
+
+#[test]
 fn a_redirect_is_not_followed_and_the_key_stays_home() {
     let elsewhere = Server::start(|_| whole());
     let place = elsewhere.url();
@@ -246,7 +271,7 @@ fn a_redirect_is_not_followed_and_the_key_stays_home() {
 
     let place = elsewhere.url();
     let server = Server::start(move |_| answer("301 Moved", &format!("Location: {place}/models\r\n"), ""));
-    let opened = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), quick(), None, &Silent);
+    let opened = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY, "the test"), quick(), None, &Silent);
     assert!(matches!(opened.err(), Some(Error::Redirect { .. })));
     assert!(elsewhere.asked("/v1/models").is_empty());
 }

@@ -79,6 +79,8 @@ pub(super) struct Expected<'a> {
     pub prompt: &'a [u32],
     /// Whether log-probabilities were asked for.
     pub captured: bool,
+    /// The most tokens that were asked for.
+    pub most: u64,
 }
 
 impl Answer {
@@ -166,8 +168,16 @@ impl Answer {
     }
 
     /// The completion, where everything that makes one is there.
-    pub(super) fn finish(self, expected: Expected<'_>) -> Result<Reply, Failure> {
-        let Expected { profile, model, answers_as, form, prompt, captured } = expected;
+    pub(super) fn finish(mut self, expected: Expected<'_>) -> Result<Reply, Failure> {
+        let Expected { profile, model, answers_as, form, prompt, captured, most } = expected;
+        // Servers count one or the other token more than they were asked for; no server twice as many.
+        let believed = 2 * most + EMPTY_TOKENS as u64;
+        if let Some(usage) = self.usage.take_if(|usage| usage.completion_tokens > believed) {
+            let Usage { prompt_tokens, completion_tokens, .. } = usage;
+            self.implausible = Some(format!(
+                "{prompt_tokens} prompt and {completion_tokens} completion tokens where at most {most} were asked for"
+            ));
+        }
         if let Some(found) = self.model.as_ref().filter(|found| *found != model && !answers_as.contains(found)) {
             return Err(Failure::new(Class::OtherModel, found.clone()));
         }

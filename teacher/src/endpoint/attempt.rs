@@ -59,8 +59,9 @@ pub(super) fn fly(
         // All of the reporter moves in here, so that it is dropped with the attempt, wherever that ends.
         let mut reporter = reporter;
         let Way { transport, profile, model, answers_as, .. } = &*way;
-        let &Prepared { form, ref prompt, captured, route, .. } = &*prepared;
-        let expected = Expected { profile, model, answers_as, form, prompt, captured };
+        let &Prepared { form, ref prompt, captured, route, estimate, .. } = &*prepared;
+        let most = estimate.completion_tokens;
+        let expected = Expected { profile, model, answers_as, form, prompt, captured, most };
         reporter.result = Some(transport.complete(route, &prepared, expected).await);
     }
 }

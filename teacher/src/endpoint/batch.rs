@@ -144,7 +144,8 @@ impl Results {
         let Batch { model, profile, settings, .. } = &self.batch;
         let prefilled = opened(request);
         let (answers_as, captured) = (&settings.answers_as, request.capture.is_some());
-        let expected = Expected { profile, model, answers_as, form: Form::Turn { prefilled }, prompt: &[], captured };
+        let (form, most) = (Form::Turn { prefilled }, request.sampling.max_tokens as u64);
+        let expected = Expected { profile, model, answers_as, form, prompt: &[], captured, most };
         let mut answer = Answer::default();
         let reply = answer.body(body.to_string().as_bytes(), profile).and_then(|()| answer.finish(expected));
         reply.map(|reply| (reply.completion, reply.implausible)).map_err(|failure| {

@@ -33,7 +33,12 @@ pub enum Error {
     #[error("{address} does not offer `{model}`; it offers {offered}")]
     NoModel { address: String, model: String, offered: String },
     #[error("{address} refuses access: {reason}")]
-    Access { address: String, reason: String },
+    Access {
+        address: String,
+        reason: String,
+        /// Where the key stands that was sent, in words; `None` where none was.
+        key: Option<String>,
+    },
     #[error("{address} says that the account is used up: {reason}")]
     Quota { address: String, reason: String },
     #[error("{address} redirects to another address, which is not followed: {reason}")]
@@ -44,6 +49,8 @@ pub enum Error {
     Unusable { address: String, reason: String },
     #[error("{failed} of the last {of} requests to {address} failed, the last one so: {reason}")]
     TooManyFailures { address: String, failed: usize, of: usize, reason: String },
+    #[error("{address} answered nothing and refused {refused} requests, the last one so: {reason}")]
+    AllRefused { address: String, refused: usize, reason: String },
     #[error("the results in `{path}` could not be read")]
     ResultsFile {
         path: PathBuf,
@@ -67,8 +74,12 @@ impl Error {
             Self::Setting { setting, .. } => format!("change `endpoint.{setting}` in the recipe"),
             Self::Unreachable { .. } => "check the address, and whether the server runs".into(),
             Self::NoModel { .. } => "give one of those names with `--teacher-model`".into(),
-            Self::Access { .. } => {
-                "set the key in `RETORT_API_KEY`, or give its file with `--key-file`; what was finished is stored"
+            Self::Access { key: Some(place), .. } => {
+                format!("the key was that in {place}: correct it and run the same command again; what was finished is stored")
+            }
+            Self::Access { key: None, .. } => {
+                "no key was sent: set it in `RETORT_API_KEY` or in the variable that `--key-env` names, or give its file \
+                 with `--key-file`; what was finished is stored"
                     .into()
             }
             Self::Quota { .. } => {
@@ -78,6 +89,11 @@ impl Error {
             Self::OtherModel { .. } => "name that model, or list it in `endpoint.answers_as` of the recipe".into(),
             Self::TooManyFailures { .. } => {
                 "the model, the profile or the template does not fit; `attempts.jsonl` lists every attempt".into()
+            }
+            Self::AllRefused { .. } => {
+                "the model, the profile or the settings do not fit, and nothing of it was stored: the same command asks \
+                 again; `--set endpoint.max_failures=1` takes what a server refuses as its answer"
+                    .into()
             }
             Self::ResultsLine { .. } => {
                 "each line is `{\"custom_id\": \"...\", \"response\": {...}}`, as a batch API gives it back".into()

@@ -81,7 +81,7 @@ impl<'a> Endpoint<'a> {
         let transport = Transport::new(address, key, Deadlines::of(&settings))?;
         let entry = match runtime.block_on(transport.models()) {
             Ok(body) => offered(&body, model, &transport)?,
-            Err(failure) => unlisted(failure, transport.address())?,
+            Err(failure) => unlisted(failure, &transport)?,
         };
         let profile = match named {
             Some(profile) => profile,
@@ -156,11 +156,11 @@ fn offered(body: &[u8], model: &str, transport: &Transport) -> Result<Value, Err
 }
 
 /// A server without a list of models may still answer; one that is not there or wants another key will not.
-fn unlisted(failure: Failure, address: &Address) -> Result<Value, Error> {
-    let (address, reason) = (address.to_string(), failure.detail);
+fn unlisted(failure: Failure, transport: &Transport) -> Result<Value, Error> {
+    let (address, reason) = (transport.address().to_string(), failure.detail);
     match failure.class {
         Class::NotSent | Class::Away | Class::Broken => Err(Error::Unreachable { address, reason }),
-        Class::Access => Err(Error::Access { address, reason }),
+        Class::Access => Err(Error::Access { address, reason, key: transport.key_place() }),
         Class::Quota => Err(Error::Quota { address, reason }),
         Class::Redirect => Err(Error::Redirect { address, reason }),
         Class::Unusable if !reason.starts_with("status") => Err(Error::Unusable { address, reason }),

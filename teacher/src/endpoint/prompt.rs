@@ -154,7 +154,13 @@ pub(super) fn unsupported(
     let repeats = || loop_repeats.map(|repeats| ("loop_repeats", repeats.to_string(), LOCAL));
     let told = |capture: &Capture| !matches!(capture, Capture::Draws(_)) && profile.token_id_prefix.is_some();
     let untold = || request.capture.filter(|capture| !told(capture));
-    let capture = || untold().map(|capture| ("capture", format!("{capture:?}"), LOCAL));
+    let capture = || {
+        untold().map(|capture| match capture {
+            Capture::TopK(k) => ("capture.top_k", k.to_string(), LOCAL),
+            Capture::Draws(draws) => ("capture.draws", draws.to_string(), LOCAL),
+            Capture::Sampled => ("capture", "sampled".into(), LOCAL),
+        })
+    };
     let unopened = api == Api::Chat && opened(request) && profile.continuing.is_empty();
     budget.or_else(repeats).or_else(capture).or_else(|| unopened.then(|| ("prompt.think", "true".into(), RENDERED)))
 }

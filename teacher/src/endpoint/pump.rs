@@ -8,7 +8,7 @@ use super::attempt::{Flight, Report, Ticket, fly};
 use super::breaker::Breaker;
 use super::failure::{Class, Failure, shown};
 use super::gate::Gate;
-use super::prompt::{prepare, unsupported};
+use super::prompt::{Form, prepare, unsupported};
 use super::{Endpoint, Error, echo};
 use retort_model::attempts::{Admission, AttemptId, Charge, Estimate, Settlement};
 use retort_model::generate::{Completion, FinishReason, GenerateError, Jobs, Request};
@@ -44,6 +44,10 @@ pub(super) struct Pump<'a> {
     /// Why nothing is sent any more.
     stopped: Option<Error>,
     breaker: Breaker,
+    /// Whether the server answered once; until then, what it refuses is held back.
+    has_answered: bool,
+    /// Requests that it refused before, and why.
+    held: Vec<(u64, String)>,
     /// Requests that were given up.
     given_up: u64,
     spoke: Option<Instant>,
@@ -67,6 +71,8 @@ impl<'a> Pump<'a> {
             exhausted: false,
             stopped: None,
             breaker: Breaker::new(endpoint.settings.max_failures),
+            has_answered: endpoint.settings.max_failures >= 1.0,
+            held: Vec::new(),
             given_up: 0,
             spoke: None,
             fingerprint: None,
@@ -89,6 +95,10 @@ impl<'a> Pump<'a> {
                 .observer
                 .remark(&format!("{} requests were given up after {times} attempts each", self.given_up));
         }
+        if let Some((_, reason)) = self.held.pop().filter(|_| self.stopped.is_none() && !self.jobs.cancelled()) {
+            let address = self.endpoint.way.transport.address().to_string();
+            self.stopped = Some(Error::AllRefused { address, refused: self.held.len() + 1, reason });
+        }
         match self.stopped {
             Some(error) => Err(GenerateError::Remote(error.into())),
             None => Ok(()),
@@ -96,29 +106,20 @@ impl<'a> Pump<'a> {
     }
 
     fn work(&mut self) -> Result<(), GenerateError> {
-        let mut interrupted = None;
-        loop {
-            if interrupted.is_none() && self.jobs.cancelled() {
-                interrupted = Some(Instant::now());
-                let count = self.flying.len();
-                self.endpoint.observer.remark(&format!("{count} requests are in flight; waiting for their answers"));
-            }
-            if interrupted.is_none() && self.stopped.is_none() {
+        // Whoever cancels has waited for what is in flight as long as he wanted to.
+        while !self.jobs.cancelled() {
+            if self.stopped.is_none() {
                 self.launch()?;
             }
-            let sending = interrupted.is_none() && self.stopped.is_none();
-            if self.flying.is_empty() && !(sending && !(self.exhausted && self.waiting.is_empty())) {
-                return Ok(());
-            }
-            let grace = Duration::from_secs_f64(self.endpoint.settings.grace_seconds);
-            if interrupted.is_some_and(|begin: Instant| begin.elapsed() >= grace) {
-                return Ok(());
+            let is_over = self.stopped.is_some() || self.exhausted && self.waiting.is_empty();
+            if self.flying.is_empty() && is_over {
+                break;
             }
             match self.reports.1.recv_timeout(self.nap()) {
                 Ok(report) => {
-                    self.land(report, interrupted.is_some())?;
+                    self.land(report)?;
                     while let Ok(report) = self.reports.1.try_recv() {
-                        self.land(report, interrupted.is_some())?;
+                        self.land(report)?;
                     }
                 }
                 // This end holds a sender too, so it cannot be disconnected.
@@ -126,6 +127,7 @@ impl<'a> Pump<'a> {
             }
             while self.tasks.try_join_next().is_some() {}
         }
+        Ok(())
     }
 
     /// Until the next request may be due.
@@ -212,8 +214,8 @@ impl<'a> Pump<'a> {
         self.flying.insert(attempt, Flight { ticket, sent: now });
     }
 
-    /// Takes what became of an attempt. `last`: nothing is sent again.
-    fn land(&mut self, report: Report, last: bool) -> Result<(), GenerateError> {
+    /// Takes what became of an attempt.
+    fn land(&mut self, report: Report) -> Result<(), GenerateError> {
         let Some(flight) = self.flying.remove(&report.attempt) else { return Ok(()) };
         match report.result {
             Ok(reply) => self.answered(report.attempt, flight, reply),
@@ -222,7 +224,7 @@ impl<'a> Pump<'a> {
                 let settlement = Settlement { outcome: class.name(), charge: class.charge(), detail: detail.clone() };
                 self.settle(report.attempt, &settlement)?;
                 let reason = detail.clone();
-                self.failed(flight, failure, last)?;
+                self.failed(flight, failure)?;
                 let verdict = self.breaker.look(self.flying.values().map(|flight| flight.sent));
                 self.stop_where(verdict, &reason);
                 Ok(())
@@ -260,10 +262,18 @@ impl<'a> Pump<'a> {
         let settlement = Settlement { outcome: "answered", charge, detail };
         // The sample first: what is paid for must not be lost, what is stored may be charged in full.
         self.jobs.done(ticket.id, reply.completion).map_err(GenerateError::Job)?;
-        self.settle(attempt, &settlement)
+        self.settle(attempt, &settlement)?;
+        self.has_answered = true;
+        self.believe_refusals()
     }
 
-    fn failed(&mut self, flight: Flight, failure: Failure, last: bool) -> Result<(), GenerateError> {
+    /// Takes what the server refused as its answers: it works, so the requests are to blame.
+    fn believe_refusals(&mut self) -> Result<(), GenerateError> {
+        let held = std::mem::take(&mut self.held);
+        held.into_iter().try_for_each(|(id, reason)| self.jobs.done(id, refused(reason))).map_err(GenerateError::Job)
+    }
+
+    fn failed(&mut self, flight: Flight, failure: Failure) -> Result<(), GenerateError> {
         let Flight { mut ticket, sent } = flight;
         let (now, address) = (Instant::now(), self.endpoint.way.transport.address().to_string());
         if failure.class.is_endpoints() {
@@ -277,7 +287,10 @@ impl<'a> Pump<'a> {
         self.gate.ended();
         let reason = failure.detail;
         match failure.class {
-            Class::Access => self.stopped = Some(Error::Access { address, reason }),
+            Class::Access => {
+                let key = self.endpoint.way.transport.key_place();
+                self.stopped = Some(Error::Access { address, reason, key });
+            }
             Class::Quota => self.stopped = Some(Error::Quota { address, reason }),
             Class::Redirect => self.stopped = Some(Error::Redirect { address, reason }),
             Class::Unusable => self.stopped = Some(Error::Unusable { address, reason }),
@@ -286,7 +299,11 @@ impl<'a> Pump<'a> {
                 self.stopped = Some(Error::OtherModel { address, expected, found: reason });
             }
             Class::Rejected => {
-                self.jobs.done(ticket.id, refused(reason.clone())).map_err(GenerateError::Job)?;
+                self.held.push((ticket.id, reason.clone()));
+                // Whoever asks about given text needs every answer.
+                if self.has_answered || ticket.prepared.form == Form::Echo {
+                    self.believe_refusals()?;
+                }
                 let verdict = self.breaker.failed();
                 self.stop_where(verdict, &reason);
             }
@@ -297,13 +314,13 @@ impl<'a> Pump<'a> {
                     _ => self.breaker.failed(),
                 };
                 self.stop_where(verdict, &reason);
-                if ticket.failed < self.endpoint.settings.attempts && !last {
+                if ticket.failed < self.endpoint.settings.attempts {
                     let wait = FIRST_WAIT.saturating_mul(1 << (ticket.failed - 1).min(16));
                     let most = Duration::from_secs_f64(self.endpoint.settings.max_wait_seconds);
                     // All of it and none of it are equally likely, so that no two requests keep step.
                     let due = now + wait.min(most).mul_f64(self.jitter());
                     self.wait(ticket, due);
-                } else if !last {
+                } else {
                     self.given_up += 1;
                     self.speak(&format!("a request was given up: {reason}"));
                 }

@@ -39,15 +39,14 @@ pub struct Settings {
     pub idle_seconds: f64,
     /// For the whole request.
     pub total_seconds: f64,
-    /// For what is in flight when the run is interrupted.
-    pub grace_seconds: f64,
     /// The longest wait of a request that failed, before it is sent again.
     pub max_wait_seconds: f64,
     /// The longest time for which a busy or absent server is left alone.
     pub max_pause_seconds: f64,
     /// How often a request is sent whose answers make no sample.
     pub attempts: u32,
-    /// The share of attempts, 0 to 1, that may come to nothing; the run stops where it is more.
+    /// The share of attempts, 0 to 1, that may come to nothing; the run stops where it is more. Below 1, the server must
+    /// have answered once before it is believed that it refuses a request for good.
     pub max_failures: f64,
     /// Further fields of every request, as the server names them.
     pub extra: Map<String, Value>,
@@ -65,7 +64,6 @@ impl Default for Settings {
             first_byte_seconds: 900.0,
             idle_seconds: 120.0,
             total_seconds: 7200.0,
-            grace_seconds: 20.0,
             max_wait_seconds: 60.0,
             max_pause_seconds: 300.0,
             attempts: 5,
@@ -99,7 +97,6 @@ impl Settings {
             ("first_byte_seconds", self.first_byte_seconds),
             ("idle_seconds", self.idle_seconds),
             ("total_seconds", self.total_seconds),
-            ("grace_seconds", self.grace_seconds),
             ("max_wait_seconds", self.max_wait_seconds),
             ("max_pause_seconds", self.max_pause_seconds),
         ];

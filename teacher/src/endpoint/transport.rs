@@ -56,6 +56,11 @@ impl Transport {
         &self.address
     }
 
+    /// Where the key stands that is sent, in words.
+    pub(super) fn key_place(&self) -> Option<String> {
+        self.key.as_ref().map(|key| key.place().into())
+    }
+
     /// The list of models.
     pub(super) async fn models(&self) -> Result<Vec<u8>, Failure> {
         self.list().await.map_err(|failure| failure.shown(self.key.as_ref()))

@@ -74,8 +74,8 @@ pub(crate) fn ask(
     count: u64,
 ) -> (Questions, Result<(), GenerateError>, Vec<String>) {
     let remarks = Remarks::default();
-    let endpoint =
-        Endpoint::open(&server.url(), "wise", ApiKey::new(KEY), settings, None, &remarks).expect("an endpoint");
+    let endpoint = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY, "the test"), settings, None, &remarks)
+        .expect("an endpoint");
     let mut questions = Questions::new(count);
     let result = endpoint.generate(&mut questions);
     drop(endpoint);
