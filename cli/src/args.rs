@@ -68,9 +68,9 @@ pub struct Serve {
     /// The model's name in the protocol; without it, what `--model` says
     #[arg(long)]
     pub name: Option<String>,
-    /// The environment variable that holds the API key
-    #[arg(long, value_name = "NAME", default_value = "RETORT_API_KEY")]
-    pub key_env: String,
+    /// The environment variable that holds the API key; without it, `RETORT_API_KEY` where that is set
+    #[arg(long, value_name = "NAME", conflicts_with = "key_file")]
+    pub key_env: Option<String>,
     /// A file that holds the API key
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,

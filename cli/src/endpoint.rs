@@ -22,9 +22,9 @@ pub struct EndpointArgs {
     /// Model folder or `hub:org/name` whose tokenizer and template render the prompts here
     #[arg(long, value_name = "DIR")]
     pub teacher_tokenizer: Option<String>,
-    /// The environment variable that holds the API key
-    #[arg(long, value_name = "NAME", default_value = "RETORT_API_KEY")]
-    pub key_env: String,
+    /// The environment variable that holds the API key; without it, `RETORT_API_KEY` where that is set
+    #[arg(long, value_name = "NAME", conflicts_with = "key_file")]
+    pub key_env: Option<String>,
     /// A file that holds the API key
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
@@ -165,10 +165,11 @@ impl EndpointArgs {
 
     /// A setting that would be ignored is an error.
     fn refuse_all(&self, name: &str, settings: Option<&Settings>) -> Result<()> {
-        let Self { teacher_model, teacher_tokenizer, key_env: _, key_file, prices, max_cost } = self;
+        let Self { teacher_model, teacher_tokenizer, key_env, key_file, prices, max_cost } = self;
         let given = [
             ("--teacher-model", teacher_model.is_some()),
             ("--teacher-tokenizer", teacher_tokenizer.is_some()),
+            ("--key-env", key_env.is_some()),
             ("--key-file", key_file.is_some()),
             ("--prices", prices.is_some()),
             ("--max-cost", max_cost.is_some()),
@@ -181,27 +182,33 @@ impl EndpointArgs {
     }
 
     fn key(&self) -> Result<Option<ApiKey>> {
-        key(self.key_file.as_deref(), &self.key_env)
+        key(self.key_file.as_deref(), self.key_env.as_deref())
     }
 }
 
+/// The variable that is looked at where none is named.
+const KEY_ENV: &str = "RETORT_API_KEY";
+
 /// The key in a file, or in an environment variable, or none. Never a part of the command line, which others can see.
-pub fn key(file: Option<&Path>, variable: &str) -> Result<Option<ApiKey>> {
+pub fn key(file: Option<&Path>, variable: Option<&str>) -> Result<Option<ApiKey>> {
     let Some(text) = key_text(file, variable)? else { return Ok(None) };
+    let variable = variable.unwrap_or(KEY_ENV);
     let place = file.map_or_else(|| format!("the variable `{variable}`"), |file| format!("`{}`", file.display()));
-    match ApiKey::new(&text) {
+    match ApiKey::new(&text, &place) {
         Some(key) => Ok(Some(key)),
         None => bail!("{place} holds no API key: it takes printable ASCII characters without spaces"),
     }
 }
 
-/// The same as text.
-pub fn key_text(file: Option<&Path>, variable: &str) -> Result<Option<String>> {
-    match file {
-        Some(path) => {
-            let text = std::fs::read_to_string(path);
-            Ok(Some(text.with_context(|| format!("the key file `{}` could not be read", path.display()))?))
-        }
-        None => Ok(std::env::var(variable).ok().filter(|text| !text.trim().is_empty())),
+/// The same as text. A variable that is named must hold something.
+pub fn key_text(file: Option<&Path>, variable: Option<&str>) -> Result<Option<String>> {
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path);
+        return Ok(Some(text.with_context(|| format!("the key file `{}` could not be read", path.display()))?));
+    }
+    let found = std::env::var(variable.unwrap_or(KEY_ENV)).ok().filter(|text| !text.trim().is_empty());
+    match (found, variable) {
+        (None, Some(variable)) => bail!("`--key-env {variable}`: the variable `{variable}` is not set, or is empty"),
+        (found, _) => Ok(found),
     }
 }

@@ -102,7 +102,8 @@ impl Observer for Progress {
             state.last_line = Instant::now();
             let total = state.total.map_or(String::new(), |total| format!("/{total}"));
             let elapsed = state.begin.elapsed().as_secs();
-            eprintln!("{}: {done}{total} {}, {note}, {elapsed} s", state.stage, state.unit);
+            let note = if note.is_empty() { String::new() } else { format!("{note}, ") };
+            eprintln!("{}: {done}{total} {}, {note}{elapsed} s", state.stage, state.unit);
         }
     }
 

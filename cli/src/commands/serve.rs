@@ -9,7 +9,7 @@ use retort_serve::{Key, Limits, Server, Settings};
 use std::process::ExitCode;
 
 pub fn run(args: &Serve) -> Result<ExitCode> {
-    let key = match endpoint::key_text(args.key_file.as_deref(), &args.key_env)? {
+    let key = match endpoint::key_text(args.key_file.as_deref(), args.key_env.as_deref())? {
         None => None,
         Some(text) => match Key::new(&text) {
             Some(key) => Some(key),
