@@ -100,6 +100,8 @@ pub enum Error {
     Locked { path: PathBuf, owner: String },
     #[error("there is no dataset at `{path}`: the folder {found}")]
     NoDataset { path: PathBuf, found: &'static str },
+    #[error("`{path}` has no `manifest.json` any more, only the copy of it")]
+    CopyAlone { path: PathBuf },
     #[error("neither the manifest of `{path}` nor its copy nor any shard can be read, and it has no journal")]
     NothingLeft { path: PathBuf },
     #[error("`{path}` holds `{found}` but no `manifest.json`, so it is not a trace dataset")]
@@ -206,6 +208,7 @@ impl Error {
             NotASlice { .. } | SlicesMissing { .. } => {
                 "give every folder that `datagen run --shard i/N` wrote for one run, each finished".into()
             }
+            CopyAlone { .. } => "`retort datagen repair` on the folder puts the copy in its place".into(),
             NoDataset { .. } => "name a folder that `datagen run` or `evals run` wrote".into(),
             Damaged { .. } | MalformedManifest { .. } => {
                 "restore the file from a copy, or let `retort datagen repair` set it aside; nothing of it was believed"

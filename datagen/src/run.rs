@@ -199,6 +199,11 @@ pub fn run(
     if spend.torn_bytes() > 0 {
         observer.remark(&format!("{} bytes of an unfinished write were cut off the ledger", spend.torn_bytes()));
     }
+    if store.left() > 0
+        && let Some(expired) = spend.expired()
+    {
+        observer.remark(&expired);
+    }
     let planned = store.tally().samples() + store.left();
     if resumed.samples > 0 {
         observer.remark(&format!("{} of {planned} samples are stored already", resumed.samples));
@@ -224,8 +229,13 @@ pub fn run(
         let missing = unanswered.max(left);
         return Err(Error::Unanswered { generator: generator.name().into(), missing });
     }
-    observer.advanced(tally.samples(), &queue::progress_note(&tally, &cost));
-    observer.finished(&format!("{} of {planned} samples, {}", tally.samples(), queue::progress_note(&tally, &cost)));
+    let note = queue::progress_note(&tally, &cost);
+    observer.advanced(tally.samples(), &note);
+    let mut summary = format!("{} of {planned} samples", tally.samples());
+    if !note.is_empty() {
+        summary += &format!(", {note}");
+    }
+    observer.finished(&summary);
     Ok(Summary {
         run_id: store.manifest().run_id.clone(),
         planned,

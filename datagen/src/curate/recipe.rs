@@ -244,7 +244,7 @@ impl Recipe {
 impl Mix {
     fn check(&self, datasets: usize) -> Result<(), Error> {
         let refuse = |setting, found: String, expected| Err(Error::Setting { setting, found, expected });
-        let given = match (&self.weights, &self.counts) {
+        let (name, given, list) = match (&self.weights, &self.counts) {
             (Some(weights), None) => {
                 let whole = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
                 if !whole || weights.iter().sum::<f64>() <= 0.0 {
@@ -254,17 +254,17 @@ impl Mix {
                         "numbers of which none is below 0 and one above",
                     );
                 }
-                weights.len()
+                ("mix.weights", weights.len(), format!("{weights:?}"))
             }
             (None, Some(_)) if self.total.is_some() => {
                 return refuse("mix.total", "set".into(), "left out beside `mix.counts`");
             }
-            (None, Some(counts)) => counts.len(),
-            _ => return refuse("mix", "without a single rule".into(), "given either `weights` or `counts`"),
+            (None, Some(counts)) => ("mix.counts", counts.len(), format!("{counts:?}")),
+            _ => return refuse("mix", "empty".into(), "a table with either `weights` or `counts`"),
         };
         if given != datasets {
-            let found = format!("for {given} datasets where {datasets} are given");
-            return refuse("mix", found, "a list with one number for each dataset");
+            let found = format!("{list} for {datasets} datasets");
+            return refuse(name, found, "a list with one number for each of them");
         }
         if self.replacement && self.weights.is_some() && self.total.is_none() {
             return refuse("mix.total", "unset".into(), "set where rows may be drawn again");

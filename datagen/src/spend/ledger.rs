@@ -59,6 +59,21 @@ pub(super) enum What {
         spent: Money,
         dearest: Money,
     },
+    /// Attempts of which a repair could tell nothing but how many there were at least; none where not even that.
+    Lost(Lost),
+    /// What so many lost attempts count as, since there are prices.
+    Valued {
+        attempts: u64,
+        spent: Money,
+    },
+}
+
+/// Attempts whose cost is lost, and the most tokens that each can have used.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lost {
+    pub attempts: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
 }
 
 /// [`Usage`] as it stands in the file.
@@ -86,6 +101,8 @@ pub(super) struct Balance {
     /// What is reserved for the others, by attempt.
     pub reserved: BTreeMap<u64, Money>,
     pub attempts: u64,
+    /// Attempts that nothing was counted for.
+    pub lost: Vec<Lost>,
     pub currency: Option<String>,
 }
 
@@ -115,6 +132,16 @@ impl Balance {
                 self.attempts += attempts;
                 self.settled = self.settled.plus(*spent);
             }
+            What::Lost(lost) => {
+                self.attempts += lost.attempts;
+                self.lost.push(*lost);
+            }
+            What::Valued { attempts, spent } => {
+                let place = self.lost.iter().position(|lost| lost.attempts == *attempts)?;
+                self.lost.remove(place);
+                self.settled = self.settled.plus(*spent);
+                self.unknown = (self.unknown.0.plus(*spent), self.unknown.1 + attempts);
+            }
         }
         Some(())
     }
@@ -132,7 +159,7 @@ pub(super) struct Contents {
 /// A ledger open for more.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    path: PathBuf,
+    pub path: PathBuf,
     /// `None` until something is written.
     file: Option<File>,
     end: u64,

@@ -39,7 +39,7 @@ pub(crate) fn merged(parts: &[Part]) -> Result<Option<Vec<u8>>, Error> {
                 What::Settled { attempt, outcome, cost, usage, detail } => {
                     What::Settled { attempt: attempts + attempt, outcome, cost, usage, detail }
                 }
-                carried @ What::Carried { .. } => carried,
+                whole @ (What::Carried { .. } | What::Lost(_) | What::Valued { .. }) => whole,
             };
             lines += &text(&path, &Entry { at, what })?;
         }

@@ -16,9 +16,9 @@ mod tests;
 pub(crate) use ledger::NAME as LEDGER;
 pub(crate) use merged::{Part, merged};
 pub use price::{Money, PriceTable};
-pub(crate) use salvage::{Salvaged, salvage};
+pub(crate) use salvage::{Salvaged, Stored, salvage};
 
-use ledger::{Balance, Ledger, What};
+use ledger::{Balance, Ledger, Lost, What};
 use retort_model::attempts::{Admission, AttemptId, Attempts, Charge, Estimate, Settlement, Usage};
 use retort_model::generate::JobError;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,10 @@ pub enum Error {
     NoPrice { model: String, known: String },
     #[error("`{path}` counts in {before} and the price table in {now}")]
     OtherCurrency { path: PathBuf, before: String, now: String },
+    #[error("`{path}` counts what the run costs in {currency}, and it cannot go on counting without prices")]
+    PricesLeftOut { path: PathBuf, currency: String },
+    #[error("nothing is left of what was spent before `{path}` was lost, so no limit on the cost can be kept")]
+    NothingKnown { path: PathBuf },
     #[error("`{path}` counts in {found} and the slices before it in {before}, which have no sum")]
     Currencies { path: PathBuf, before: String, found: String },
 }
@@ -76,6 +80,10 @@ impl Error {
             Self::NoPrices => "give the price of the model's tokens in a file, with `--prices`".into(),
             Self::NoPrice { model, .. } => format!("add a `[[price]]` with `model = \"{model}\"` to the table"),
             Self::OtherCurrency { .. } => "use one currency for a folder, or write to another folder".into(),
+            Self::PricesLeftOut { .. } => {
+                "give the prices again with `--prices`; a table with prices of 0 goes on without adding to the cost".into()
+            }
+            Self::NothingKnown { .. } => "leave out `--max-cost`, or write to another folder".into(),
             Self::Currencies { .. } => "the slices of a run are paid for in one currency".into(),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => crate::error::NO_SPACE.into(),
             Self::LedgerDamaged { .. }
@@ -196,13 +204,48 @@ impl Spend {
                 }
             }
         }
-        Ok(Self {
-            budget: budget.clone(),
-            model: model.into(),
-            ledger,
-            begun: HashMap::new(),
-            overcharged: Money(0),
-            now: wall_clock,
+        let (begun, overcharged) = (HashMap::new(), Money(0));
+        let mut spend =
+            Self { budget: budget.clone(), model: model.into(), ledger, begun, overcharged, now: wall_clock };
+        spend.value_lost()?;
+        Ok(spend)
+    }
+
+    /// Counts attempts whose cost was lost as the dearest that they can have been, where there are prices.
+    fn value_lost(&mut self) -> Result<(), Error> {
+        let Some(rate) = self.budget.prices.as_ref().and_then(|prices| prices.ever(&self.model)) else { return Ok(()) };
+        for Lost { attempts, prompt_tokens, completion_tokens } in self.ledger.balance.lost.clone() {
+            if attempts == 0 {
+                match self.budget.max_cost {
+                    Some(_) => return Err(Error::NothingKnown { path: self.ledger.path.clone() }),
+                    None => continue,
+                }
+            }
+            let spent = Money(rate.most(prompt_tokens, completion_tokens).0.saturating_mul(attempts));
+            self.open_currency()?;
+            self.ledger.append((self.now)(), What::Valued { attempts, spent })?;
+        }
+        self.ledger.sync()
+    }
+
+    /// Says in the ledger what it counts in, where it does not yet.
+    fn open_currency(&mut self) -> Result<(), Error> {
+        let currency = self.budget.prices.as_ref().map_or(String::new(), |prices| prices.currency.clone());
+        let before = self.ledger.balance.currency.as_deref();
+        if before.is_none_or(|before| before.is_empty() && !currency.is_empty()) {
+            self.ledger.append((self.now)(), What::Opened { currency })?;
+        }
+        Ok(())
+    }
+
+    /// That no price of the model holds any more, in words.
+    pub(crate) fn expired(&self) -> Option<String> {
+        let has_expired = |prices: &&PriceTable| prices.has_expired(&self.model, (self.now)() / 1000);
+        self.budget.prices.as_ref().filter(has_expired).map(|_| {
+            format!(
+                "every price of `{}` has ended (`until`); the dearest of them is counted as if it still held",
+                self.model
+            )
         })
     }
 
@@ -275,6 +318,10 @@ impl Spend {
 impl Attempts for Spend {
     fn admit(&mut self, estimate: &Estimate) -> Result<Admission, JobError> {
         let now = (self.now)();
+        if let (None, Some(currency)) = (&self.budget.prices, self.currency()) {
+            let (path, currency) = (self.ledger.path.clone(), currency.to_owned());
+            return Err(Error::PricesLeftOut { path, currency }.into());
+        }
         let reserve = self.reserve(estimate, now / 1000);
         if let Some(limit) = self.budget.max_cost {
             let spent = self.ledger.balance.spent();
@@ -286,10 +333,7 @@ impl Attempts for Spend {
                 )));
             }
         }
-        if self.ledger.balance.currency.is_none() {
-            let currency = self.budget.prices.as_ref().map_or(String::new(), |prices| prices.currency.clone());
-            self.ledger.append(now, What::Opened { currency })?;
-        }
+        self.open_currency()?;
         let attempt = self.ledger.balance.attempts + 1;
         let Estimate { request: position, prompt_tokens, completion_tokens } = *estimate;
         self.ledger.append(now, What::Admitted { attempt, position, prompt_tokens, completion_tokens, reserve })?;

@@ -227,11 +227,22 @@ impl PriceTable {
         prices.map(Price::rate).reduce(Rate::dearer)
     }
 
+    /// The dearest rate that ever held for a model; `None` for one without a price.
+    pub(super) fn ever(&self, model: &str) -> Option<Rate> {
+        Self::dearest(self.of(model))
+    }
+
+    /// Whether the last price of a model ended before `at` (seconds since 1970).
+    pub(super) fn has_expired(&self, model: &str, at: u64) -> bool {
+        let day = (at / 86_400) as i64;
+        self.of(model).all(|price| price.until.is_some_and(|until| until.0 < day))
+    }
+
     /// The dearest rate that a request sent at `at` (seconds since 1970) can come to; `None` for a model without a price.
     pub(super) fn worst(&self, model: &str, at: u64) -> Option<Rate> {
         let day = (at / 86_400) as i64;
         let current = self.of(model).filter(|price| price.until.is_none_or(|until| day <= until.0));
-        Self::dearest(current).or_else(|| Self::dearest(self.of(model)))
+        Self::dearest(current).or_else(|| self.ever(model))
     }
 
     /// The rate of a request that ran from `begin` to `end`: the dearest that held at any time between.

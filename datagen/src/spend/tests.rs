@@ -180,6 +180,38 @@ fn what_cannot_be_priced_is_refused_and_a_free_model_needs_no_price() {
 }
 
 #[test]
+fn what_was_counted_goes_on_being_counted_and_prices_that_ended_are_named() {
+    let dir = tempdir().unwrap();
+    let mut spend = Spend::open(dir.path(), None, &budget(1.0), "m").unwrap();
+    granted(&mut spend, 1).unwrap();
+    assert_eq!(spend.expired(), None);
+    drop(spend);
+    let before = std::fs::read(dir.path().join("attempts.jsonl")).unwrap();
+    let mut spend = Spend::open(dir.path(), None, &Budget::default(), "m").unwrap();
+    let error = *spend.admit(&estimate(2)).unwrap_err().downcast::<Error>().unwrap();
+    assert!(matches!(error, Error::PricesLeftOut { .. }) && error.hint().unwrap().contains("`--prices`"), "{error}");
+    assert_eq!(std::fs::read(dir.path().join("attempts.jsonl")).unwrap(), before);
+
+    let ended = TABLE.to_string() + "until = '2020-02-01'\n";
+    let held = |text: &str| {
+        let budget = Budget { prices: Some(table(text)), max_cost: None };
+        Spend::open(tempdir().unwrap().path(), None, &budget, "m").unwrap().expired()
+    };
+    assert!(held(&ended).is_some_and(|said| said.contains("every price of `m` has ended")));
+    assert_eq!(held(&format!("{ended}[[price]]\nmodel = 'm'\ninput = 1\noutput = 1\n")), None);
+
+    // A run that began without prices counts from where it has some.
+    let dir = tempdir().unwrap();
+    let mut spend = Spend::open(dir.path(), None, &Budget::default(), "m").unwrap();
+    granted(&mut spend, 1).unwrap();
+    drop(spend);
+    let mut spend = Spend::open(dir.path(), None, &budget(1.0), "m").unwrap();
+    granted(&mut spend, 2).unwrap();
+    drop(spend);
+    assert_eq!(spent(dir.path()).unwrap().map(|spent| spent.total), Money::of(0.005));
+}
+
+#[test]
 fn a_server_that_uses_more_than_was_asked_for_is_told_of() {
     let dir = tempdir().unwrap();
     let mut spend = Spend::open(dir.path(), None, &budget(1.0), "m").unwrap();

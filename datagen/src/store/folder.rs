@@ -1,7 +1,7 @@
 //! A dataset's folder on a disk: its files, each there whole or not at all, and the lock that keeps writers apart.
 
 use super::journal;
-use super::manifest::{COPY, ShardEntry};
+use super::manifest::{COPY, Manifest, ShardEntry};
 use crate::Error;
 use retort_model::durable::{self, Disk, DiskFile, Native};
 use std::fs::{File, OpenOptions, TryLockError};
@@ -170,6 +170,9 @@ pub(super) fn refuse_foreign(folder: &Folder) -> Result<(), Error> {
     }
     let ours = |name: &str| name == LOCK || name == COPY || (name.starts_with('.') && name.ends_with(".tmp"));
     match folder.names()?.into_iter().find(|name| !ours(name)) {
+        Some(_) if matches!(Manifest::read_copy(folder), Ok(Some(_))) => {
+            Err(Error::CopyAlone { path: folder.dir().into() })
+        }
         Some(found) => Err(Error::NotADataset { path: folder.dir().into(), found }),
         None => Ok(()),
     }

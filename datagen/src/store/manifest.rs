@@ -261,6 +261,18 @@ impl Manifest {
         Self::read_file(folder, FILE)
     }
 
+    /// The manifest of a dataset that must be there.
+    pub(super) fn read_existing(folder: &Folder) -> Result<Self, Error> {
+        let path = || folder.dir().to_path_buf();
+        match Self::read(folder)? {
+            Some(manifest) => Ok(manifest),
+            None if !folder.dir().is_dir() => Err(Error::NoDataset { path: path(), found: "does not exist" }),
+            // A run that was killed at its very beginning leaves a copy alone, too.
+            None if matches!(Self::read_copy(folder), Ok(Some(_))) => Err(Error::CopyAlone { path: path() }),
+            None => Err(Error::NoDataset { path: path(), found: "has no `manifest.json`" }),
+        }
+    }
+
     /// Reads and checks the manifest's copy, for repairs.
     pub(super) fn read_copy(folder: &Folder) -> Result<Option<Self>, Error> {
         Self::read_file(folder, COPY)

@@ -37,11 +37,7 @@ impl TraceReader {
     }
 
     pub(super) fn open_in(folder: Folder) -> Result<Self, Error> {
-        let no_manifest = || {
-            let found = if folder.dir().is_dir() { "has no `manifest.json`" } else { "does not exist" };
-            Error::NoDataset { path: folder.dir().into(), found }
-        };
-        let mut manifest = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
+        let mut manifest = Manifest::read_existing(&folder)?;
         let (journal, mut parts) = loop {
             let journal = journal::read(&folder)?.unwrap_or_default();
             let part = |entry: &ShardEntry| match entry.partial {
@@ -52,7 +48,7 @@ impl TraceReader {
             let parts = manifest.shards.iter().map(|entry| Ok((entry.index().unwrap_or_default(), part(entry)?)));
             let parts: Result<BTreeMap<u64, Part>, Error> = parts.collect();
             // A writer moves rows between journal and shards, and writes the manifest in the midst of it.
-            let after = Manifest::read(&folder)?.ok_or_else(no_manifest)?;
+            let after = Manifest::read_existing(&folder)?;
             if after == manifest {
                 break (journal, parts?);
             }

@@ -4,12 +4,13 @@ mod rebuild;
 
 use super::folder::{self, CARD, Folder, io};
 use super::journal::{self, Journal};
-use super::manifest::{COPY, FILE, Manifest, shard_index};
+use super::manifest::{COPY, FILE, Manifest, Origin, shard_index};
 use super::{card, reader, recipe};
 use crate::Error;
 use crate::sample::Sample;
-use crate::spend::{self, LEDGER, Mark, Salvaged};
+use crate::spend::{self, LEDGER, Mark, Salvaged, Stored};
 use crate::tally::Tally;
+use retort_model::generate::Role;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -37,12 +38,13 @@ pub struct Verified {
 /// Only a manifest that cannot be believed is an error; everything else is listed.
 pub fn verify(dir: &Path) -> Result<Verified, Error> {
     let folder = &Folder::native(dir);
-    let found = if dir.is_dir() { "has no `manifest.json`" } else { "does not exist" };
-    let manifest = Manifest::read(folder)?.ok_or_else(|| Error::NoDataset { path: dir.into(), found })?;
+    let manifest = Manifest::read_existing(folder)?;
     let mut verified = Verified::default();
     let mut damaged = |file: &str, what: String| verified.damage.push(Damage { file: file.into(), what });
-    if let Err(error) = Manifest::read_copy(folder) {
-        damaged(COPY, message(&error));
+    match Manifest::read_copy(folder) {
+        Ok(Some(_)) => {}
+        Ok(None) => damaged(COPY, "it is missing, and a damaged manifest could not be put right by it".into()),
+        Err(error) => damaged(COPY, message(&error)),
     }
     if let Err(error) = recipe::check(folder, &manifest) {
         damaged(recipe::FILE, message(&error));
@@ -113,7 +115,8 @@ pub fn repair(dir: &Path) -> Result<Repaired, Error> {
 }
 
 pub(super) fn repair_in(folder: &Folder) -> Result<Repaired, Error> {
-    let mut repair = Repair { folder, quarantine: folder.inner(QUARANTINE), done: Repaired::default() };
+    let (stored, done) = (Stored::default(), Repaired::default());
+    let mut repair = Repair { folder, quarantine: folder.inner(QUARANTINE), stored, done };
     let Some(mut manifest) = repair.manifest()? else { return repair.orphaned() };
     let mut tally = Tally::default();
     repair.shards(&mut manifest, &mut tally)?;
@@ -130,6 +133,8 @@ pub(super) fn repair_in(folder: &Folder) -> Result<Repaired, Error> {
 struct Repair<'a> {
     folder: &'a Folder,
     quarantine: Folder,
+    /// What the sound shards tell of attempts.
+    stored: Stored,
     done: Repaired,
 }
 
@@ -224,6 +229,7 @@ impl Repair<'_> {
             match reader::read_shard(self.folder, &entry) {
                 Ok(rows) => {
                     rows.iter().for_each(|row| tally.add(row));
+                    note_attempts(&mut self.stored, &rows);
                     sound.push(entry);
                 }
                 Err(error) => drop(unsound.insert(entry.file, message(&error))),
@@ -249,7 +255,14 @@ impl Repair<'_> {
     fn ledger(&mut self, manifest: &mut Manifest) -> Result<(), Error> {
         let Err(error) = ledger(self.folder, manifest.attempts.as_ref()) else { return Ok(()) };
         let bytes = self.folder.read(LEDGER)?.unwrap_or_default();
-        let Salvaged { bytes: sound, mark, what } = spend::salvage(&bytes, manifest.attempts.as_ref());
+        let mut stored = self.stored;
+        if let Some(journal) = self.folder.read(journal::FILE)? {
+            note_attempts(&mut stored, self.unsealed(&journal, manifest).0.values());
+        }
+        if let Origin::Run { header, .. } = &manifest.origin {
+            stored.completion_tokens = stored.completion_tokens.max(header.sampling.max_tokens as u64);
+        }
+        let Salvaged { bytes: sound, mark, what } = spend::salvage(&bytes, manifest.attempts.as_ref(), stored);
         self.keep(LEDGER, &bytes, format!("{}; {what}", message(&error)))?;
         self.folder.write(LEDGER, &sound)?;
         manifest.attempts = Some(mark);
@@ -264,7 +277,19 @@ impl Repair<'_> {
 
     fn journal(&mut self, manifest: &Manifest, tally: &mut Tally) -> Result<(), Error> {
         let Some(bytes) = self.folder.read(journal::FILE)? else { return Ok(()) };
-        let (records, damage) = self.records(&bytes);
+        let (mut rows, damage) = self.unsealed(&bytes, manifest);
+        rows.values().for_each(|row| tally.add(row));
+        if let Some(what) = damage {
+            self.keep(journal::FILE, &bytes, what)?;
+            Journal::create(self.folder, &mut rows)?;
+        }
+        Ok(())
+    }
+
+    /// The run's rows in the journal, of which these are the bytes, that are in no shard, by their positions, and what is
+    /// wrong with it.
+    fn unsealed(&self, bytes: &[u8], manifest: &Manifest) -> (BTreeMap<u64, Sample>, Option<String>) {
+        let (records, damage) = self.records(bytes);
         let sealed: Vec<_> = manifest.shards.iter().filter_map(|entry| entry.index()).collect();
         let rows_per_shard = u64::from(manifest.rows_per_shard);
         let mut rows: BTreeMap<u64, Sample> = BTreeMap::new();
@@ -273,12 +298,7 @@ impl Repair<'_> {
                 rows.entry(record.position).or_insert(record.sample);
             }
         }
-        rows.values().for_each(|row| tally.add(row));
-        if let Some(what) = damage {
-            self.keep(journal::FILE, &bytes, what)?;
-            Journal::create(self.folder, &mut rows)?;
-        }
-        Ok(())
+        (rows, damage)
     }
 
     /// Copies a file that something else is about to be put in place of.
@@ -303,6 +323,18 @@ impl Repair<'_> {
         let mut names = std::iter::once(file.to_owned()).chain(numbered);
         let free = names.find(|name| !taken.contains(name));
         free.ok_or_else(|| io("named", &self.quarantine.path(file))(std::io::ErrorKind::AlreadyExists.into()))
+    }
+}
+
+/// Adds what rows tell of the attempts that they were. Where nobody counted a prompt's tokens, there are at most as many
+/// as bytes.
+fn note_attempts<'a>(stored: &mut Stored, rows: impl IntoIterator<Item = &'a Sample>) {
+    for row in rows {
+        let asked = row.messages.iter().filter(|(role, _)| role != Role::Assistant.as_str());
+        let bytes: usize = asked.map(|(_, content)| content.len()).sum();
+        stored.samples += 1;
+        stored.prompt_tokens = stored.prompt_tokens.max(u64::from(row.prompt_tokens)).max(bytes as u64);
+        stored.completion_tokens = stored.completion_tokens.max(u64::from(row.completion_tokens));
     }
 }
 

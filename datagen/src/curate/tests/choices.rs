@@ -138,6 +138,8 @@ fn a_mix_has_its_shares_and_a_draw_does_not_depend_on_the_other_rows() {
         error.to_string()
     };
     assert!(refused(mix(Mix { counts: Some(vec![201, 1]), ..none.clone() })).contains("has 200 rows to draw from"));
-    assert!(refused(mix(Mix { counts: Some(vec![1]), ..none.clone() })).contains("for 1 datasets where 2 are given"));
+    assert!(
+        refused(mix(Mix { counts: Some(vec![1]), ..none.clone() })).contains("`mix.counts` is `[1] for 2 datasets`")
+    );
     assert!(refused(mix(none)).contains("either `weights` or `counts`"));
 }

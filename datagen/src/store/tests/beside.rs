@@ -4,7 +4,8 @@ use super::super::example::{header, open, problems, samples};
 use super::super::{Damage, Repaired, Slice, TraceReader, TraceStore, merge, repair, verify};
 use super::finished;
 use crate::curate::{Recipe, Window, select};
-use crate::spend::{self, Budget, Money, PriceTable, Spend};
+use crate::sample::Sample;
+use crate::spend::{self, Budget, Mark, Money, PriceTable, Spend};
 use retort_model::attempts::{Admission, AttemptId, Attempts, Charge, Estimate, Settlement, Usage};
 use retort_model::observe::Silent;
 use std::fs;
@@ -89,6 +90,46 @@ fn every_flipped_bit_and_every_truncation_of_a_ledger_is_found_and_never_repaire
     }
     fs::remove_file(&ledger).unwrap();
     assert_eq!(names(&verify(dir).unwrap().damage), ["attempts.jsonl"]);
+}
+
+#[test]
+fn where_a_ledger_is_gone_each_stored_sample_counts_as_the_dearest() {
+    let dir = tempdir().unwrap();
+    let dir = dir.path();
+    paid(dir);
+    let (ledger, marked) = (dir.join("attempts.jsonl"), fs::read(dir.join("manifest.json")).unwrap());
+    let whole = fs::read(&ledger).unwrap();
+    fs::remove_file(&ledger).unwrap();
+    let repaired = repair(dir).unwrap();
+    assert!(repaired.quarantined[0].what.contains("counts 6 attempts"), "{:?}", repaired.quarantined);
+    // Repaired twice, or continued without prices, it says the same.
+    assert!(repair(dir).unwrap().quarantined.is_empty());
+    let prompt = |sample: &Sample| sample.messages[0].1.len().max(sample.prompt_tokens as usize) as u64;
+    let prompt = samples().iter().map(prompt).max().unwrap();
+    let each = prompt + 4 * header().sampling.max_tokens as u64;
+    for _ in 0..2 {
+        assert_eq!(spent(dir), Money(6 * each * 1_000_000));
+    }
+    let said = spend::spent(dir).unwrap().unwrap();
+    assert_eq!((said.attempts, said.unknown_attempts, said.currency.as_str()), (6, 6, "USD"));
+
+    // Of a ledger that is cut short the dearest attempt is known: it counts for the samples that have none.
+    fs::write(dir.join("manifest.json"), &marked).unwrap();
+    let lines: Vec<&[u8]> = whole.split_inclusive(|&byte| byte == b'\n').collect();
+    fs::write(&ledger, lines[..2].concat()).unwrap();
+    repair(dir).unwrap();
+    assert_eq!(spent(dir), Money::of(6.0 * 0.005).unwrap());
+
+    // Without a sample nothing is known, and no limit can be kept.
+    let empty = tempdir().unwrap();
+    let mut store = open(empty.path(), 4).unwrap();
+    store.note_attempts(Some(Mark::of(&whole))).unwrap();
+    drop(store);
+    repair(empty.path()).unwrap();
+    let refused = opened(empty.path());
+    assert!(matches!(refused, Err(spend::Error::NothingKnown { .. })), "{refused:?}");
+    let mark = TraceReader::open(empty.path()).unwrap().manifest().attempts.clone();
+    assert!(Spend::open(empty.path(), mark.as_ref(), &Budget { max_cost: None, ..budget() }, "rule").is_ok());
 }
 
 #[test]

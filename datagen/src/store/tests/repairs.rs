@@ -88,7 +88,18 @@ fn a_check_lists_all_damage_and_a_repair_leaves_what_the_run_needs_to_go_on() {
     assert_eq!(fs::read_dir(dir.path().join("quarantine")).unwrap().count(), 3);
     assert!(verify(dir.path()).unwrap().damage.is_empty());
     assert!(repair(dir.path()).unwrap().quarantined.is_empty(), "a second repair finds nothing");
-    // The manifest has a copy.
+    // The manifest has a copy, and whoever has the copy alone is told of it.
+    let copy = dir.path().join(".manifest.json.copy");
+    fs::remove_file(&copy).unwrap();
+    assert_eq!(names(&verify(dir.path()).unwrap().damage), [".manifest.json.copy"]);
+    repair(dir.path()).unwrap();
+    fs::rename(dir.path().join("manifest.json"), &copy).unwrap();
+    for error in
+        [verify(dir.path()).unwrap_err(), TraceReader::open(dir.path()).unwrap_err(), open(dir.path(), 2).unwrap_err()]
+    {
+        assert!(matches!(error, Error::CopyAlone { .. }) && error.hint().unwrap().contains("repair"), "{error}");
+    }
+    assert_eq!(names(&repair(dir.path()).unwrap().quarantined), ["manifest.json"]);
     flip("manifest.json");
     assert!(verify(dir.path()).is_err());
     assert_eq!(names(&repair(dir.path()).unwrap().quarantined), ["manifest.json"]);
