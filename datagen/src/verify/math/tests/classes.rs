@@ -62,10 +62,21 @@ fn what_is_not_proven_stays_undecided() {
         ("north", "30^\\circ north"),
         // A radical of a complex number has no one value here.
         ("\\sqrt{3+4i}", "2+i"),
-        ("Evelyn", "Evelyn is the fastest"),
-        ("north", "30^\\circ north"),
-        // A radical of a complex number has no one value here.
-        ("\\sqrt{3+4i}", "2+i"),
+        // Cents, or a separator in the wrong place; other digits than those that are there; a time or a proportion.
+        ("10,00", "10"),
+        ("25,00", "25.00"),
+        ("3.14...", "3.14"),
+        ("e", "2.718281828..."),
+        ("0.33...", "1/3"),
+        ("12...", "12"),
+        ("1:30", "1/30"),
+        // In cents, and not in dollars.
+        ("525", "5 dollars and 25 cents"),
+        ("3!!!", "720"),
+        ("\\vec{a}", "a"),
+        ("\\hat{a}", "a"),
+        ("\\text{east}", "-\\text{east}"),
+        ("x \\ge 1", "x \\ge 1, y \\le 2"),
         // Not mathematics.
         ("5", "let me think \\unknown{5}"),
         ("5", ""),
