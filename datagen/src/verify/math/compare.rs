@@ -4,7 +4,7 @@ use super::algebra::Algebra;
 use super::labels::{are_names, point, same_function, value_of};
 use super::limits::{Halt, MAX_BRANCHES};
 use super::lower::Units;
-use super::measures::expressions;
+use super::measures::{expressions, is_compound};
 use super::tree::{Node, Order, SetOperation};
 use super::zero::Zero;
 
@@ -220,12 +220,17 @@ fn names(node: &Node) -> std::collections::BTreeSet<&str> {
     names
 }
 
-/// Whether two items are the whole and the fraction of one number: `2 and 3/4`.
+/// Whether items may be parts of one number: `2 and 3/4`, `2 hours, 30 minutes`.
 fn mixed(items: &[Node], other: &[Node], again: &dyn Fn(&Node, &Node) -> Compared) -> Result<bool, Halt> {
-    let ([Node::Number(whole), fraction], [other]) = (items, other) else { return Ok(false) };
-    let numbers =
-        matches!(fraction, Node::Quotient(a, b) if matches!((&**a, &**b), (Node::Number(a), Node::Number(b)) if a < b));
-    Ok(numbers && whole.is_integer() && again(&Node::Sum(items.to_vec()), other)?.is_equal())
+    let number = match items {
+        [Node::Number(whole), Node::Quotient(a, b)] => {
+            whole.is_integer() && matches!((&**a, &**b), (Node::Number(a), Node::Number(b)) if a < b)
+        }
+        _ => false,
+    };
+    let sum = Node::Sum(items.to_vec());
+    let [other] = other else { return Ok(false) };
+    Ok((number || is_compound(&sum)) && again(&sum, other)?.is_equal())
 }
 
 pub(super) fn is_expression(node: &Node) -> bool {

@@ -44,6 +44,11 @@ fn compound(node: &Node) -> Option<Vec<&Unit>> {
     units.iter().any(|unit| *unit != units[0]).then_some(units)
 }
 
+/// Whether the terms of a sum are measures in several units.
+pub(super) fn is_compound(node: &Node) -> bool {
+    compound(node).is_some()
+}
+
 /// A measure in several units beside a figure without any: it counts the first of them.
 fn beside_compound(algebra: &Algebra, measure: &Node, units: &[&Unit], figure: &Node) -> Compared {
     let mut outcome = NotEqual("another value");

@@ -287,20 +287,22 @@ impl Parser {
 
     /// Whether `per week`, `a day` or `/hour` follows, where no letter can be meant.
     fn rate(&self, factors: &[Node]) -> bool {
-        let counted = !factors.iter().any(|factor| factor.any(|node| matches!(node, Node::Symbol(_))));
+        if !self.is_sign('/') && !self.is_word("a") && !self.is_word("an") {
+            return self.is_word("per");
+        }
         let unit = matches!(self.ahead(1), Some(Kind::Word(word))
             if word.len() > 2 && names::function(word).is_none() && units::by_name(word, false).is_some());
-        self.is_word("per") || counted && unit && (self.is_sign('/') || self.is_word("a") || self.is_word("an"))
+        unit && !factors.iter().any(|factor| factor.any(|node| matches!(node, Node::Symbol(_))))
     }
 
     /// Whether `out of` and a number follow.
     fn parts(&self) -> bool {
-        let number = match self.ahead(2) {
+        let of = self.is_word("out") && matches!(self.ahead(1), Some(Kind::Word(of)) if of == "of");
+        of && match self.ahead(2) {
             Some(Kind::Number(_)) => true,
             Some(Kind::Word(word)) => spelled::spelled(&word.to_lowercase()).is_some(),
             _ => false,
-        };
-        number && self.is_word("out") && matches!(self.ahead(1), Some(Kind::Word(of)) if of == "of")
+        }
     }
 
     /// A factor after a sign of multiplication or in an exponent, which may have a sign of its own.

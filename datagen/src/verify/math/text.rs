@@ -158,21 +158,23 @@ fn choice(text: &str) -> Option<Choice> {
     let fits = letter.is_ascii_alphabetic();
     let certain =
         prose || named.is_some() || closed && !(opened && rest.len() > 1 && !rest[1..].starts_with([' ', '\\']));
-    // `(A) and (C)`, `(B) is not correct` choose something else.
+    (fits && ends && (opened == rest.starts_with([')', ']']) || !opened) && !otherwise(rest))
+        .then_some(Choice { letter: letter.to_ascii_uppercase(), certain })
+}
+
+/// Whether what follows a letter and its mark chooses something else: `(A) and (C)`, `(B) is not correct`.
+fn otherwise(rest: &str) -> bool {
     let behind = rest.get(1..).unwrap_or("").replace("\\text{", " ").replace("\\textbf{", " ");
-    let mut tail = behind.split_whitespace();
-    let second =
-        behind.as_bytes().windows(3).any(|part| part[0] == b'(' && part[1].is_ascii_uppercase() && part[2] == b')');
-    let otherwise = second
-        || match tail.next() {
+    let second = |part: &[u8]| part[0] == b'(' && part[1].is_ascii_uppercase() && part[2] == b')';
+    let mut words = behind.split_whitespace();
+    behind.as_bytes().windows(3).any(second)
+        || match words.next() {
             Some("and" | "or" | "not" | "isn't") => true,
             Some("is" | "and/or") => {
-                tail.next().is_some_and(|word| ["not", "wrong", "incorrect", "false"].contains(&word))
+                words.next().is_some_and(|word| ["not", "wrong", "incorrect", "false"].contains(&word))
             }
             _ => false,
-        };
-    (fits && ends && !otherwise && (opened == rest.starts_with([')', ']']) || !opened))
-        .then_some(Choice { letter: letter.to_ascii_uppercase(), certain })
+        }
 }
 
 /// Words in lower case with one space between them, where a text holds nothing else: letters, hyphens, apostrophes.

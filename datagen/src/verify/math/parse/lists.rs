@@ -103,7 +103,7 @@ fn is_compound(items: &[Node], joints: &[Joint]) -> bool {
     };
     let follows = |pair: &[Node]| {
         let [(_, larger), (count, smaller)] = [measure(&pair[0])?, measure(&pair[1])?];
-        Some(count.is_positive() && count * smaller.in_units_of(&larger)? < Rational::one())
+        Some(!count.is_negative() && count * smaller.in_units_of(&larger)? < Rational::one())
     };
     joints.last() == Some(&Joint::And) && items.windows(2).all(|pair| follows(pair).unwrap_or_default())
 }

@@ -76,6 +76,9 @@ fn what_is_not_proven_stays_undecided() {
         ("1:30", "1/30"),
         // In cents, and not in dollars.
         ("525", "5 dollars and 25 cents"),
+        // Two answers, or one.
+        ("2 hours, 30 minutes", "150 minutes"),
+        ("2 feet and 30 inches", "54 inches"),
         ("3!!!", "720"),
         ("\\vec{a}", "a"),
         ("\\hat{a}", "a"),

@@ -125,6 +125,7 @@ pub(super) const CLASSES: &[Class] = &[
             ("5 feet 6 inches", "5 feet and 6 inches"),
             ("5.5", "5 feet 6 inches"),
             ("$5.25", "$5 and 25 cents"),
+            ("12", "12 dollars and 0 cents"),
             ("1 hour, 1 minute, and 1 second", "3661 seconds"),
             ("two hours and thirty minutes", "150 minutes"),
         ],
