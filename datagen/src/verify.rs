@@ -29,7 +29,7 @@ use crate::sample::Verdict;
 use retort_model::generate::Completion;
 
 /// Rises whenever a rule changes that could change a verdict; a dataset holds verdicts of one version.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// A verdict and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

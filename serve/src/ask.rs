@@ -67,6 +67,7 @@ pub(crate) struct Ask {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with the fields of a request")]
 struct Body {
     model: Option<String>,
     messages: Option<Vec<Said>>,
@@ -95,27 +96,31 @@ struct Body {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object like {\"include_usage\": true} as `stream_options`")]
 struct StreamOptions {
     include_usage: Option<bool>,
 }
 
 /// Chats say whether, completions say how many.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`logprobs` takes true or false in a chat, and a whole number in a completion")]
 enum Logprobs {
     Wanted(bool),
     Top(usize),
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "`stop` takes a string or a list of strings")]
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "`prompt` takes a string, a list of strings, a list of token ids or a list of such lists"
+)]
 enum Prompts {
     Text(String),
     Texts(Vec<String>),
@@ -124,19 +129,21 @@ enum Prompts {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `role` and `content` as a message")]
 struct Said {
     role: String,
     content: Content,
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "the `content` of a message is a string or a list of parts")]
 enum Content {
     Text(String),
     Parts(Vec<Part>),
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with `type` and `text` as a part of a message")]
 struct Part {
     r#type: String,
     text: Option<String>,

@@ -99,16 +99,12 @@ fn last_line(text: &str) -> &str {
     text.trim().lines().next_back().unwrap_or_default()
 }
 
-/// The option that a text begins with: one capital letter by itself, in brackets or before a mark; not the pronoun of a
-/// sentence, nor its article.
+/// The option that a text begins with: one letter by itself, in brackets or before a mark; not the pronoun of a sentence,
+/// nor its article.
 fn letter(text: &str) -> Option<char> {
-    let text = text.trim().trim_matches(['$', '*']);
-    let text = text.strip_prefix("\\text").or_else(|| text.strip_prefix("\\mathrm")).unwrap_or(text);
-    let text =
-        text.trim_start_matches("option ").trim_start_matches("Option ").trim_start_matches(['(', '{', '[', '*']);
-    let mut rest = text.chars();
-    let letter = rest.next().filter(char::is_ascii_uppercase)?;
-    matches!(rest.next(), None | Some(')' | '}' | ']' | '.' | ':' | ',' | '*')).then_some(letter)
+    // `**C** because`
+    let text = text.trim().trim_start_matches('*').replacen("**", ".", 1);
+    math::option(&text).or_else(|| math::option(text.split_once(',')?.0))
 }
 
 /// Takes a response in which a pattern is found; where the pattern has a group, the last find's must be the gold.

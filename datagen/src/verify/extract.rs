@@ -1,4 +1,5 @@
-//! Finds the answer in a response: boxed, else marked, else stated, else the whole response where it is a number.
+//! Finds the answer in a response: boxed, else marked, else stated, else the whole response where it is a number, else the
+//! number of its last line.
 //!
 //! One pass from left to right, however many boxes a response opens and never closes.
 
@@ -8,7 +9,8 @@ use super::math;
 const MAX_ANSWER: usize = 4096;
 
 /// The answer that `response` gives, in this order of preference: the last `\boxed{...}` or `\fbox{...}` (or `\boxed 5`),
-/// what follows the last `####`, what follows the last "answer is" or "answer:", the whole response if it is a number.
+/// what follows the last `####`, what follows the last "answer is" or "answer:", the whole response if it is a number, the number
+/// that the last line states.
 /// What stands in a thinking block does not count, and one that never ends leaves nothing.
 pub fn extract_answer(response: &str) -> Option<&str> {
     let response = after_thinking(response)?;
@@ -16,6 +18,13 @@ pub fn extract_answer(response: &str) -> Option<&str> {
         .or_else(|| response.rsplit_once("####").and_then(|(_, rest)| first_line(rest)))
         .or_else(|| stated(response))
         .or_else(|| Some(response.trim()).filter(|text| math::is_number(text)))
+        .or_else(|| last_line(response))
+}
+
+/// The number that the last line states: `x = 12`, `**12**`. A dash in front of it may be that of a list.
+fn last_line(response: &str) -> Option<&str> {
+    let line = response.trim_end().lines().next_back()?.trim();
+    if line.len() > MAX_ANSWER || line.starts_with("- ") { None } else { math::stated_number(line) }
 }
 
 fn after_thinking(response: &str) -> Option<&str> {
@@ -86,12 +95,20 @@ fn stated(response: &str) -> Option<&str> {
     let start = lower.rmatch_indices("answer").find_map(|(at, mark)| {
         let after = &lower[at + mark.len()..];
         let marks = [" is", ":", "**:", " would be", " should be", " =", "="];
-        let rest = marks.into_iter().find_map(|mark| after.strip_prefix(mark))?;
+        let (mark, rest) = marks.into_iter().find_map(|mark| Some((mark, after.strip_prefix(mark)?)))?;
+        // `the answer isn't 13`, `the answer is not 13`
+        let worded = mark.ends_with(|last: char| last.is_ascii_alphabetic());
+        if worded && (rest.starts_with(|next: char| next.is_ascii_alphabetic()) || rest.starts_with(" not ")) {
+            return None;
+        }
         Some(lower.len() - rest.len())
     })?;
     let line = first_line(response[start..].trim_start_matches([' ', ':', '*', '\n', '\r']))?;
     let sentence = line.find(". ").map_or(line, |end| &line[..end]);
-    let sentence = sentence.trim_matches(['*', ' ']).trim_end_matches(['.', '!', '*']).trim();
+    let sentence = sentence.trim_matches(['*', ' ']);
+    // An ellipsis belongs to the number.
+    let ends: &[char] = if sentence.ends_with("...") { &['*'] } else { &['.', '!', '*'] };
+    let sentence = sentence.trim_end_matches(ends).trim();
     (!sentence.is_empty()).then_some(sentence)
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// A benchmark's definition; exactly one of `generation` and `log_likelihood` is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that defines a benchmark")]
 pub struct Definition {
     pub name: String,
     /// Rises with every change that could change a score.
@@ -46,7 +46,7 @@ pub struct Definition {
 
 /// Where the rows are published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that says where the data is")]
 pub struct Data {
     /// A dataset's name on the hub.
     pub hub: String,
@@ -57,7 +57,7 @@ pub struct Data {
 
 /// How a row becomes a question. Texts are Jinja templates over the row's columns; columns are names or dotted paths.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that says how a question is put")]
 pub struct QuestionPart {
     /// Comes before the examples and the question.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -89,7 +89,7 @@ fn space() -> String {
 
 /// The options of a multiple-choice question: `column` or `columns`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that says where the options are")]
 pub struct OptionsPart {
     /// A column that holds their list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ pub struct OptionsPart {
 
 /// What is taken out of questions and options, in this order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that says how a text is cleaned")]
 pub struct Clean {
     /// White space at both ends.
     #[serde(default)]
@@ -120,7 +120,7 @@ pub struct Clean {
 
 /// Examples with their answers before each question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that says which examples are shown")]
 pub struct Shots {
     pub count: usize,
     /// The split of the same data that they come from.
@@ -154,7 +154,7 @@ pub enum Order {
 
 /// The model writes its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that says how an answer is generated")]
 pub struct Generation {
     pub prompt: PromptKind,
     /// Follows the question on a line of its own.
@@ -185,7 +185,7 @@ pub enum PromptKind {
 
 /// A filter by its name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with the `name` and the `pattern` of a filter")]
 pub struct Filter {
     pub name: String,
     pub pattern: String,
@@ -201,7 +201,7 @@ pub struct Filter {
 
 /// The model says how likely each option is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object that says what is scored")]
 pub struct LogLikelihood {
     pub of: Continuation,
     /// The first decides which questions count as right.

@@ -19,6 +19,7 @@ pub(super) fn forest(report: &Report) -> Markup {
         let of = |scored: &'_ Scored| scored.families.iter().position(|family| family.family == name);
         models.iter().filter_map(|&(role, scored)| Some((role, &scored.families.get(of(scored)?)?.score))).collect()
     };
+    let named = report.student_minus_teacher_by_family.iter().any(|difference| !difference.family.is_empty());
     html! {
         section {
             h2 { "By family" }
@@ -27,7 +28,8 @@ pub(super) fn forest(report: &Report) -> Markup {
             div.forest {
                 div.row { div."head change" { "student − teacher" } }
                 (row("All problems", &all, &report.student_minus_teacher, report.student_minus_teacher.sign_flip_p))
-                @for difference in &report.student_minus_teacher_by_family {
+                // Without families there is nothing but all problems.
+                @for difference in report.student_minus_teacher_by_family.iter().filter(|_| named) {
                     (row(shown(&difference.family), &family(&difference.family), &difference.student_minus_teacher, difference.holm_p))
                 }
                 div.row { div.plot { (axis()) } }
@@ -86,7 +88,11 @@ pub(super) fn heat(report: &Report) -> Markup {
                             h3 { (key(role)) (role) }
                             table.heat {
                                 thead { tr { th {} @for level in &levels { th scope="col" { (shown(level)) } } } }
-                                tbody { @for family in &scored.families { (heat_row(family, &levels)) } }
+                                tbody {
+                                    @for family in &scored.families {
+                                        (heat_row(family, &levels, scored.families.len() == 1))
+                                    }
+                                }
                             }
                         }
                     }
@@ -96,10 +102,11 @@ pub(super) fn heat(report: &Report) -> Markup {
     }
 }
 
-fn heat_row(family: &Family, levels: &[&str]) -> Markup {
+fn heat_row(family: &Family, levels: &[&str], only: bool) -> Markup {
+    let name = if only && family.family.is_empty() { "All problems" } else { shown(&family.family) };
     html! {
         tr {
-            th scope="row" { (shown(&family.family)) }
+            th scope="row" { (name) }
             @for level in levels {
                 @if let Some(level) = family.levels.iter().find(|own| own.level == *level) {
                     @let share = 100.0 * level.score.pass_at_1;

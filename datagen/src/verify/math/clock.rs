@@ -62,6 +62,12 @@ pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
     })
 }
 
+/// Whether one text may be a time of day, and the other is none and no proportion either.
+pub(super) fn on_one_side(gold: &str, answer: &str) -> bool {
+    let may_be = |text: &str| text.contains(':') && time(text).is_some();
+    gold.contains(':') != answer.contains(':') && (may_be(gold) || may_be(answer))
+}
+
 /// A plain number as an hour.
 fn hour(text: &str) -> Option<Time> {
     let hour = text.trim_matches(['$', ' ', '.']).parse::<u32>().ok().filter(|hour| (1..=12).contains(hour))?;

@@ -1,9 +1,10 @@
 //! Two trees against each other, by what they are: expressions, collections, regions of the real line, equations.
 
 use super::algebra::Algebra;
+use super::labels::{are_names, point, same_function, value_of};
 use super::limits::{Halt, MAX_BRANCHES};
 use super::lower::Units;
-use super::measures::expressions;
+use super::measures::{expressions, is_compound};
 use super::tree::{Node, Order, SetOperation};
 use super::zero::Zero;
 
@@ -81,6 +82,9 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
         (None, Some(value)) if !is_equation(gold) && !matches!(gold, Node::List(_)) => return again(gold, value),
         _ => {}
     }
+    if let Some((value, other)) = same_function(gold, answer) {
+        return again(value, other);
+    }
     if is_single(gold) && is_single(answer) {
         return match (gold, answer) {
             (Node::Proportion(left), Node::Proportion(right)) => proportional(algebra, left, right),
@@ -124,11 +128,14 @@ fn compare_at(algebra: &Algebra, gold: &Node, answer: &Node, depth: usize) -> Co
             if let Some(outcome) = super::regions::compare(algebra, gold, answer)? {
                 return Ok(outcome);
             }
+            if let Some(outcome) = super::conditions::compare(algebra, gold, answer, &again)? {
+                return Ok(outcome);
+            }
             match (gold, answer) {
                 (Node::Relation(..), Node::Relation(..)) => super::relations::inequalities(algebra, gold, answer),
                 // A condition and its solutions are another matter than two numbers.
-                (Node::Relation(..) | Node::SetBuilder(..) | Node::Both(_), _)
-                | (_, Node::Relation(..) | Node::SetBuilder(..) | Node::Both(_)) => {
+                (Node::Relation(..) | Node::SetBuilder(..) | Node::Both(_) | Node::Conditions(_), _)
+                | (_, Node::Relation(..) | Node::SetBuilder(..) | Node::Both(_) | Node::Conditions(_)) => {
                     let names = |node: &Node| names(node).len();
                     let (few, many) = (names(gold).min(names(answer)), names(gold).max(names(answer)));
                     Ok(if few == 0 && many > 1 { NotEqual("another form") } else { Undecided("not comparable") })
@@ -165,7 +172,7 @@ fn membership(node: &Node) -> Option<(&Node, &Node)> {
     Some((member, set))
 }
 
-/// Membership of a letter becomes its set, a chain its value, `a \approx b` its exact side.
+/// Membership of a letter becomes its set, a chain its value.
 fn settled(algebra: &Algebra, node: &Node) -> Result<Node, Halt> {
     let Node::Relation(first, rest) = node else { return Ok(node.clone()) };
     if let [(Order::In, set)] = rest.as_slice() {
@@ -173,12 +180,6 @@ fn settled(algebra: &Algebra, node: &Node) -> Result<Node, Halt> {
         let letter =
             matches!(**first, Node::Symbol(_)) || matches!(&**first, Node::Group(_, names, _) if are_names(names));
         return Ok(if letter { set.clone() } else { node.clone() });
-    }
-    if let [exact @ .., (Order::Approximately, _)] = rest.as_slice() {
-        return match exact {
-            [] => Ok((**first).clone()),
-            exact => settled(algebra, &Node::Relation(first.clone(), exact.to_vec())),
-        };
     }
     let equal = rest.iter().all(|(order, _)| *order == Order::Equal);
     let [(_, value), others @ ..] = rest.as_slice() else { return Ok(node.clone()) };
@@ -219,47 +220,17 @@ fn names(node: &Node) -> std::collections::BTreeSet<&str> {
     names
 }
 
-/// The right side of `x = value` and `f(x) = value`.
-fn value_of(node: &Node) -> Option<&Node> {
-    let Node::Relation(name, rest) = node else { return None };
-    let [(Order::Equal, value)] = rest.as_slice() else { return None };
-    let named = match &**name {
-        Node::Symbol(symbol) => !value.any(|node| matches!(node, Node::Symbol(other) if other == symbol)),
-        Node::Opaque(function, _) => matches!(function.as_str(), "f" | "g"),
-        Node::Euler => true,
-        Node::Group(..) => point(node).is_some(),
-        // `{x, y} = {1, 2}` does not say which is which.
-        Node::Set(names) => are_names(names) && matches!(value, Node::Set(_)),
+/// Whether items may be parts of one number: `2 and 3/4`, `2 hours, 30 minutes`.
+fn mixed(items: &[Node], other: &[Node], again: &dyn Fn(&Node, &Node) -> Compared) -> Result<bool, Halt> {
+    let number = match items {
+        [Node::Number(whole), Node::Quotient(a, b)] => {
+            whole.is_integer() && matches!((&**a, &**b), (Node::Number(a), Node::Number(b)) if a < b)
+        }
         _ => false,
     };
-    named.then_some(value)
-}
-
-/// The names and the values of `(x, y) = (1, 2)`.
-fn point(node: &Node) -> Option<(&[Node], &[Node])> {
-    let Node::Relation(left, rest) = node else { return None };
-    match (&**left, rest.as_slice()) {
-        (Node::Group('(', names, ')'), [(Order::Equal, Node::Group('(', values, ')'))])
-            if are_names(names) && names.len() == values.len() =>
-        {
-            Some((names, values))
-        }
-        _ => None,
-    }
-}
-
-/// Letters, each one once.
-fn are_names(nodes: &[Node]) -> bool {
-    let name = |(at, node): (usize, &Node)| matches!(node, Node::Symbol(_)) && !nodes[..at].contains(node);
-    nodes.iter().enumerate().all(name)
-}
-
-/// Whether two items are the whole and the fraction of one number: `2 and 3/4`.
-fn mixed(items: &[Node], other: &[Node], again: &dyn Fn(&Node, &Node) -> Compared) -> Result<bool, Halt> {
-    let ([Node::Number(whole), fraction], [other]) = (items, other) else { return Ok(false) };
-    let numbers =
-        matches!(fraction, Node::Quotient(a, b) if matches!((&**a, &**b), (Node::Number(a), Node::Number(b)) if a < b));
-    Ok(numbers && whole.is_integer() && again(&Node::Sum(items.to_vec()), other)?.is_equal())
+    let sum = Node::Sum(items.to_vec());
+    let [other] = other else { return Ok(false) };
+    Ok((number || is_compound(&sum)) && again(&sum, other)?.is_equal())
 }
 
 pub(super) fn is_expression(node: &Node) -> bool {
@@ -275,6 +246,7 @@ pub(super) fn is_expression(node: &Node) -> bool {
             | Node::Relation(..)
             | Node::List(_)
             | Node::Both(_)
+            | Node::Conditions(_)
     )
 }
 
@@ -302,7 +274,7 @@ fn alternatives(node: &Node) -> Option<Vec<Node>> {
 }
 
 /// Both are lists of answers, in any order.
-fn same_set(left: &[Node], right: &[Node], again: &dyn Fn(&Node, &Node) -> Compared) -> Compared {
+pub(super) fn same_set(left: &[Node], right: &[Node], again: &dyn Fn(&Node, &Node) -> Compared) -> Compared {
     let mut table = Vec::with_capacity(left.len());
     for a in left {
         let row: Result<Vec<Outcome>, Halt> = right.iter().map(|b| again(a, b)).collect();

@@ -42,7 +42,8 @@ impl Algebra {
             Function::Abs => self.abs(x),
             Function::Floor => self.floor(x),
             Function::Ceil => Ok(self.floor(&x.clone().negated())?.negated()),
-            Function::Factorial => self.factorial(x),
+            Function::Factorial => self.factorial(x, function, 1),
+            Function::DoubleFactorial => self.factorial(x, function, 2),
             _ => self.several(function, &arguments),
         }
     }
@@ -75,8 +76,9 @@ impl Algebra {
         found.map(|value| Quotient::rational(value.clone())).ok_or(Halt::NoValue)
     }
 
-    fn factorial(&self, x: &Quotient) -> Result<Quotient, Halt> {
-        let Some(value) = x.as_rational() else { return self.kept(Function::Factorial, vec![x.clone()]) };
+    /// `n (n - step) (n - 2 step) ...`, down to what is still positive.
+    fn factorial(&self, x: &Quotient, function: Function, step: usize) -> Result<Quotient, Halt> {
+        let Some(value) = x.as_rational() else { return self.kept(function, vec![x.clone()]) };
         if !value.is_integer() || value.is_negative() {
             return Err(Halt::NoValue);
         }
@@ -86,7 +88,7 @@ impl Algebra {
             return Err(Halt::TooLarge);
         }
         let mut product = BigInt::one();
-        for factor in 2..=n {
+        for factor in (1..=n).rev().step_by(step) {
             self.budget.charge(1 + product.bits() / 64)?;
             product *= factor;
         }

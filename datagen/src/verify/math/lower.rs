@@ -58,6 +58,7 @@ impl Algebra {
             }
             Node::Negative(inner) => Ok(lower(inner)?.negated()),
             Node::Quotient(above, below) => self.divide(&lower(above)?, &lower(below)?),
+            Node::Percent(points) => self.divide(&lower(points)?, &Quotient::integer(100)),
             Node::Power(base, exponent) => self.raise(&lower(base)?, &argument(exponent)?),
             Node::Root(degree, radicand) => {
                 let (degree, radicand) = (lower(degree)?, lower(radicand)?);
@@ -100,7 +101,8 @@ impl Algebra {
             | Node::Matrix(_)
             | Node::Relation(..)
             | Node::List(_)
-            | Node::Both(_) => Err(Halt::Unreadable("no single expression")),
+            | Node::Both(_)
+            | Node::Conditions(_) => Err(Halt::Unreadable("no single expression")),
         }
     }
 
@@ -144,7 +146,7 @@ impl Node {
             Node::Sum(items) | Node::Product(items) | Node::Call(_, items) | Node::Group(_, items, _) => {
                 items.iter().any(Node::is_double)
             }
-            Node::Negative(inner) => inner.is_double(),
+            Node::Negative(inner) | Node::Percent(inner) => inner.is_double(),
             Node::Quotient(a, b) | Node::Power(a, b) | Node::Root(a, b) => a.is_double() || b.is_double(),
             Node::Relation(first, rest) => first.is_double() || rest.iter().any(|(_, side)| side.is_double()),
             _ => false,
@@ -163,6 +165,7 @@ impl Node {
             Node::Group(open, items, close) => Node::Group(*open, all(items), *close),
             Node::Call(function, items) => Node::Call(*function, all(items)),
             Node::Negative(inner) => Node::Negative(one(inner)),
+            Node::Percent(points) => Node::Percent(one(points)),
             Node::Quotient(a, b) => Node::Quotient(one(a), one(b)),
             Node::Power(a, b) => Node::Power(one(a), one(b)),
             Node::Root(a, b) => Node::Root(one(a), one(b)),

@@ -9,8 +9,65 @@ use super::tree::Node;
 use super::units::{self, Unit};
 use super::zero::Zero;
 
-/// Two expressions, with units where both have some.
+/// Two expressions. The sign for percent may be left out as a unit may: `60` beside `60%`.
 pub(super) fn expressions(algebra: &Algebra, gold: &Node, answer: &Node) -> Compared {
+    let outcome = values(algebra, gold, answer)?;
+    if !matches!(outcome, NotEqual(_)) {
+        return Ok(outcome);
+    }
+    let said = |node: &Node| matches!(node, Node::Percent(_) | Node::Unit(_) | Node::Symbol(_) | Node::Opaque(..));
+    for (one, other) in [(gold, answer), (answer, gold)] {
+        if let Some(points) = percent_points(one)
+            && !other.any(said)
+            && values(algebra, &points, other)?.is_equal()
+        {
+            return Ok(Equal("the same percent points"));
+        }
+    }
+    Ok(outcome)
+}
+
+/// What stands before a sign for percent.
+fn percent_points(node: &Node) -> Option<Node> {
+    match node {
+        Node::Percent(points) => Some((**points).clone()),
+        Node::Negative(inner) => Some(Node::Negative(percent_points(inner)?.into())),
+        _ => None,
+    }
+}
+
+/// The units of a measure in several units, the first one first: `5 feet 6 inches`.
+fn compound(node: &Node) -> Option<Vec<&Unit>> {
+    let Node::Sum(terms) = node else { return None };
+    let unit = |term| unit_of(term).filter(|unit| !matches!(unit, Unit::Noun(_)));
+    let units: Vec<&Unit> = terms.iter().map(unit).collect::<Option<_>>()?;
+    units.iter().any(|unit| *unit != units[0]).then_some(units)
+}
+
+/// Whether the terms of a sum are measures in several units.
+pub(super) fn is_compound(node: &Node) -> bool {
+    compound(node).is_some()
+}
+
+/// A measure in several units beside a figure without any: it counts the first of them.
+fn beside_compound(algebra: &Algebra, measure: &Node, units: &[&Unit], figure: &Node) -> Compared {
+    let mut outcome = NotEqual("another value");
+    for (at, &unit) in units.iter().enumerate() {
+        let figure = Node::Product(vec![figure.clone(), Node::Unit(unit.clone())]);
+        let difference =
+            algebra.subtract(&algebra.lower(measure, Units::Measures)?, &algebra.lower(&figure, Units::Measures)?)?;
+        match algebra.zero(&difference)? {
+            Zero::Yes if at == 0 => return Ok(Equal("the same value")),
+            Zero::Yes => outcome = Undecided("a figure beside several units"),
+            Zero::No => {}
+            Zero::Unknown(reason) => outcome = Undecided(reason),
+        }
+    }
+    Ok(outcome)
+}
+
+/// Two expressions, with units where both have some.
+fn values(algebra: &Algebra, gold: &Node, answer: &Node) -> Compared {
     let (gold, answer) = (&with_unit_letters(gold, answer), &with_unit_letters(answer, gold));
     let (gold, answer) = (&beside(gold, answer), &beside(answer, gold));
     let has =
@@ -22,6 +79,11 @@ pub(super) fn expressions(algebra: &Algebra, gold: &Node, answer: &Node) -> Comp
         algebra.zero(&algebra.subtract(&gold, &answer)?)
     };
     let (in_gold, in_answer) = (has(gold, measures), has(answer, measures));
+    match (compound(gold), compound(answer)) {
+        (Some(units), None) if !in_answer => return beside_compound(algebra, gold, &units, answer),
+        (None, Some(units)) if !in_gold => return beside_compound(algebra, answer, &units, gold),
+        _ => {}
+    }
     let pair = unit_of(gold).zip(unit_of(answer));
     // `25 degrees` are degrees of whatever scale the other side names.
     let degrees = |(one, other): (&Unit, &Unit)| {

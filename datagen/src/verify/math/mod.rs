@@ -9,11 +9,13 @@
 mod algebra;
 mod clock;
 mod compare;
+mod conditions;
 mod dates;
 mod elementary;
 mod evaluate;
 mod functions;
 mod interval;
+mod labels;
 mod limits;
 mod lower;
 mod matrices;
@@ -39,7 +41,7 @@ use algebra::Algebra;
 use compare::Outcome;
 use limits::{Halt, MAX_STEPS};
 use numeral::Reading;
-use tree::Node;
+use tree::{Node, Order};
 
 /// What a comparison came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,15 +96,44 @@ pub(super) fn is_number(text: &str) -> bool {
     })
 }
 
+/// The number that a line states by itself or at the end of an equation: `12`, `x = 12`, `= 12`.
+pub(super) fn stated_number(line: &str) -> Option<&str> {
+    let (line, _) = text::unwrapped(line);
+    let number = line.rsplit_once('=').map_or(line, |(_, side)| side.trim());
+    let known = |node: &Node| !node.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..)));
+    let states = match read(line, Reading::Usual).ok()?.0 {
+        Node::Relation(first, sides) => {
+            let equal = sides.iter().all(|(order, side)| *order == Order::Equal && known(side));
+            equal && sides.first().is_some_and(|(_, value)| known(&first) || labels::is_label(&first, value))
+        }
+        node => known(&node),
+    };
+    (states && is_number(number)).then_some(number)
+}
+
+/// The letter of the option that an answer gives, in upper case.
+pub(super) fn option(answer: &str) -> Option<char> {
+    text::option(answer)
+}
+
 fn same_text(gold: &str, answer: &str) -> bool {
     let plain = text::plain(gold);
     !plain.is_empty() && plain == text::plain(answer)
 }
 
-fn read(text: &str, comma: Reading) -> Result<(Node, bool), Halt> {
+/// How the commas of a text can be read.
+#[derive(Debug, Clone, Copy)]
+struct Commas {
+    /// Another way, too.
+    ambiguous: bool,
+    /// In a way that may be a slip: `10,00`.
+    doubtful: bool,
+}
+
+fn read(text: &str, comma: Reading) -> Result<(Node, Commas), Halt> {
     let tokens = tokens::tokenize(text, comma)?;
-    let ambiguous = tokens.ambiguous;
-    parse::parse(tokens.list).map(|node| (node, ambiguous))
+    let commas = Commas { ambiguous: tokens.ambiguous, doubtful: tokens.doubtful };
+    parse::parse(tokens.list).map(|node| (node, commas))
 }
 
 fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> {
@@ -132,27 +163,32 @@ fn decide(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> 
 /// Compares what is read as mathematics.
 fn expressions(algebra: &Algebra, gold: &str, answer: &str) -> Result<Outcome, Halt> {
     let ((left, open), (right, other_open)) = (read(gold, Reading::Usual)?, read(answer, Reading::Usual)?);
+    let equal = Ok(match () {
+        () if open.doubtful || other_open.doubtful => Outcome::Undecided("two zeros behind a comma"),
+        () if clock::on_one_side(gold, answer) => Outcome::Undecided("a time of day or a proportion"),
+        () => Outcome::Equal("the same value"),
+    });
     let outcome = compare::compare(algebra, &left, &right);
     if matches!(outcome, Ok(Outcome::Equal(_))) {
-        return outcome;
+        return if matches!(equal, Ok(Outcome::Equal(_))) { outcome } else { equal };
     }
     // A comma that can be read in two ways is read in the way that agrees, on one side at a time.
     for comma in [Reading::Swapped, Reading::Decimal] {
         let lists =
             |node: &Node| comma == Reading::Swapped && !matches!(node, Node::Number(_)) || comma == Reading::Decimal;
-        if open
+        if open.ambiguous
             && lists(&right)
             && let Ok((left, _)) = read(gold, comma)
             && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
         {
-            return Ok(Outcome::Equal("the same value"));
+            return equal;
         }
-        if other_open
+        if other_open.ambiguous
             && lists(&left)
             && let Ok((right, _)) = read(answer, comma)
             && compare::compare(algebra, &left, &right).is_ok_and(Outcome::is_equal)
         {
-            return Ok(Outcome::Equal("the same value"));
+            return equal;
         }
     }
     // `x` and `X` may be one variable; that is not for us to say. Units are told apart by their case.

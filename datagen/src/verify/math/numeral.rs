@@ -21,6 +21,8 @@ pub(super) struct Numeral {
     pub(super) value: Rational,
     pub(super) length: usize,
     pub(super) ambiguous: bool,
+    /// Two zeros behind a comma: cents, or a separator in the wrong place.
+    pub(super) doubtful: bool,
 }
 
 /// What may stand between groups of three beside a comma; none of these separates list items.
@@ -48,9 +50,10 @@ pub(super) fn read(text: &str, bracketed: bool, comma: Reading) -> Result<Option
     let mut whole = text[..first].to_owned();
     let mut at = first;
     let mut ambiguous = false;
+    let mut doubtful = false;
     // `1.234.567,89`: points that cannot be decimal.
     if let Some((value, length)) = continental(text, first) {
-        return Ok(Some(Numeral { value, length, ambiguous: false }));
+        return Ok(Some(Numeral { value, length, ambiguous: false, doubtful: false }));
     }
     if (1..=3).contains(&first) && !text.starts_with('0') {
         while let Some((group, length, open)) = next_group(&text[at..], bracketed, comma, at == first) {
@@ -70,6 +73,7 @@ pub(super) fn read(text: &str, bracketed: bool, comma: Reading) -> Result<Option
         Some('.') => true,
         Some(',') if !bracketed && at == first && first > 0 && digits(&text[at + 1..]) > 0 => {
             ambiguous = true;
+            doubtful = digits(&text[at + 1..]) == 2 && text[at + 1..].starts_with("00");
             comma == Reading::Decimal
         }
         _ => false,
@@ -85,7 +89,15 @@ pub(super) fn read(text: &str, bracketed: bool, comma: Reading) -> Result<Option
         return if fraction.len() > MAX_DIGITS { Err(Halt::TooLarge) } else { Ok(None) };
     }
     let mut value = decimal(&whole, fraction);
-    if point && let Some((block, length)) = repeating(&text[at..]) {
+    let repeated = repeating(&text[at..]);
+    if repeated.is_none()
+        && let Some((block, length)) = going_on(fraction, &text[at..])
+    {
+        // What is written is followed by the block again and again.
+        let nines = Rational::from_integer(BigInt::from(10).pow(block.len() as u32) - 1);
+        value += decimal(block, "") / nines / Rational::from_integer(BigInt::from(10).pow(fraction.len() as u32));
+        at += length;
+    } else if point && let Some((block, length)) = repeated {
         let nines = Rational::from_integer(BigInt::from(10).pow(block.len() as u32) - 1);
         let shift = Rational::from_integer(BigInt::from(10).pow(fraction.len() as u32));
         value += decimal(block, "") / nines / shift;
@@ -93,25 +105,27 @@ pub(super) fn read(text: &str, bracketed: bool, comma: Reading) -> Result<Option
     }
     if let Some((exponent, length, open)) = scientific(&text[at..], !fraction.is_empty()) {
         if open && comma != Reading::Decimal {
-            return Ok(Some(Numeral { value, length: at, ambiguous: true }));
+            return Ok(Some(Numeral { value, length: at, ambiguous: true, doubtful }));
         }
         let power = Rational::from_integer(BigInt::from(10).pow(exponent.unsigned_abs()));
         value = if exponent < 0 { value / power } else { value * power };
         at += length;
     }
-    Ok(Some(Numeral { value, length: at, ambiguous }))
+    Ok(Some(Numeral { value, length: at, ambiguous, doubtful }))
 }
 
 /// The next three digits with their separator: text, bytes, whether the separator could mean something else. An empty
 /// group says that there is one which this reading takes for the next item of a list.
 fn next_group(text: &str, bracketed: bool, comma: Reading, first: bool) -> Option<(&str, usize, bool)> {
     if let Some(rest) = text.strip_prefix(',').filter(|rest| is_group(rest)) {
+        // No item of a list begins with a zero.
+        let only = rest.starts_with('0');
         let grouped = match comma {
             Reading::Usual => !bracketed,
             Reading::Swapped => bracketed,
             Reading::Decimal => true,
         };
-        return Some((if grouped { &rest[..3] } else { "" }, 4, true));
+        return Some((if grouped || only { &rest[..3] } else { "" }, 4, !only));
     }
     // A plain space groups only where every group has three digits: `1 000 000`.
     let separators = SEPARATORS.iter().copied().chain([" "]);
@@ -161,6 +175,32 @@ fn repeating(text: &str) -> Option<(&str, usize)> {
         .then(|| (&inner[..length], text.len() - inner.len() + length + 1))
 }
 
+/// `0.1666...`: the block that goes on and the bytes of the dots. It has to be there three times, or twice and nothing
+/// else: 2.718281828... does not repeat.
+fn going_on<'a>(fraction: &'a str, text: &str) -> Option<(&'a str, usize)> {
+    let dots = text.len() - text.trim_start_matches('.').len();
+    let names = ["\\ldots", "\\dots", "\\cdots", "\u{2026}"];
+    let named = || names.into_iter().find(|name| text.starts_with(name)).map(str::len);
+    let length = if dots >= 3 { dots } else { named()? };
+    let block = (1..=fraction.len() / 2).map(|size| &fraction[fraction.len() - size..]).find(|block| {
+        let times = fraction.as_bytes().rchunks_exact(block.len()).take_while(|part| *part == block.as_bytes()).count();
+        times >= 3 || times == 2 && block.len() > 1 && fraction.len() == 2 * block.len()
+    })?;
+    Some((block, length))
+}
+
+/// `½` and its kin.
+#[rustfmt::skip]
+pub(super) fn vulgar_fraction(sign: char) -> Option<Rational> {
+    const SIGNS: [(char, i64, i64); 18] = [
+        ('½', 1, 2), ('⅓', 1, 3), ('⅔', 2, 3), ('¼', 1, 4), ('¾', 3, 4), ('⅕', 1, 5), ('⅖', 2, 5), ('⅗', 3, 5),
+        ('⅘', 4, 5), ('⅙', 1, 6), ('⅚', 5, 6), ('⅐', 1, 7), ('⅛', 1, 8), ('⅜', 3, 8), ('⅝', 5, 8), ('⅞', 7, 8),
+        ('⅑', 1, 9), ('⅒', 1, 10),
+    ];
+    let (_, above, below) = SIGNS.into_iter().find(|(known, ..)| *known == sign)?;
+    Some(Rational::new(above.into(), below.into()))
+}
+
 /// `e-05`, `E6`, `e3`, and whether it is open what that means: `2e-3` may well be twice e, less 3.
 fn scientific(text: &str, fractional: bool) -> Option<(i32, usize, bool)> {
     let upper = text.starts_with('E');
@@ -192,7 +232,7 @@ fn prefixed(text: &str) -> Result<Option<Numeral>, Halt> {
         let Some(rest) = text.strip_prefix(prefix) else { continue };
         let length = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
         if let Some(value) = in_base(&rest[..length], base)? {
-            return Ok(Some(Numeral { value, length: length + 2, ambiguous: false }));
+            return Ok(Some(Numeral { value, length: length + 2, ambiguous: false, doubtful: false }));
         }
     }
     let run = text.bytes().take_while(u8::is_ascii_alphanumeric).count();
@@ -204,7 +244,7 @@ fn prefixed(text: &str) -> Result<Option<Numeral>, Halt> {
     let Some((base, length)) = base_mark(&text[run..]) else { return Ok(None) };
     let case = name.bytes().all(|b| !b.is_ascii_lowercase()) || base == 16;
     let value = if base > 10 && case { in_base(name, base)? } else { None };
-    Ok(value.map(|value| Numeral { value, length: run + length, ambiguous: false }))
+    Ok(value.map(|value| Numeral { value, length: run + length, ambiguous: false, doubtful: false }))
 }
 
 /// `_{16}`, `_16`, `_{(16)}`.

@@ -8,15 +8,22 @@ mod names;
 mod primary;
 mod words;
 
+pub(super) use geometry::is_figure;
 pub(super) use names::is_name;
 
 use super::limits::{Halt, MAX_DEPTH, MAX_NODES};
+use super::spelled;
 use super::tokens::{Kind, Token};
 use super::tree::{Function, Node, Order, SetOperation};
+use super::units;
 
 /// Reads a whole answer.
 pub(super) fn parse(tokens: Vec<Token>) -> Result<Node, Halt> {
     let mut parser = Parser { tokens, at: 0, letter: 0, depth: 0, nodes: 0, bars: 0, builder: false };
+    // `= 12` goes on from something that is not there.
+    if parser.is_sign('=') || parser.command() == Some("approx") {
+        parser.advance();
+    }
     let node = parser.list()?;
     match parser.peek() {
         None => Ok(node),
@@ -107,7 +114,7 @@ impl Parser {
             while let Some(order) = parser.order() {
                 rest.push((order, parser.sets()?));
             }
-            Ok(if rest.is_empty() { first } else { Node::Relation(Box::new(first), rest) })
+            Ok(related(first, rest))
         })
     }
 
@@ -234,7 +241,8 @@ impl Parser {
     fn term(&mut self) -> Result<Node, Halt> {
         let mut factors = vec![self.factor()?];
         loop {
-            let divides = self.is_sign('/') || matches!(self.command(), Some("div")) || self.is_word("per");
+            let rate = self.rate(&factors);
+            let divides = rate || self.is_sign('/') || matches!(self.command(), Some("div")) || self.parts();
             let times = self.is_sign('*')
                 || matches!(self.command(), Some("times" | "cdot" | "ast" | "cdotp" | "bullet"))
                 || self.is_word("times") && matches!(self.ahead(1), Some(Kind::Number(_)));
@@ -242,13 +250,16 @@ impl Parser {
                 let vectors = self.command() == Some("times")
                     && matches!(self.ahead(1), Some(Kind::Command(name)) if geometry::is_vector(name));
                 self.advance();
+                if self.is_word("of") {
+                    self.advance();
+                }
                 if vectors {
                     // The product of vectors has an order.
                     let left = product(std::mem::take(&mut factors));
                     factors = vec![Node::Opaque("cross".to_owned(), vec![left, self.factor()?])];
                     continue;
                 }
-                let unit = if factors.iter().any(is_measure) { self.word_factor(&factors)? } else { None };
+                let unit = if rate || factors.iter().any(is_measure) { self.word_factor(&factors)? } else { None };
                 let factor = match unit {
                     Some(unit) => self.marked(unit)?,
                     None => self.signed_factor()?,
@@ -271,6 +282,26 @@ impl Parser {
                 return Ok(product(factors));
             }
             self.count()?;
+        }
+    }
+
+    /// Whether `per week`, `a day` or `/hour` follows, where no letter can be meant.
+    fn rate(&self, factors: &[Node]) -> bool {
+        if !self.is_sign('/') && !self.is_word("a") && !self.is_word("an") {
+            return self.is_word("per");
+        }
+        let unit = matches!(self.ahead(1), Some(Kind::Word(word))
+            if word.len() > 2 && names::function(word).is_none() && units::by_name(word, false).is_some());
+        unit && !factors.iter().any(|factor| factor.any(|node| matches!(node, Node::Symbol(_))))
+    }
+
+    /// Whether `out of` and a number follow.
+    fn parts(&self) -> bool {
+        let of = self.is_word("out") && matches!(self.ahead(1), Some(Kind::Word(of)) if of == "of");
+        of && match self.ahead(2) {
+            Some(Kind::Number(_)) => true,
+            Some(Kind::Word(word)) => spelled::spelled(&word.to_lowercase()).is_some(),
+            _ => false,
         }
     }
 
@@ -313,6 +344,18 @@ impl Parser {
     fn is_word(&self, wanted: &str) -> bool {
         matches!(self.kind(), Some(Kind::Word(word)) if self.letter == 0 && word == wanted)
     }
+}
+
+/// `\pi \approx 3.14` is what it is exactly; of a letter it says the value, as well as it is known.
+fn related(first: Node, mut rest: Vec<(Order, Node)>) -> Node {
+    let known = !first.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..)));
+    while let [.., (order @ Order::Approximately, _)] = rest.as_mut_slice() {
+        *order = Order::Equal;
+        if known || rest.len() > 1 {
+            rest.pop();
+        }
+    }
+    if rest.is_empty() { first } else { Node::Relation(Box::new(first), rest) }
 }
 
 fn product(mut factors: Vec<Node>) -> Node {

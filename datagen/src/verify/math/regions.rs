@@ -11,6 +11,7 @@ use super::relations::by_names;
 use super::tree::{Function, Node, Order, SetOperation};
 use num_traits::One;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// Points of one region; a quadratic number of comparisons follows from them.
 const MAX_POINTS: usize = 64;
@@ -37,11 +38,51 @@ pub(super) fn compare(algebra: &Algebra, gold: &Node, answer: &Node) -> Result<O
     if left.name.is_some() && right.name.is_some() && left.name != right.name {
         return Ok(Some(Outcome::NotEqual("another variable")));
     }
-    let same = left.merged(&right, algebra, |a, b| a == b)?.pieces.iter().all(|&same| same);
+    let same = left.merged(&right, algebra, |a, b| a == b)?.is_all();
     Ok(Some(if same { Outcome::Equal("the same region") } else { Outcome::NotEqual("another region") }))
 }
 
+/// Conditions that hold together, each on one letter, as a region for every letter. `None` where one of them is
+/// anything else, or none can hold.
+pub(super) fn by_letters(algebra: &Algebra, gold: &[Node], answer: &[Node]) -> Result<Option<Outcome>, Halt> {
+    let (Some(left), Some(right)) = (letters(algebra, gold)?, letters(algebra, answer)?) else { return Ok(None) };
+    if !left.keys().eq(right.keys()) {
+        return Ok(Some(Outcome::NotEqual("other variables")));
+    }
+    for (left, right) in left.values().zip(right.values()) {
+        if !left.merged(right, algebra, |a, b| a == b)?.is_all() {
+            return Ok(Some(Outcome::NotEqual("another region")));
+        }
+    }
+    Ok(Some(Outcome::Equal("the same conditions")))
+}
+
+/// The letters that are constrained, and where each of them may be.
+fn letters(algebra: &Algebra, conditions: &[Node]) -> Result<Option<BTreeMap<String, Region>>, Halt> {
+    let mut regions: BTreeMap<String, Region> = BTreeMap::new();
+    for condition in conditions {
+        let Some(region) = Region::read(algebra, condition)? else { return Ok(None) };
+        let Some(name) = region.name.clone() else { return Ok(None) };
+        let region = match regions.get(&name) {
+            Some(known) => known.merged(&region, algebra, |a, b| a && b)?,
+            None => region,
+        };
+        regions.insert(name, region);
+    }
+    let possible = !regions.values().any(Region::is_empty);
+    regions.retain(|_, region| !region.is_all());
+    Ok(possible.then_some(regions))
+}
+
 impl Region {
+    fn is_empty(&self) -> bool {
+        !self.pieces.contains(&true)
+    }
+
+    fn is_all(&self) -> bool {
+        !self.pieces.contains(&false)
+    }
+
     fn all() -> Self {
         Self { points: vec![], pieces: vec![true], name: None, certain: true }
     }
@@ -93,6 +134,14 @@ impl Region {
             },
             Node::Relation(first, rest) => Self::chain(algebra, first, rest),
             Node::Both(items) => Self::folded(algebra, all(items)?, |a, b| a && b),
+            Node::Conditions(items) => {
+                let parts = all(items)?;
+                // Nobody writes down what cannot be: `x < 1, x > 5` are two cases.
+                match Self::folded(algebra, parts.clone(), |a, b| a && b)? {
+                    Some(together) if together.is_empty() => Self::folded(algebra, parts, |a, b| a || b),
+                    together => Ok(together),
+                }
+            }
             Node::List(items) if items.iter().all(|item| matches!(item, Node::Relation(..))) => {
                 Self::folded(algebra, all(items)?, |a, b| a || b)
             }

@@ -18,9 +18,24 @@ fn grade(gold: &str, answer: &str) -> Equality {
 
 #[test]
 fn words_that_change_a_number_count_nothing() {
-    for (gold, answer) in
-        [("5", "5 dozen"), ("12", "12 quarters"), ("5", "5 below zero"), ("20", "20 twelve"), ("5", "5 wrong")]
-    {
+    for (gold, answer) in [
+        ("5", "5 dozen"),
+        ("12", "12 quarters"),
+        ("5", "5 below zero"),
+        ("20", "20 twelve"),
+        ("5", "5 wrong"),
+        ("12", "12 tens"),
+        ("12", "12 fives"),
+        ("12", "12 sixes"),
+        ("12", "12 dimes"),
+        ("12", "12 pennies"),
+        ("12", "12 doubled"),
+        ("12", "12 twice"),
+        ("12", "12 hundreds"),
+        ("12", "12 thousands"),
+        ("12", "12 pairs"),
+        ("12", "12 per dozen"),
+    ] {
         assert_eq!(grade(gold, answer), Equality::Undecided, "{gold} and {answer}");
     }
     assert_eq!(grade("5", "5 apples"), Equality::Equal);
@@ -38,7 +53,13 @@ fn an_expression_in_a_set_is_not_the_set() {
 
 #[test]
 fn a_choice_and_more_is_another_choice() {
-    for (gold, answer) in [("B", "(B) is not correct"), ("A", "(A) and (C)"), ("A", "(A) not (B)")] {
+    for (gold, answer) in [
+        ("B", "(B) is not correct"),
+        ("A", "(A) and (C)"),
+        ("A", "(A) not (B)"),
+        ("A", "\\textbf{(A)} and \\textbf{(C)}"),
+        ("A", "\\textbf{(A)}\\text{ and }\\textbf{(C)}"),
+    ] {
         assert_ne!(grade(gold, answer), Equality::Equal, "{gold} and {answer}");
     }
     assert_eq!(grade("C", "(C) 17"), Equality::Equal);

@@ -13,6 +13,8 @@ pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
     if !gold.contains(char::is_alphabetic) && !answer.contains(char::is_alphabetic) {
         return None;
     }
+    // Few questions have more options than ten, and variables have names like `x`.
+    let choice = |text| choice(text).filter(|choice| choice.letter <= 'J');
     if let (Some(left), Some(right)) = (choice(gold), choice(answer))
         && (left.certain || right.certain)
     {
@@ -78,6 +80,11 @@ pub(super) fn compare(gold: &str, answer: &str) -> Option<Outcome> {
     }
 }
 
+/// The letter of an option by which an answer is given, in upper case.
+pub(super) fn option(text: &str) -> Option<char> {
+    choice(text).map(|choice| choice.letter)
+}
+
 /// A letter that names one of several choices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Choice {
@@ -92,12 +99,16 @@ const WRAPPERS: [&str; 10] =
     ["\\text", "\\textbf", "\\textit", "\\textrm", "\\mathrm", "\\mathbf", "\\mbox", "\\mathsf", "\\texttt", "\\boxed"];
 
 /// The text inside wrappers that cover all of it, and whether there was one that only prose has.
-fn unwrapped(text: &str) -> (&str, bool) {
+pub(super) fn unwrapped(text: &str) -> (&str, bool) {
     let mut text = text.trim();
     let mut prose = false;
     loop {
         let before = text.len();
-        text = text.trim_matches(['$', ' ', '*', '"', '`', '\n']).trim_end_matches('.');
+        text = text.trim_matches(['$', ' ', '*', '"', '`', '\n']);
+        // A full stop says nothing, an ellipsis does.
+        if !text.ends_with("...") {
+            text = text.trim_end_matches('.');
+        }
         for (open, close) in [("\\(", "\\)"), ("\\[", "\\]")] {
             if let Some(inner) = text.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)) {
                 text = inner;
@@ -119,9 +130,19 @@ fn unwrapped(text: &str) -> (&str, bool) {
     }
 }
 
-/// Reads `C`, `(C)`, `C.`, `\text{(C)}`, `(C) 5 apples`, `option C`.
+/// `(C) 17` of `\textbf{(C)}\ 17`: a wrapper at the start and what follows it.
+fn headed(text: &str) -> Option<String> {
+    WRAPPERS.iter().find_map(|wrapper| {
+        let (head, rest) = tokens::braced(text.strip_prefix(wrapper)?.trim_start())?;
+        Some(format!("{} {}", head.trim(), rest.trim_start()))
+    })
+}
+
+/// Reads `C`, `(C)`, `C.`, `\text{(C)}`, `(C) 5 apples`, `\textbf{(C)}\ 5`, `option C`.
 fn choice(text: &str) -> Option<Choice> {
     let (text, prose) = unwrapped(text);
+    let headed = headed(text);
+    let (text, prose) = (headed.as_deref().unwrap_or(text), prose || headed.is_some());
     let named = ["option ", "choice ", "answer "].into_iter().find_map(|word| {
         let start = text.get(..word.len())?;
         start.eq_ignore_ascii_case(word).then(|| &text[word.len()..])
@@ -134,18 +155,26 @@ fn choice(text: &str) -> Option<Choice> {
     let rest = rest.as_str();
     let closed = rest.starts_with([')', ']', '.', ':']);
     let ends = rest.is_empty() || closed && (rest.len() == 1 || rest[1..].starts_with([' ', '\\', '$', '}', '.']));
-    let fits = letter.is_ascii_alphabetic() && letter.to_ascii_uppercase() <= 'J';
+    let fits = letter.is_ascii_alphabetic();
     let certain =
         prose || named.is_some() || closed && !(opened && rest.len() > 1 && !rest[1..].starts_with([' ', '\\']));
-    // `(A) and (C)`, `(B) is not correct` choose something else.
-    let mut tail = rest.get(1..).unwrap_or("").split_whitespace();
-    let otherwise = match tail.next() {
-        Some("and" | "or" | "not" | "isn't") => true,
-        Some("is" | "and/or") => tail.next().is_some_and(|word| ["not", "wrong", "incorrect", "false"].contains(&word)),
-        _ => false,
-    };
-    (fits && ends && !otherwise && (opened == rest.starts_with([')', ']']) || !opened))
+    (fits && ends && (opened == rest.starts_with([')', ']']) || !opened) && !otherwise(rest))
         .then_some(Choice { letter: letter.to_ascii_uppercase(), certain })
+}
+
+/// Whether what follows a letter and its mark chooses something else: `(A) and (C)`, `(B) is not correct`.
+fn otherwise(rest: &str) -> bool {
+    let behind = rest.get(1..).unwrap_or("").replace("\\text{", " ").replace("\\textbf{", " ");
+    let second = |part: &[u8]| part[0] == b'(' && part[1].is_ascii_uppercase() && part[2] == b')';
+    let mut words = behind.split_whitespace();
+    behind.as_bytes().windows(3).any(second)
+        || match words.next() {
+            Some("and" | "or" | "not" | "isn't") => true,
+            Some("is" | "and/or") => {
+                words.next().is_some_and(|word| ["not", "wrong", "incorrect", "false"].contains(&word))
+            }
+            _ => false,
+        }
 }
 
 /// Words in lower case with one space between them, where a text holds nothing else: letters, hyphens, apostrophes.
@@ -156,6 +185,14 @@ fn words(text: &str) -> Option<String> {
         if plain.contains(wrapper) {
             plain = plain.replace(wrapper, " ").replace(['{', '}'], " ");
         }
+    }
+    // A hyphen joins letters; in front of a word it is a sign.
+    let letter = |next: Option<char>| next.is_some_and(char::is_alphabetic);
+    if plain
+        .match_indices('-')
+        .any(|(at, _)| !letter(plain[..at].chars().next_back()) || !letter(plain[at + 1..].chars().next()))
+    {
+        return None;
     }
     let plain = plain.replace(['-', ','], " ");
     let fits = plain.chars().all(|c| c.is_alphabetic() || c.is_whitespace() || matches!(c, '\'' | '.'));

@@ -30,6 +30,8 @@ pub(super) struct Tokens {
     pub(super) list: Vec<Token>,
     /// A comma between digits could be read another way.
     pub(super) ambiguous: bool,
+    /// `10,00`: an amount with cents, or a separator in the wrong place.
+    pub(super) doubtful: bool,
 }
 
 /// Commands that change the look and not the meaning. `\left.` has a point that goes too.
@@ -122,6 +124,12 @@ impl<'a> Lexer<'a> {
             return Err(Halt::TooDeep);
         }
         while let Some(next) = self.rest.chars().next() {
+            // `Rs.12`
+            if next == '.' && matches!(self.out.list.last(), Some(Token { kind: Kind::Word(word), .. }) if word == "Rs")
+            {
+                self.rest = &self.rest[1..];
+                continue;
+            }
             if next.is_ascii_alphanumeric() || next == '.' || next == ',' {
                 let bracketed = self.depth > 0;
                 let starts =
@@ -129,6 +137,7 @@ impl<'a> Lexer<'a> {
                 if starts && let Some(found) = numeral::read(self.rest, bracketed, self.comma)? {
                     self.rest = &self.rest[found.length..];
                     self.out.ambiguous |= found.ambiguous;
+                    self.out.doubtful |= found.doubtful;
                     self.push(Kind::Number(found.value), prose);
                     continue;
                 }
@@ -175,9 +184,15 @@ impl<'a> Lexer<'a> {
                     self.push(Kind::Number(Rational::from_integer(value.into())), prose);
                 }
                 '\u{2212}' | '–' | '—' => self.sign('-', prose),
-                _ => match unicode_command(next) {
-                    Some(name) => self.push(Kind::Command(name.into()), prose),
-                    None => self.sign(next, prose),
+                '\u{2044}' => self.sign('/', prose),
+                _ => match (unicode_command(next), numeral::vulgar_fraction(next)) {
+                    (Some(name), _) => self.push(Kind::Command(name.into()), prose),
+                    (None, Some(part)) => match self.out.list.last_mut().map(|last| &mut last.kind) {
+                        // `2½`
+                        Some(Kind::Number(whole)) if whole.is_integer() => *whole += part,
+                        _ => self.push(Kind::Number(part), prose),
+                    },
+                    (None, None) => self.sign(next, prose),
                 },
             }
         }

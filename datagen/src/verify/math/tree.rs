@@ -26,6 +26,8 @@ pub(super) enum Function {
     Floor,
     Ceil,
     Factorial,
+    /// `n!!`: every other factor.
+    DoubleFactorial,
     /// n over k.
     Binomial,
     /// Two arguments or more.
@@ -68,6 +70,8 @@ pub(super) enum Node {
     Product(Vec<Node>),
     Negative(Box<Node>),
     Quotient(Box<Node>, Box<Node>),
+    /// Hundredths, written with a sign or a word for percent.
+    Percent(Box<Node>),
     Power(Box<Node>, Box<Node>),
     /// Degree and radicand.
     Root(Box<Node>, Box<Node>),
@@ -93,11 +97,19 @@ pub(super) enum Node {
     List(Vec<Node>),
     /// Conditions that hold together: `x > 1 and x < 3`.
     Both(Vec<Node>),
+    /// Conditions with commas between them: they hold together, or one of them does where they cannot.
+    Conditions(Vec<Node>),
 }
 
 impl Node {
     pub(super) fn integer(value: i64) -> Self {
         Self::Number(Rational::from_integer(value.into()))
+    }
+
+    /// Whether it compares its sides by size, or tells them apart.
+    pub(super) fn is_inequality(&self) -> bool {
+        let apart = |order: &Order| !matches!(order, Order::Equal | Order::In | Order::Approximately);
+        matches!(self, Self::Relation(_, rest) if rest.iter().any(|(order, _)| apart(order)))
     }
 
     /// Calls `visit` on this node and on every node inside it.
@@ -112,8 +124,9 @@ impl Node {
             | Self::Group(_, items, _)
             | Self::Set(items)
             | Self::List(items)
-            | Self::Both(items) => items.iter().for_each(|item| item.walk(visit)),
-            Self::Negative(inner) | Self::PlusMinus(_, inner) => inner.walk(visit),
+            | Self::Both(items)
+            | Self::Conditions(items) => items.iter().for_each(|item| item.walk(visit)),
+            Self::Negative(inner) | Self::Percent(inner) | Self::PlusMinus(_, inner) => inner.walk(visit),
             Self::Quotient(a, b)
             | Self::Power(a, b)
             | Self::Root(a, b)

@@ -263,6 +263,16 @@ impl Unit {
         matches!(self, Self::Of { bases: [(only, 1)], .. } if *only == base)
     }
 
+    /// How many of another unit it is, where both measure the same.
+    pub(super) fn in_units_of(&self, other: &Self) -> Option<Rational> {
+        match (self, other) {
+            (Self::Of { scale, bases }, Self::Of { scale: unit, bases: of }) if bases == of => {
+                Some(scale.value() / unit.value())
+            }
+            _ => None,
+        }
+    }
+
     /// The unit that the same word names beside another: `pounds` and `cents` beside pounds and euros.
     pub(super) fn beside(&self, other: &Self) -> Option<Self> {
         let Self::Of { scale, bases } = self else { return None };
@@ -287,6 +297,19 @@ pub(super) fn calendar_and_clock(one: &Unit, other: &Unit) -> bool {
 /// Whether a unit is a scale of temperature, on which zero is somewhere else than on another.
 pub(super) fn is_temperature(unit: &Unit) -> bool {
     [Base::Celsius, Base::Fahrenheit, Base::Kelvin].into_iter().any(|base| unit.measures(base))
+}
+
+/// The currency that a code before an amount names: `USD 12`, `Rs 12`.
+pub(super) fn by_code(word: &str) -> Option<Unit> {
+    let sign = match word {
+        "USD" => '$',
+        "EUR" => '€',
+        "GBP" => '£',
+        "JPY" => '¥',
+        "INR" | "Rs" => '₹',
+        _ => return None,
+    };
+    by_currency(sign)
 }
 
 /// The unit of a currency sign.

@@ -12,7 +12,7 @@ pub(super) fn is_vector(name: &str) -> bool {
     matches!(name, "vec" | "overrightarrow")
 }
 
-pub(super) fn is_figure(name: &str) -> bool {
+pub(in super::super) fn is_figure(name: &str) -> bool {
     const OTHERS: [&str; 10] = [
         "overline",
         "bar",
@@ -33,12 +33,14 @@ impl Parser {
     pub(super) fn figure(&mut self, name: &str) -> Result<Node, Halt> {
         let points = self.points();
         if points.len() < 2 {
-            // A letter with an arrow or a hat is that letter.
             let inner = if points.is_empty() { self.primary()? } else { Node::Symbol(points.concat()) };
             return Ok(match name {
-                "vec" | "hat" => inner,
-                name if is_vector(name) && matches!(inner, Node::Symbol(_)) => inner,
-                name => Node::Opaque(name.to_owned(), vec![inner]),
+                // The zero vector is written as the number, too.
+                "vec" | "hat" if matches!(inner, Node::Number(_)) => inner,
+                name => {
+                    let name = if is_vector(name) { "vec" } else { name };
+                    Node::Opaque(name.to_owned(), vec![inner])
+                }
             });
         }
         let mut turned: Vec<String> = points.iter().rev().cloned().collect();

@@ -1,9 +1,10 @@
 //! Items side by side: several answers, conditions that hold together, statements joined by `and` and `or`.
 
-use super::super::limits::Halt;
+use super::super::limits::{Halt, Rational};
 use super::super::tokens::Kind;
-use super::super::tree::{Node, Order};
+use super::super::tree::Node;
 use super::Parser;
+use num_traits::{One, Signed};
 
 /// How two items of a list are joined.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,13 +38,16 @@ impl Parser {
         if items.len() == 1 {
             return items.pop().ok_or(Halt::Unreadable("nothing"));
         }
-        // Inequalities hold together or one of them does; anything else that is joined is several answers.
-        let conditions = items.iter().all(|item| {
-            matches!(item, Node::Relation(_, rest)
-                if rest.iter().all(|(order, _)| !matches!(order, Order::Equal | Order::In | Order::Approximately)))
-        });
-        if conditions && joints.iter().any(|joint| joint.is_and()) && !joints.iter().any(|joint| joint.is_or()) {
-            return Ok(Node::Both(items));
+        if is_compound(&items, &joints) {
+            return Ok(Node::Sum(items));
+        }
+        // Relations hold together or one of them does where an inequality is among them; anything else that is joined is
+        // several answers.
+        let conditions =
+            items.iter().any(Node::is_inequality) && items.iter().all(|item| matches!(item, Node::Relation(..)));
+        if conditions && !joints.iter().any(|joint| joint.is_or()) {
+            let said = joints.iter().any(|joint| joint.is_and());
+            return Ok(if said { Node::Both(items) } else { Node::Conditions(items) });
         }
         // Letters may be statements; equations in several letters hold together, or one of them does.
         let statements = !items.iter().any(|item| matches!(item, Node::Relation(..)))
@@ -86,6 +90,22 @@ impl Parser {
         self.advance();
         Some(joint)
     }
+}
+
+/// Whether measures that `and` joins are one: `5 feet and 6 inches`. Each is less than one unit of the one before.
+fn is_compound(items: &[Node], joints: &[Joint]) -> bool {
+    let measure = |node: &Node| match node {
+        Node::Product(factors) => match factors.as_slice() {
+            [Node::Number(count), Node::Unit(unit)] => Some((count.clone(), unit.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
+    let follows = |pair: &[Node]| {
+        let [(_, larger), (count, smaller)] = [measure(&pair[0])?, measure(&pair[1])?];
+        Some(!count.is_negative() && count * smaller.in_units_of(&larger)? < Rational::one())
+    };
+    joints.last() == Some(&Joint::And) && items.windows(2).all(|pair| follows(pair).unwrap_or_default())
 }
 
 /// Whether letters, or the left sides of equations, name no two different things.

@@ -90,8 +90,13 @@ pub(in super::super) fn is_name(word: &str) -> bool {
 pub(super) fn changes_number(word: &str) -> bool {
     // `gross` loses its last letter here, too.
     let part = word.strip_suffix('s').unwrap_or(word);
+    // `sixes`, `twenties`, `pennies`.
+    let singular = word.strip_suffix("ies").map(|stem| format!("{stem}y"));
+    let singular = singular.as_deref().or_else(|| word.strip_suffix("es")).unwrap_or(part);
+    let number = |word| spelled::spelled(word).is_some() || spelled::multiplier(word).is_some();
     spelled::part(word).is_some()
-        || spelled::spelled(word).is_some()
+        || [word, part, singular].into_iter().any(number)
+        || matches!(singular, "penny" | "penni")
         || matches!(
             part,
             "half"
@@ -106,9 +111,31 @@ pub(super) fn changes_number(word: &str) -> bool {
                 | "pm"
                 | "AD"
                 | "BC"
+                | "pair"
+                | "couple"
+                | "nickel"
+                | "dime"
+                | "double"
+                | "triple"
         )
         || matches!(
             word,
-            "halves" | "below" | "less" | "minus" | "negative" | "loss" | "not" | "wrong" | "incorrect" | "infinite"
+            "halves"
+                | "below"
+                | "less"
+                | "minus"
+                | "negative"
+                | "loss"
+                | "not"
+                | "wrong"
+                | "incorrect"
+                | "infinite"
+                | "doubled"
+                | "tripled"
+                | "quadrupled"
+                | "halved"
+                | "once"
+                | "twice"
+                | "thrice"
         )
 }

@@ -71,11 +71,10 @@ impl Parser {
                 self.advance();
                 self.subscript(node)?
             } else if self.is_sign('!') && self.ahead(1) != Some(&Kind::Sign('=')) {
-                self.advance();
-                call(Function::Factorial, node)
+                self.factorial(node)?
             } else if self.is_sign('%') || self.is_word("percent") {
                 self.advance();
-                Node::Quotient(Box::new(node), Box::new(Node::integer(100)))
+                Node::Percent(Box::new(node))
             } else if let Some(exponent) = self.spelled_power() {
                 self.advance();
                 Node::Power(Box::new(node), Box::new(Node::integer(exponent)))
@@ -93,6 +92,20 @@ impl Parser {
             };
             // Every mark behind a factor makes the tree one level deeper.
             self.nodes += super::MAX_NODES / super::MAX_DEPTH;
+        }
+    }
+
+    /// `5!` and `5!!`, which is no factorial of a factorial.
+    fn factorial(&mut self, node: Node) -> Result<Node, Halt> {
+        let mut marks = 0;
+        while self.is_sign('!') && self.ahead(1) != Some(&Kind::Sign('=')) {
+            self.advance();
+            marks += 1;
+        }
+        match marks {
+            1 => Ok(call(Function::Factorial, node)),
+            2 => Ok(call(Function::DoubleFactorial, node)),
+            _ => Err(Halt::Unreadable("a factorial of many steps")),
         }
     }
 
@@ -172,6 +185,10 @@ impl Parser {
             }
             _ => parser.primary(),
         })?;
+        Self::subscripted(node, mark)
+    }
+
+    fn subscripted(node: Node, mark: Node) -> Result<Node, Halt> {
         match (node, mark) {
             (Node::Number(digits), Node::Number(base)) => {
                 let base = base.to_integer().to_u32().unwrap_or(0);
@@ -188,6 +205,11 @@ impl Parser {
                     _ => return Err(Halt::Unreadable("a subscript")),
                 };
                 Ok(Node::Symbol(format!("{name}_{mark}")))
+            }
+            // The mark belongs to the letter under the arrow or hat.
+            (Node::Opaque(figure, mut letter), mark) if letter.len() == 1 && geometry::is_figure(&figure) => {
+                let letter = letter.pop().ok_or(Halt::Unreadable("a subscript"))?;
+                Ok(Node::Opaque(figure, vec![Self::subscripted(letter, mark)?]))
             }
             _ => Err(Halt::Unreadable("a subscript")),
         }
@@ -215,9 +237,7 @@ impl Parser {
 
     fn bracket(&mut self, sign: char) -> Result<Node, Halt> {
         if let Some(unit) = units::by_currency(sign) {
-            self.advance();
-            let amount = self.signed_factor()?;
-            return Ok(Node::Product(vec![amount, Node::Unit(unit)]));
+            return self.amount(unit);
         }
         self.advance();
         match sign {
@@ -239,6 +259,13 @@ impl Parser {
             }
             _ => Err(Halt::Unreadable("an unexpected sign")),
         }
+    }
+
+    /// What stands behind the sign or the code of a currency.
+    pub(super) fn amount(&mut self, currency: Unit) -> Result<Node, Halt> {
+        self.advance();
+        let amount = self.signed_factor()?;
+        Ok(Node::Product(vec![amount, Node::Unit(currency)]))
     }
 
     fn inside(&mut self, open: char) -> Result<Node, Halt> {

@@ -145,6 +145,16 @@ impl Parser {
         let whole = self.letter == 0;
         let word = word.to_owned();
         let opens = matches!(self.ahead(1), Some(Kind::Sign('(')));
+        if whole
+            && matches!(self.ahead(1), Some(Kind::Number(_)))
+            && let Some(currency) = units::by_code(&word)
+        {
+            return self.deeper(|parser| parser.amount(currency));
+        }
+        if whole && word == "US" && self.ahead(1) == Some(&Kind::Sign('$')) {
+            self.advance();
+            return self.primary();
+        }
         if let Some(function) = function(&word).filter(|_| word.len() > 2 || whole) {
             self.advance();
             return self.deeper(|parser| parser.apply(function, &word));

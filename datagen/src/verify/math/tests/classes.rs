@@ -15,6 +15,7 @@ type Pairs = &'static [(&'static str, &'static str)];
 #[test]
 fn every_class_has_cases_of_both_verdicts() {
     let mut count = 0;
+    let mut missed = Vec::new();
     for (class, equal, other) in
         [numbers::CLASSES, measures::CLASSES, expressions::CLASSES, collections::CLASSES, figures::CLASSES].concat()
     {
@@ -22,11 +23,14 @@ fn every_class_has_cases_of_both_verdicts() {
         for (pairs, expected) in [(equal, Equality::Equal), (other, Equality::NotEqual)] {
             for (gold, answer) in pairs {
                 let reason = compare(gold, answer).reason;
-                assert_eq!(grade(gold, answer), expected, "{class}: {gold} and {answer}: {reason}");
+                if grade(gold, answer) != expected {
+                    missed.push(format!("{class}: {gold} and {answer}, not {expected:?}: {reason}"));
+                }
                 count += 1;
             }
         }
     }
+    assert!(missed.is_empty(), "{missed:#?}");
     assert!(count >= 300, "{count}");
 }
 
@@ -62,10 +66,23 @@ fn what_is_not_proven_stays_undecided() {
         ("north", "30^\\circ north"),
         // A radical of a complex number has no one value here.
         ("\\sqrt{3+4i}", "2+i"),
-        ("Evelyn", "Evelyn is the fastest"),
-        ("north", "30^\\circ north"),
-        // A radical of a complex number has no one value here.
-        ("\\sqrt{3+4i}", "2+i"),
+        // Cents, or a separator in the wrong place; other digits than those that are there; a time or a proportion.
+        ("10,00", "10"),
+        ("25,00", "25.00"),
+        ("3.14...", "3.14"),
+        ("e", "2.718281828..."),
+        ("0.33...", "1/3"),
+        ("12...", "12"),
+        ("1:30", "1/30"),
+        // In cents, and not in dollars.
+        ("525", "5 dollars and 25 cents"),
+        // Two answers, or one.
+        ("2 hours, 30 minutes", "150 minutes"),
+        ("2 feet and 30 inches", "54 inches"),
+        ("3!!!", "720"),
+        ("\\vec{a}", "a"),
+        ("\\hat{a}", "a"),
+        ("x \\ge 1", "x \\ge 1, y \\le 2"),
         // Not mathematics.
         ("5", "let me think \\unknown{5}"),
         ("5", ""),
@@ -73,9 +90,10 @@ fn what_is_not_proven_stays_undecided() {
         ("5", "\\frac{5"),
         ("5", "import sympy; print(5)"),
     ];
-    for (gold, answer) in cases {
-        assert_eq!(grade(gold, answer), Equality::Undecided, "{gold} and {answer}: {}", compare(gold, answer).reason);
-    }
+    let decided = cases.iter().filter(|(gold, answer)| grade(gold, answer) != Equality::Undecided);
+    let decided: Vec<String> =
+        decided.map(|(gold, answer)| format!("{gold} and {answer}: {}", compare(gold, answer).reason)).collect();
+    assert!(decided.is_empty(), "{decided:#?}");
 }
 
 #[test]

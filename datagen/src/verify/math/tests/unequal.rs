@@ -81,7 +81,7 @@ const UNEQUAL: &[(&str, &[(&str, &str)])] = &[
         ("twenty, one", "21"), ("three quarters", "3"), ("three quarters", "4/3"), ("2 and 1/2", "2"),
         ("twenty or one", "21"), ("six and seven", "67"), ("six seven", "67"), ("twenty-one", "twenty-two"),
         ("one hundred five", "150"), ("two thousand five hundred", "2005"), ("2 hundred 5", "250"),
-        ("five percent", "5"), ("half", "2"), ("twice 5", "5"), ("double 5", "5"), ("5 or more", "5"),
+        ("half", "2"), ("twice 5", "5"), ("double 5", "5"), ("5 or more", "5"),
         ("at least 5", "5"), ("more than 5", "5"), ("less than 5", "5"), ("fewer than 5", "5"), ("up to 5", "5"),
         ("no more than 5", "5"), ("not 5", "5"), ("5th root of 2", "5"), ("square root of 5", "5"),
         ("5 below zero", "5"), ("5 squared", "5"), ("5 minus 2", "5"), ("5 plus 2", "5"), ("5 times 2", "5"),
@@ -90,7 +90,7 @@ const UNEQUAL: &[(&str, &[(&str, &str)])] = &[
         ("5 less than x", "5"), ("5k", "5"), ("5M", "5"), ("5 k", "5"),
     ]),
     ("notation", &[
-        ("1 in 5", "1"), ("1 out of 5", "1"), ("3 of 4", "3"), ("20%", "20"), ("x^2", "x2"), ("2x", "x"),
+        ("1 in 5", "1"), ("1 out of 5", "1"), ("3 of 4", "3"), ("x^2", "x2"), ("2x", "x"),
         ("x", "-x"), ("0.1", "0.01"), ("(1,2)", "(1,2]"), ("\\frac{a}{b}", "\\frac{b}{a}"), ("a-b", "b-a"),
         ("10:30", "10.30"), ("5'6\"", "5'7\""), ("A.", "B."), ("1.5", "1,5,0"), ("\\sin x", "\\sin^{-1}x"),
         ("\\log_2 3", "\\log_3 2"), ("x>5", "x>=5"), ("x \\equiv 1 \\pmod 3", "x \\equiv 1 \\pmod 5"),
@@ -105,7 +105,9 @@ const UNEQUAL: &[(&str, &[(&str, &str)])] = &[
         ("$5 profit", "$5 loss"), ("gain of 5", "loss of 5"), ("increase of 5", "decrease of 5"),
         ("5 increase", "5 decrease"), ("5 AD", "5 BC"), ("44 BC", "44 AD"), ("44 BC", "44"), ("5 AM", "5 PM"),
         ("Q1", "Q2"), ("Room 5", "Room 6"), ("1st", "2nd"), ("5th", "6th"), ("3-1", "3 to 2"), ("1-0", "0-1"),
-        ("2–1", "1–2"),
+        ("2–1", "1–2"), ("\\vec{a}", "a"), ("\\text{east}", "-\\text{east}"), ("1:30", "1/30"), ("2:45", "2/45"), ("0.333...", "0.333"),
+        ("0.33...", "0.33"), ("12...", "12"), ("t \\approx 1", "t \\approx 2"), ("\\triangle A \\sim \\triangle B", "\\triangle A \\sim \\triangle C"),
+        ("10,00", "10,000"), ("10,00", "10"), ("(25,000)", "(25,0)"), ("x>0, x<1", "x<1"), ("x>0, y<1", "x>0 or y<1"),
     ]),
 ];
 

@@ -80,7 +80,6 @@ pub(super) const CLASSES: &[Class] = &[
             ("\\triangle ABC", "\\triangle BCA"),
             ("\\overrightarrow{AB}", "-\\overrightarrow{BA}"),
             ("\\overleftrightarrow{AB}", "\\overleftrightarrow{BA}"),
-            ("\\vec{v}", "v"),
             ("\\overrightarrow{AB}", "\\vec{AB}"),
             ("\\overline{AB}", "\\overline{ A B }"),
             ("∠ABC", "\\angle CBA"),

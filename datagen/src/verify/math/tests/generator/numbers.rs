@@ -167,7 +167,7 @@ fn percent(draw: &mut Draw) -> Triple {
         2 => format!("{}.{:02}", n / 100, n % 100),
         _ => spell_fraction(draw, n, 100),
     };
-    (gold, equal, draw.pick(&[format!("{n}"), format!("{}%", n + 1), format!("0.{n}%"), format!("-{n}\\%")]))
+    (gold, equal, draw.pick(&[format!("{}", n + 1), format!("{}%", n + 1), format!("0.{n}%"), format!("-{n}\\%")]))
 }
 
 fn money(draw: &mut Draw) -> Triple {
@@ -290,7 +290,7 @@ fn powers(draw: &mut Draw) -> Triple {
 }
 
 fn proportions(draw: &mut Draw) -> Triple {
-    let (a, b, by) = (draw.int(1, 20), draw.int(21, 40), draw.int(2, 5));
+    let (a, b, by) = (draw.int(1, 20), draw.int(61, 90), draw.int(2, 5));
     let equal = draw.pick(&[format!("{} : {}", a * by, b * by), format!("\\frac{{{a}}}{{{b}}}")]);
     (format!("{a}:{b}"), equal, draw.pick(&[format!("{b}:{a}"), format!("{a}:{}", b + 1)]))
 }
