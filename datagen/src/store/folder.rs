@@ -165,14 +165,15 @@ fn owner() -> String {
 /// Refuses a folder that holds anything but what an interrupted beginning of a dataset leaves, or a repair where nothing
 /// was left but the journal: a new dataset must not mix its files into somebody else's.
 pub(super) fn refuse_foreign(folder: &Folder) -> Result<(), Error> {
+    // A copy that names shards is that of a dataset which had begun; the run would make them again.
+    if Manifest::read_copy(folder).is_ok_and(|copy| copy.is_some_and(|copy| !copy.shards.is_empty())) {
+        return Err(Error::CopyAlone { path: folder.dir().into() });
+    }
     if journal::is_there(folder)? {
         return Ok(());
     }
     let ours = |name: &str| name == LOCK || name == COPY || (name.starts_with('.') && name.ends_with(".tmp"));
     match folder.names()?.into_iter().find(|name| !ours(name)) {
-        Some(_) if matches!(Manifest::read_copy(folder), Ok(Some(_))) => {
-            Err(Error::CopyAlone { path: folder.dir().into() })
-        }
         Some(found) => Err(Error::NotADataset { path: folder.dir().into(), found }),
         None => Ok(()),
     }
