@@ -79,10 +79,11 @@ fn values(algebra: &Algebra, gold: &Node, answer: &Node) -> Compared {
         algebra.zero(&algebra.subtract(&gold, &answer)?)
     };
     let (in_gold, in_answer) = (has(gold, measures), has(answer, measures));
-    match (compound(gold), compound(answer)) {
-        (Some(units), None) if !in_answer => return beside_compound(algebra, gold, &units, answer),
-        (None, Some(units)) if !in_gold => return beside_compound(algebra, answer, &units, gold),
-        _ => {}
+    let (measured, figure) = if in_gold { (gold, answer) } else { (answer, gold) };
+    if in_gold != in_answer
+        && let Some(units) = compound(measured)
+    {
+        return beside_compound(algebra, measured, &units, figure);
     }
     let pair = unit_of(gold).zip(unit_of(answer));
     // `25 degrees` are degrees of whatever scale the other side names.

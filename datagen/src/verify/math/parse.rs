@@ -348,10 +348,10 @@ impl Parser {
 
 /// `\pi \approx 3.14` is what it is exactly; of a letter it says the value, as well as it is known.
 fn related(first: Node, mut rest: Vec<(Order, Node)>) -> Node {
-    let known = !first.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..)));
+    let known = || !first.any(|node| matches!(node, Node::Symbol(_) | Node::Opaque(..)));
     while let [.., (order @ Order::Approximately, _)] = rest.as_mut_slice() {
         *order = Order::Equal;
-        if known || rest.len() > 1 {
+        if rest.len() > 1 || known() {
             rest.pop();
         }
     }
