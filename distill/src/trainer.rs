@@ -64,12 +64,11 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// What that is on this machine.
-    fn here(self) -> MatmulPrecision {
+    /// What products are asked for; where this machine has no bf16 they are f32 by themselves.
+    fn of_products(self) -> MatmulPrecision {
         match self {
             Self::F32 => MatmulPrecision::F32,
-            Self::Auto | Self::Bf16 if MatmulPrecision::Bf16.is_here() => MatmulPrecision::Bf16,
-            Self::Auto | Self::Bf16 => MatmulPrecision::F32,
+            Self::Auto | Self::Bf16 => MatmulPrecision::Bf16,
         }
     }
 }
@@ -127,7 +126,7 @@ pub fn train(
 ) -> Result<Outcome, Error> {
     check(settings, validation)?;
     std::fs::create_dir_all(out).map_err(|source| Error::Io { action: "created", path: out.into(), source })?;
-    let precision = settings.precision.here();
+    let precision = settings.precision.of_products();
     let run = Identity::new(model, stream, objective, settings)?;
     let mut optimiser = Optimiser::new(model.parameters(), &settings.optimiser)?;
     let mut average = settings.average.map(|decay| Average::new(model, decay)).transpose()?;
@@ -246,7 +245,7 @@ pub fn rehearse(
     let workers = Workers::for_model(parameters)?;
     let begin = Instant::now();
     let examples = stream.examples(0)?;
-    let budget = Budget { tokens: settings.micro_batch_tokens, precision: settings.precision.here() };
+    let budget = Budget { tokens: settings.micro_batch_tokens, precision: settings.precision.of_products() };
     let done = pass(model, objective, &workers, &examples, budget, 0)?;
     let copies = 2 + usize::from(settings.average.is_some());
     let state_bytes = copies * parameters * size_of::<f32>();

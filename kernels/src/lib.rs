@@ -12,6 +12,8 @@
 
 mod adamw;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512_bf16;
 mod cached_attention;
 mod columns;
 mod cpu;

@@ -149,7 +149,7 @@ unsafe fn multiply(
     // Below this size waking the other threads costs more than they save.
     let parallel = how.threads == Threads::All && m * n * k > 64 * 64 * 64;
     #[cfg(target_arch = "x86_64")]
-    if how.precision == MatmulPrecision::Bf16 && bf16::is_here() {
+    if how.precision == MatmulPrecision::Bf16 && crate::avx512_bf16::is_here() {
         let threads = if parallel { Threads::All } else { Threads::One };
         // SAFETY: as below.
         return unsafe { bf16::multiply(out, row_stride, a, b, accumulate, threads) };

@@ -3,9 +3,9 @@
 //! Queries and probabilities are rounded to bf16 as the page is; products are exact and sums are f32.
 
 use super::PAGE;
+use crate::avx512_bf16::{dot, is_here};
 use half::bf16;
 use std::arch::x86_64::*;
-use std::sync::LazyLock;
 
 /// Numbers of a vector.
 const LANES: usize = 32;
@@ -13,16 +13,6 @@ const LANES: usize = 32;
 const AHEAD: usize = 6;
 /// Queries whose sums stay in registers.
 const M: usize = 8;
-
-/// Whether this machine has the instructions.
-pub(super) fn is_here() -> bool {
-    static FOUND: LazyLock<bool> = LazyLock::new(|| {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512bf16")
-    });
-    *FOUND
-}
 
 /// Whether this machine multiplies rows of `c` and `v_width` numbers: they must be whole vectors.
 pub(super) fn multiplies(c: usize, v_width: usize) -> bool {
@@ -164,15 +154,6 @@ fn sums<const R: usize>(y: &mut [f32], p: &[bf16], values: &[bf16], stride: usiz
             }
         }
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
-    #[expect(unsafe_code, reason = "the same bits under another name")]
-    // SAFETY: both types are 64 bytes of plain numbers.
-    let (a, b) = unsafe { (std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b)) };
-    _mm512_dpbf16_ps(sum, a, b)
 }
 
 #[inline]

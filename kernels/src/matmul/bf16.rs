@@ -11,7 +11,6 @@ use super::{Mat, Threads};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
-pub(super) use x86::is_here;
 
 /// Lanes of a line.
 const LANES: usize = 16;
@@ -158,7 +157,7 @@ mod tests {
     /// Every layout, every kind of edge, more than one block of each dimension, against sums in f64.
     #[test]
     fn matches_exact_sums_of_rounded_numbers() {
-        if !super::is_here() {
+        if !crate::avx512_bf16::is_here() {
             return;
         }
         let rounded = |x: f32| bf16::from_f32(x).to_f64();

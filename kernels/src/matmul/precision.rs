@@ -35,7 +35,7 @@ impl MatmulPrecision {
         match self {
             Self::F32 => true,
             #[cfg(target_arch = "x86_64")]
-            Self::Bf16 => super::bf16::is_here(),
+            Self::Bf16 => crate::avx512_bf16::is_here(),
             #[cfg(not(target_arch = "x86_64"))]
             Self::Bf16 => false,
         }

@@ -23,7 +23,7 @@ pub struct DraftCount {
 const TRIAL: u64 = 32;
 
 impl DraftCount {
-    /// Whether seven in ten are kept. A step with a guess takes 1.5 to 1.75 times as long as one without, for it reads the
+    /// Whether seven in ten are kept. A step with a guess takes 1.5 to 2 times as long as one without, for it reads the
     /// experts of two tokens and runs the module.
     fn pays(self) -> bool {
         10 * self.accepted >= 7 * self.drafted

@@ -2,18 +2,8 @@
 
 use super::super::Mat;
 use super::{LANES, LINES, ROWS};
+use crate::avx512_bf16::{dot, is_here};
 use std::arch::x86_64::*;
-use std::sync::LazyLock;
-
-/// Whether this machine has the instructions.
-pub(in crate::matmul) fn is_here() -> bool {
-    static FOUND: LazyLock<bool> = LazyLock::new(|| {
-        is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512bf16")
-    });
-    *FOUND
-}
 
 /// Packs up to 16 rows of `part` into a line; rows and numbers that are not there are 0.
 pub(super) fn pack(part: Mat<'_>, out: &mut [u32]) {
@@ -203,13 +193,4 @@ impl Tile<'_> {
             }
         }
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bf16")]
-fn dot(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
-    #[expect(unsafe_code, reason = "the same bits under another name")]
-    // SAFETY: both types are 64 bytes of plain numbers.
-    let (a, b) = unsafe { (std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b)) };
-    _mm512_dpbf16_ps(sum, a, b)
 }
