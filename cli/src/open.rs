@@ -109,7 +109,9 @@ impl ModelFiles {
         if !folder.is_dir() {
             let hub = (name.contains('/') && HubName::parse(name).is_ok())
                 .then(|| format!("; `hub:{name}` would fetch it from the hub"));
-            bail!("`{name}` is not a model folder{}", hub.unwrap_or_default());
+            let fault =
+                if folder.exists() { "a file; a model is a folder with `config.json`" } else { "no folder here" };
+            bail!("`{name}` is {fault}{}", hub.unwrap_or_default());
         }
         if folder.join(lora::CONFIG).is_file() && !folder.join("config.json").is_file() {
             return Self::adapted(folder, role, want);

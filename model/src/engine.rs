@@ -5,11 +5,12 @@
 //! the model, all lanes side by side. A sample's tokens come from the weights, its own prompt, sampling settings and noise
 //! key; which slot it has, who sits beside it, how many threads there are and whether a draft was tried change nothing.
 
+mod drafting;
 mod lane;
 mod sequence;
 mod shared_prompts;
 
-pub use lane::DraftCount;
+pub use drafting::DraftCount;
 pub(crate) use lane::logits;
 
 use crate::Error;

@@ -90,6 +90,11 @@ impl Error {
                 Some("copy it from where the model came from; `retort model logits` takes token ids and needs none".into())
             }
             Self::MissingField { .. } => Some("take the file as it was published; what silence means differs".into()),
+            Self::Unsupported { .. } => Some(
+                "what runs: DeepSeek V2 and V3 with their kin (R1, Moonlight, Kimi-K2), Llama, SmolLM2, Qwen2 and Qwen3, \
+                 as published; a setting that is not followed would make another model of it"
+                    .into(),
+            ),
             Self::HeadNotTied { .. } => {
                 Some("set `tie_word_embeddings` to false where the head was trained, or leave the tensor out".into())
             }

@@ -27,7 +27,8 @@ pub struct ChatTemplate {
 }
 
 /// Templates are input from strangers: two million steps render any honest one, and stop a hostile one. A step that
-/// makes a string costs one more for every 64 bytes of it.
+/// makes a string costs one more for every 64 bytes of it. What no limit here sees is a list of shared parts, 2^40 long on
+/// paper, inside one step of the library: compared with another, joined by `~`, or as a key.
 const FUEL: u64 = 2_000_000;
 
 /// Bytes that a prompt may have; the longest published context fills about a megabyte.

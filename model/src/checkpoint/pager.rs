@@ -70,7 +70,9 @@ impl Unseen {
         }
         if let Some(at) = self.matrix.first_not_finite() {
             let (name, path) = (self.name.clone(), self.path.clone());
-            return Err(candle_core::Error::wrap(Error::NotFinite { name, path, at }));
+            // Inside a tensor operation an error is text, so the hint goes with it.
+            let fault = Error::NotFinite { name, path, at };
+            return Err(candle_core::Error::msg(format!("{fault}; {}", fault.hint().unwrap_or_default())));
         }
         self.seen.store(true, Ordering::Relaxed);
         Ok(())

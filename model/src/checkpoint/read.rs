@@ -315,7 +315,8 @@ impl Checkpoint {
 /// Why a folder without safetensors cannot be read: pickle files are named, for they may be all there is.
 fn no_weights(folder: &Path) -> Error {
     let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_pickle = |name: &String| [".bin", ".pt", ".pth"].iter().any(|ending| name.ends_with(ending));
+    let endings = [".bin", ".bin.index.json", ".pt", ".pth", ".ckpt"];
+    let is_pickle = |name: &String| endings.iter().any(|ending| name.ends_with(ending));
     match names.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(is_pickle).min() {
         Some(file) => Error::Pickle { path: folder.join(file) },
         None => Error::NoWeights { folder: folder.into() },

@@ -2,8 +2,9 @@
 //!
 //! With drafting, a sequence feeds its last token and a guess at the next one. The guess is kept exactly when it is the
 //! token that the model draws at that place, so a completion has the same tokens with and without; where it is kept, the
-//! step has drawn two. Where too few are kept to pay for the guessing, a lane goes on without.
+//! step has drawn two. Where guessing does not pay, a lane goes on without.
 
+use super::drafting::{DraftCount, Trial};
 use super::sequence::{Rules, Sequence};
 use super::shared_prompts::SharedPrompts;
 use crate::Error;
@@ -11,24 +12,7 @@ use crate::batch::Batch;
 use crate::cache::{Cache, CacheSpec, Precision};
 use crate::decoder::Decoder;
 use retort_kernels::{PAGE, Value, gather_rows};
-
-/// How many guesses were made and how many of them were right.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct DraftCount {
-    pub drafted: u64,
-    pub accepted: u64,
-}
-
-/// Guesses after which it is asked whether they pay.
-const TRIAL: u64 = 32;
-
-impl DraftCount {
-    /// Whether seven in ten are kept. A step with a guess takes 1.5 to 2 times as long as one without, for it reads the
-    /// experts of two tokens and runs the module.
-    fn pays(self) -> bool {
-        10 * self.accepted >= 7 * self.drafted
-    }
-}
+use std::time::{Duration, Instant};
 
 pub(super) struct Lane {
     cache: Cache,
@@ -46,8 +30,7 @@ pub(super) struct Lane {
     pub admitted: Vec<Sequence>,
     pub active: Vec<Sequence>,
     pub count: DraftCount,
-    /// The count when it was last asked whether drafts pay.
-    asked: DraftCount,
+    trial: Trial,
 }
 
 impl Lane {
@@ -69,7 +52,7 @@ impl Lane {
             admitted: vec![],
             active: vec![],
             count: DraftCount::default(),
-            asked: DraftCount::default(),
+            trial: Trial::default(),
         })
     }
 
@@ -131,7 +114,7 @@ impl Lane {
     /// At least one more token for every sequence; those that end by `rules` say so.
     pub(super) fn step(&mut self, decoder: &dyn Decoder, rules: &Rules<'_>) -> Result<(), Error> {
         let (mut active, admitted) = (std::mem::take(&mut self.active), std::mem::take(&mut self.admitted));
-        self.advance(decoder, &mut active, rules)?;
+        self.go_on(decoder, &mut active, rules)?;
         let fresh = self.take_over(admitted, &mut active, rules)?;
         // Of those with the same prompt the first computes it.
         let mut starting: Vec<Sequence> = Vec::new();
@@ -181,9 +164,35 @@ impl Lane {
         Ok(fresh)
     }
 
-    fn advance(&mut self, decoder: &dyn Decoder, sequences: &mut [Sequence], rules: &Rules<'_>) -> Result<(), Error> {
+    /// A step of sequences whose prompts are cached, and with drafting a look at what it took.
+    fn go_on(&mut self, decoder: &dyn Decoder, active: &mut [Sequence], rules: &Rules<'_>) -> Result<(), Error> {
+        let withheld = self.trial.withholds();
+        if self.drafting.is_none() || active.is_empty() {
+            return self.advance(decoder, active, rules).map(drop);
+        }
+        if withheld {
+            active.iter_mut().for_each(|sequence| sequence.draft = None);
+        }
+        let drawn = |active: &[Sequence]| active.iter().map(|sequence| sequence.tokens.len()).sum::<usize>();
+        let (before, begin) = (drawn(active), Instant::now());
+        let guessing = self.advance(decoder, active, rules)?;
+        // Where guesses do not go on, a step makes none.
+        let guessing = if withheld { guessing } else { Duration::ZERO };
+        if !self.trial.goes_on(withheld, active.len(), drawn(active) - before, begin.elapsed() - guessing) {
+            self.drafting = None;
+        }
+        Ok(())
+    }
+
+    /// One token, or two, for each of `sequences`. Returns the time that guessing the next ones took.
+    fn advance(
+        &mut self,
+        decoder: &dyn Decoder,
+        sequences: &mut [Sequence],
+        rules: &Rules<'_>,
+    ) -> Result<Duration, Error> {
         if sequences.is_empty() {
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let feeds: Vec<(usize, Vec<u32>)> = sequences.iter().map(Sequence::feed).collect();
         for (sequence, (past, tokens)) in sequences.iter().zip(&feeds) {
@@ -218,20 +227,9 @@ impl Lane {
                 going_on.push((index, end - start - usize::from(guess.is_some() && !accepted)));
             }
         }
-        self.stop_drafts_that_do_not_pay();
-        self.draft(decoder, sequences, &feeds, &batch, &hidden_nd, &going_on)
-    }
-
-    fn stop_drafts_that_do_not_pay(&mut self) {
-        let DraftCount { drafted, accepted } = self.count;
-        let since = DraftCount { drafted: drafted - self.asked.drafted, accepted: accepted - self.asked.accepted };
-        if since.drafted < TRIAL {
-            return;
-        }
-        self.asked = self.count;
-        if !since.pays() {
-            self.drafting = None;
-        }
+        let begin = Instant::now();
+        self.draft(decoder, sequences, &feeds, &batch, &hidden_nd, &going_on)?;
+        Ok(begin.elapsed())
     }
 
     /// Guesses the next token of every sequence in `going_on` from the hidden states of its rows.

@@ -3,7 +3,7 @@
 use super::{Config, RopeScaling, Scoring, TopkMethod};
 use retort_model::Error;
 use retort_model::config_keys::{MOST_LAYERS, check_rest, check_sizes, check_storage};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// What a file of V3's kind must say itself: readers differ in what they take silence for.
@@ -38,7 +38,8 @@ impl Config {
         }
         // The bias of `noaux_tc` is made for scores between 0 and 1 that do not compete; nothing else is published.
         if (self.scoring() == Scoring::Sigmoid) != (self.selection() == TopkMethod::NoauxTc) {
-            return refuse("topk_method", format!("{:?} with {:?} scores", self.selection(), self.scoring()));
+            let [method, scoring] = [json!(self.selection()), json!(self.scoring())];
+            return refuse("topk_method", format!("{method} beside \"scoring_func\": {scoring}"));
         }
         for (field, scaling) in [("rope_scaling", &self.rope_scaling), ("rope_parameters", &self.rope_parameters)] {
             if let Some(scaling) = scaling {
