@@ -3,6 +3,7 @@
 //! A step's examples are a function of its number alone, so a resumed run sees what an uninterrupted one would.
 
 use crate::Error;
+use crate::flops::Written;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use retort_kernels::losses::SparseRows;
@@ -53,10 +54,24 @@ impl Example {
     }
 }
 
+/// The examples of a step, and what the student wrote for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Served {
+    pub examples: Vec<Example>,
+    /// Every completion of the student's, also those that are no example.
+    pub written: Vec<Written>,
+}
+
+impl From<Vec<Example>> for Served {
+    fn from(examples: Vec<Example>) -> Self {
+        Self { examples, written: vec![] }
+    }
+}
+
 /// A source of training examples.
 pub trait Stream {
     /// The examples of step `step`, counted from 0.
-    fn examples(&self, step: u64) -> Result<Vec<Example>, Error>;
+    fn serve(&self, step: u64) -> Result<Served, Error>;
     /// A hash or description of the data, recorded with the run.
     fn fingerprint(&self) -> String;
 }
@@ -93,8 +108,9 @@ impl Epochs {
     }
 }
 
-impl Stream for Epochs {
-    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
+impl Epochs {
+    /// The examples of step `step`, counted from 0.
+    pub fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
         let count = self.examples.len() as u64;
         if count == 0 {
             return Err(Error::EmptyStep { step });
@@ -109,6 +125,12 @@ impl Stream for Epochs {
                 self.examples[order.1[(at % count) as usize]].clone()
             })
             .collect())
+    }
+}
+
+impl Stream for Epochs {
+    fn serve(&self, step: u64) -> Result<Served, Error> {
+        Ok(self.examples(step)?.into())
     }
 
     fn fingerprint(&self) -> String {

@@ -4,6 +4,7 @@
 
 use crate::Error;
 use crate::data::{Example, micro_batches};
+use crate::flops::Flops;
 use crate::objective::{Objective, Step};
 use candle_core::Tensor;
 use retort_kernels::MatmulPrecision;
@@ -23,6 +24,8 @@ pub(crate) struct Pass {
     pub loss: f64,
     pub terms: Vec<(&'static str, f64)>,
     pub tokens: u64,
+    /// Of these passes and of the teacher beside them.
+    pub flops: Flops,
     /// Time of the way forward and of the way back; of micro-batches side by side, their mean over the workers.
     pub forward: Duration,
     pub backward: Duration,
@@ -48,6 +51,7 @@ impl Pass {
         self.loss += other.loss;
         self.terms.extend(other.terms);
         self.tokens += other.tokens;
+        self.flops += other.flops;
         self.forward += other.forward;
         self.backward += other.backward;
         Ok(())
@@ -111,6 +115,8 @@ fn micro_batch(model: &dyn Trainable, objective: &Objective, examples: &[Example
     let forward = begin.elapsed();
     let mut found = loss.total.backward()?;
     let backward = begin.elapsed() - forward;
+    let operations = model.training_operations();
+    let training = examples.iter().map(|example| operations.sequence(example.tokens.len(), example.targets())).sum();
     let gradients = model.parameters().iter().map(|(_, var)| match found.take(var) {
         Some(gradient) => Ok(gradient),
         // A parameter that this micro-batch did not reach (an expert without tokens) moves by zero.
@@ -121,6 +127,7 @@ fn micro_batch(model: &dyn Trainable, objective: &Objective, examples: &[Example
         loss: loss.value,
         terms: loss.terms,
         tokens: examples.iter().map(|example| example.tokens.len() as u64).sum(),
+        flops: Flops { training, teacher: loss.teacher_flops, completions: 0.0 },
         forward,
         backward,
     })

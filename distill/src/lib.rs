@@ -7,6 +7,7 @@ mod average;
 pub mod chat;
 pub mod data;
 mod error;
+pub mod flops;
 mod gradients;
 mod identity;
 mod metrics;

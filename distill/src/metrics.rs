@@ -1,6 +1,7 @@
 //! What a run says of itself: one line of `metrics.jsonl` per report, the same for TensorBoard, means in between.
 
 use crate::Error;
+use crate::flops::Flops;
 use crate::gradients::Pass;
 use crate::tensorboard::EventFile;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,8 @@ pub(crate) struct Metrics<'a> {
     pub learning_rate: f64,
     pub gradient_norm: f64,
     pub tokens: u64,
+    /// Of the run so far.
+    pub flops: Flops,
     pub tokens_per_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_loss: Option<f64>,
@@ -90,6 +93,7 @@ impl MetricsFile {
             ("learning_rate", metrics.learning_rate),
             ("gradient_norm", metrics.gradient_norm),
             ("tokens_per_second", metrics.tokens_per_second),
+            ("flops", metrics.flops.total()),
         ];
         scalars.extend(metrics.validation_loss.map(|loss| ("validation_loss", loss)));
         let terms: Vec<(String, f64)> = metrics

@@ -8,7 +8,8 @@
 //! run continues as the uninterrupted one would.
 
 use crate::Error;
-use crate::data::{Epochs, Example, Stream};
+use crate::data::{Epochs, Example, Served, Stream};
+use crate::flops::Written;
 use crate::translation::Translator;
 use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
 use retort_model::sampling::{NoiseKey, Sampling};
@@ -76,7 +77,7 @@ impl<'a> OnPolicy<'a> {
 }
 
 impl Stream for OnPolicy<'_> {
-    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
+    fn serve(&self, step: u64) -> Result<Served, Error> {
         let chosen = self.order.examples(step)?;
         let questions: Vec<&str> = chosen.iter().map(|number| &*self.questions[number.tokens[0] as usize]).collect();
         let requests = questions.iter().enumerate().map(|(at, question)| Request {
@@ -88,10 +89,12 @@ impl Stream for OnPolicy<'_> {
         });
         let mut work = Writing { requests: requests.rev().collect(), written: vec![None; questions.len()] };
         self.writer.generate(&mut work)?;
-        let mut examples = Vec::with_capacity(questions.len());
+        let (mut examples, mut lengths) = (Vec::with_capacity(questions.len()), Vec::new());
         for (question, written) in questions.into_iter().zip(work.written) {
             // A prompt that fills the context has no completion.
             let Some(example) = written else { continue };
+            let prompt = example.loss_from;
+            lengths.push(Written { prompt, completion: example.tokens.len() - prompt });
             examples.push(match self.translator {
                 Some(translator) => translator.translate(question, example)?,
                 None => example,
@@ -100,7 +103,7 @@ impl Stream for OnPolicy<'_> {
         if let Some(dataset) = &self.dataset {
             examples.extend(dataset.examples(step)?);
         }
-        Ok(examples)
+        Ok(Served { examples, written: lengths })
     }
 
     fn fingerprint(&self) -> String {

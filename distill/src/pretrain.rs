@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::chat::Chat;
-use crate::data::{Example, Stream};
+use crate::data::{Example, Served, Stream};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use retort_datagen::gym::{Exercise, Family, Level, Split, exercise};
@@ -112,9 +112,10 @@ impl<'a> GymStream<'a> {
 }
 
 impl Stream for GymStream<'_> {
-    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
+    fn serve(&self, step: u64) -> Result<Served, Error> {
         let first = step * self.mixture.per_step as u64;
-        (first..first + self.mixture.per_step as u64).map(|index| self.example(&self.exercise(index))).collect()
+        let indices = first..first + self.mixture.per_step as u64;
+        Ok(indices.map(|index| self.example(&self.exercise(index))).collect::<Result<Vec<_>, _>>()?.into())
     }
 
     fn fingerprint(&self) -> String {

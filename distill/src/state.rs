@@ -6,6 +6,7 @@
 
 use crate::Error;
 use crate::average::Average;
+use crate::flops::Flops;
 use crate::identity::Identity;
 use crate::optimiser::Optimiser;
 use candle_core::{Device, Tensor};
@@ -18,6 +19,9 @@ use std::path::{Path, PathBuf};
 #[derive(Serialize, Deserialize)]
 struct Manifest {
     step: u64,
+    /// What it took to get here.
+    #[serde(default)]
+    flops: Flops,
     run: Identity,
     blake3: String,
 }
@@ -38,7 +42,7 @@ pub(crate) fn save(
     model: &dyn Trainable,
     optimiser: &Optimiser,
     average: Option<&Average>,
-    step: u64,
+    (step, flops): (u64, Flops),
     run: &Identity,
 ) -> Result<(), Error> {
     let folder = out.join("checkpoints").join(name_of(step));
@@ -57,7 +61,7 @@ pub(crate) fn save(
     tensors.extend(model.buffers().into_iter().map(|(name, var)| (name, var.as_tensor().clone())));
     let weights = folder.join(WEIGHTS);
     write_tensors(&weights, &tensors, |_| Stored::F32)?;
-    let manifest = Manifest { step, run: run.clone(), blake3: hash(&weights)? };
+    let manifest = Manifest { step, flops, run: run.clone(), blake3: hash(&weights)? };
     let json =
         serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Damaged { path: weights, reason: e.to_string() })?;
     write_bytes(&folder.join(MANIFEST), &json)?;
@@ -95,14 +99,14 @@ fn finished(out: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-/// Loads the newest checkpoint, if there is one, and returns the number of steps it has behind it.
+/// Loads the newest checkpoint, if there is one, and returns the number of steps it has behind it, and what they took.
 pub(crate) fn resume(
     out: &Path,
     model: &dyn Trainable,
     optimiser: &mut Optimiser,
     average: Option<&mut Average>,
     run: &Identity,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<(u64, Flops)>, Error> {
     let Some(folder) = finished(out)?.pop() else { return Ok(None) };
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
     if manifest.run != *run {
@@ -132,5 +136,5 @@ pub(crate) fn resume(
     for (name, var) in model.buffers() {
         var.set(&tensor(&name)?)?;
     }
-    Ok(Some(manifest.step))
+    Ok(Some((manifest.step, manifest.flops)))
 }

@@ -5,7 +5,8 @@
 
 use crate::Error;
 use crate::average::Average;
-use crate::data::Stream;
+use crate::data::{Served, Stream};
+use crate::flops::{Flops, Written};
 use crate::gradients::{Budget, Pass, pass};
 use crate::identity::Identity;
 use crate::metrics::{Metrics, MetricsFile, Window, described};
@@ -87,6 +88,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Tokens that went through the model in this call.
     pub tokens: u64,
+    /// What the whole run has computed, earlier calls of it among that.
+    pub flops: Flops,
     pub seconds: f64,
     pub phases: Phases,
     /// The objective's mean over the last report.
@@ -130,7 +133,9 @@ pub fn train(
     let run = Identity::new(model, stream, objective, settings)?;
     let mut optimiser = Optimiser::new(model.parameters(), &settings.optimiser)?;
     let mut average = settings.average.map(|decay| Average::new(model, decay)).transpose()?;
-    let first = state::resume(out, model, &mut optimiser, average.as_mut(), &run)?.unwrap_or(0);
+    let resumed = state::resume(out, model, &mut optimiser, average.as_mut(), &run)?;
+    let (first, flops) = resumed.unwrap_or_default();
+    let forward = model.decoder().operations();
     let workers = Workers::for_model(model.parameters().iter().map(|(_, var)| var.elem_count()).sum())?;
     let mut metrics = MetricsFile::open(out, first)?;
     observer.started("train", Some(settings.steps), "steps");
@@ -142,6 +147,7 @@ pub fn train(
     let mut outcome = Outcome {
         steps: first,
         tokens: 0,
+        flops,
         seconds: 0.0,
         phases: Phases::default(),
         loss: f64::NAN,
@@ -158,7 +164,7 @@ pub fn train(
             outcome.interrupted = true;
             break;
         }
-        let examples = stream.examples(step)?;
+        let Served { examples, written } = stream.serve(step)?;
         let budget = Budget { tokens: settings.micro_batch_tokens, precision };
         let done = pass(model, objective, &workers, &examples, budget, step)?;
         let moving = Instant::now();
@@ -174,6 +180,8 @@ pub fn train(
 
         outcome.steps = step + 1;
         outcome.tokens += done.tokens;
+        outcome.flops += done.flops;
+        outcome.flops.completions += Written::flops(&written, &forward);
         window.add(&done, remarks);
         let last = outcome.steps == settings.steps;
         let mut look = || looks.look(model, objective, settings.micro_batch_tokens, (step + 1, last), best_folder);
@@ -190,6 +198,7 @@ pub fn train(
                 learning_rate: rate,
                 gradient_norm: norm,
                 tokens: outcome.tokens,
+                flops: outcome.flops,
                 tokens_per_second: outcome.tokens as f64 / begin.elapsed().as_secs_f64(),
                 validation_loss: looked.take(),
                 terms: &window.terms(),
@@ -205,11 +214,11 @@ pub fn train(
             break;
         }
         if settings.checkpoint_every > 0 && (last || outcome.steps.is_multiple_of(settings.checkpoint_every)) {
-            state::save(out, model, &optimiser, average.as_ref(), outcome.steps, &run)?;
+            state::save(out, model, &optimiser, average.as_ref(), (outcome.steps, outcome.flops), &run)?;
         }
     }
     if outcome.interrupted && outcome.steps > first && settings.checkpoint_every > 0 {
-        state::save(out, model, &optimiser, average.as_ref(), outcome.steps, &run)?;
+        state::save(out, model, &optimiser, average.as_ref(), (outcome.steps, outcome.flops), &run)?;
     }
     outcome.validation = looks.best;
     if !outcome.interrupted
@@ -220,7 +229,7 @@ pub fn train(
     looks.restore(model)?;
     outcome.seconds = begin.elapsed().as_secs_f64();
     let loss = if outcome.loss.is_nan() { String::new() } else { format!(", loss {:.4}", outcome.loss) };
-    observer.finished(&format!("{} steps{loss}", outcome.steps));
+    observer.finished(&format!("{} steps{loss}, {}", outcome.steps, outcome.flops));
     Ok(outcome)
 }
 
@@ -228,6 +237,7 @@ pub fn train(
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Rehearsal {
     pub tokens: u64,
+    pub flops: Flops,
     pub seconds: f64,
     /// Bytes of the moments, and of the mean of the weights, that a run holds beside what a pass takes.
     pub state_bytes: usize,
@@ -244,12 +254,14 @@ pub fn rehearse(
     let parameters: usize = model.parameters().iter().map(|(_, var)| var.elem_count()).sum();
     let workers = Workers::for_model(parameters)?;
     let begin = Instant::now();
-    let examples = stream.examples(0)?;
+    let Served { examples, written } = stream.serve(0)?;
     let budget = Budget { tokens: settings.micro_batch_tokens, precision: settings.precision.of_products() };
     let done = pass(model, objective, &workers, &examples, budget, 0)?;
     let copies = 2 + usize::from(settings.average.is_some());
     let state_bytes = copies * parameters * size_of::<f32>();
-    Ok(Rehearsal { tokens: done.tokens, seconds: begin.elapsed().as_secs_f64(), state_bytes })
+    let completions = Written::flops(&written, &model.decoder().operations());
+    let flops = Flops { completions, ..done.flops };
+    Ok(Rehearsal { tokens: done.tokens, flops, seconds: begin.elapsed().as_secs_f64(), state_bytes })
 }
 
 /// Stops a run before a step that would ruin the weights.

@@ -3,7 +3,8 @@
 
 use candle_core::{Device, Result as TensorResult};
 use retort_distill::Error;
-use retort_distill::data::{Epochs, Example, Stream};
+use retort_distill::data::{Epochs, Example, Served, Stream};
+use retort_distill::flops::Written;
 use retort_distill::objective::Objective;
 use retort_distill::on_policy::{OnPolicy, OnPolicySettings};
 use retort_distill::schedule::{Decay, Schedule};
@@ -233,12 +234,12 @@ fn a_run_ends_with_the_mean_of_its_weights() -> Result<(), Error> {
 struct Turning(u64);
 
 impl Stream for Turning {
-    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
+    fn serve(&self, step: u64) -> Result<Served, Error> {
         let mut examples = counting();
         if step >= self.0 {
             examples.iter_mut().for_each(|example| example.tokens.reverse());
         }
-        Ok(examples)
+        Ok(examples.into())
     }
 
     fn fingerprint(&self) -> String {
@@ -292,12 +293,13 @@ fn a_share_of_the_examples_is_the_student_s_own() -> Result<(), Error> {
     let settings = OnPolicySettings { share: 0.75, sampling: Sampling::default() };
     let questions = ["a", "bb", "ccc"].map(String::from).to_vec();
     let stream = OnPolicy::new(settings, &Parrot, questions, counting(), 8, 3, None)?;
-    let step = stream.examples(5)?;
-    let (own, given): (Vec<_>, Vec<_>) = step.iter().partition(|example| example.tokens.len() == 4);
+    let step = stream.serve(5)?;
+    assert_eq!(step.written, [Written { prompt: 2, completion: 2 }; 6]);
+    let (own, given): (Vec<_>, Vec<_>) = step.examples.iter().partition(|example| example.tokens.len() == 4);
     assert_eq!((own.len(), given.len()), (6, 2));
     assert!(own.iter().all(|example| example.loss_from == 2 && (1..=3).contains(&example.tokens[0])));
     assert!(given.iter().all(|example| counting().contains(example)));
-    assert!(stream.examples(5)? == step && stream.examples(6)? != step, "a step is a function of its number");
+    assert!(stream.serve(5)? == step && stream.serve(6)? != step, "a step is a function of its number");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::cache::{Cache, CacheSpec};
+use crate::operations::Operations;
 use candle_core::{Device, Result, Tensor, Var};
 use retort_kernels::{Value, Weight};
 
@@ -15,6 +16,8 @@ pub trait Decoder: Send + Sync {
     /// The longest sequence the model was made for.
     fn context_length(&self) -> usize;
     fn device(&self) -> &Device;
+    /// What its products take on the way forward.
+    fn operations(&self) -> Operations;
 
     /// What [`Decoder::draft`] keeps of past tokens; `None` for a model that cannot guess ahead.
     fn draft_cache_spec(&self) -> Option<CacheSpec> {
@@ -66,6 +69,10 @@ pub trait Trainable: Sync {
     /// The config and whatever else decides what it computes, to tell one run from another.
     fn settings(&self) -> serde_json::Value;
     fn forward_train(&self, batch: &Batch) -> Result<TrainOutput>;
+    /// What its products take forward and back, to the gradients of all that is trained.
+    fn training_operations(&self) -> Operations {
+        self.decoder().operations().trained()
+    }
     /// Called after each optimiser step at `progress` (0 to 1 of the run); returns remarks for the log.
     fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {
         let _ = progress;
@@ -97,6 +104,9 @@ impl Decoder for &dyn Decoder {
     fn device(&self) -> &Device {
         (**self).device()
     }
+    fn operations(&self) -> Operations {
+        (**self).operations()
+    }
 }
 
 impl Decoder for Box<dyn Decoder> {
@@ -120,5 +130,8 @@ impl Decoder for Box<dyn Decoder> {
     }
     fn device(&self) -> &Device {
         self.as_ref().device()
+    }
+    fn operations(&self) -> Operations {
+        self.as_ref().operations()
     }
 }

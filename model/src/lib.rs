@@ -18,6 +18,7 @@ pub mod hub;
 pub mod inventory;
 pub mod layers;
 pub mod observe;
+pub mod operations;
 pub mod params;
 pub mod repetition;
 pub mod sampling;

@@ -16,6 +16,7 @@ pub use prefill::Scorer;
 
 use crate::Error;
 use crate::generate::JobError;
+use crate::operations::Operations;
 use candle_core::Tensor;
 
 /// One sequence: row i of its answer is about `text[i]`, after `prompt` and `text[..i]`.
@@ -121,6 +122,10 @@ pub trait Score {
     fn vocabulary(&self) -> usize;
     /// The most tokens of `prompt` and `text` together.
     fn context(&self) -> usize;
+    /// What its products take on the way forward; `None` of a model elsewhere.
+    fn operations(&self) -> Option<Operations> {
+        None
+    }
     /// Hands every row to `take` exactly once, sequences in their order and rows in theirs. What is wrong with a
     /// sequence is found before the first chunk; an error of `take` stops the work and comes back.
     fn score(

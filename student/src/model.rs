@@ -12,6 +12,7 @@ use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, LowRank, Mlp, RmsNorm, normal};
+use retort_model::operations::Operations;
 use retort_model::params::Params;
 use std::sync::Arc;
 
@@ -247,5 +248,9 @@ impl Decoder for Dense {
 
     fn device(&self) -> &Device {
         &self.device
+    }
+
+    fn operations(&self) -> Operations {
+        self.config.operations()
     }
 }

@@ -8,6 +8,7 @@ use retort_kernels::StoredMatrix;
 use retort_model::Error;
 use retort_model::batch::Batch;
 use retort_model::decoder::{Decoder, TrainOutput, Trainable};
+use retort_model::operations::Operations;
 use retort_model::params::{Init, Source, trainable};
 
 pub struct Trainee {
@@ -69,6 +70,17 @@ impl Trainable for Trainee {
     fn forward_train(&self, batch: &Batch) -> candle_core::Result<TrainOutput> {
         let hidden_nd = self.model.hidden(batch, None)?;
         Ok(TrainOutput { hidden_nd, head_vd: self.model.head().to_value()?, ahead: vec![], regularisers: vec![] })
+    }
+
+    /// Beside fixed weights only the updates have gradients of their own.
+    fn training_operations(&self) -> Operations {
+        let forward = self.model.operations();
+        if self.lora.is_none() {
+            return forward.trained();
+        }
+        let updates: usize = self.parameters.iter().map(|(_, var)| var.elem_count()).sum();
+        let fixed = forward.passed_through();
+        Operations { token: fixed.token + 6.0 * updates as f64, ..fixed }
     }
 
     /// Names in the model are the published ones; an adapter's have PEFT's prefix.

@@ -12,6 +12,7 @@ use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::Decoder;
 use retort_model::layers::rope::Rope;
 use retort_model::layers::{Linear, Mlp, RmsNorm, normal};
+use retort_model::operations::Operations;
 use retort_model::params::Params;
 
 enum FeedForward {
@@ -233,5 +234,9 @@ impl Decoder for DeepSeek {
 
     fn device(&self) -> &Device {
         &self.device
+    }
+
+    fn operations(&self) -> Operations {
+        self.config.operations()
     }
 }

@@ -13,6 +13,7 @@ use retort_kernels::{Value, add, lift, scale};
 use retort_model::Error;
 use retort_model::batch::Batch;
 use retort_model::decoder::{Ahead, Decoder, TrainOutput, Trainable};
+use retort_model::operations::Operations;
 use retort_model::params::{Source, trainable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -153,6 +154,12 @@ impl Trainable for Trainee {
             regularisers.push(("balance", scale(&loss, self.settings.balance_weight)?));
         }
         Ok(TrainOutput { hidden_nd, head_vd: self.model.head().to_value()?, ahead, regularisers })
+    }
+
+    fn training_operations(&self) -> Operations {
+        let config = self.model.config();
+        let looks_ahead = self.settings.mtp_weight > 0.0;
+        if looks_ahead { config.operations_with_ahead() } else { config.operations() }.trained()
     }
 
     /// Moves the biases against the load of this step and reports max/mean load per layer.

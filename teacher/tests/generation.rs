@@ -10,6 +10,7 @@ use retort_model::cache::{Cache, CacheSpec, Precision};
 use retort_model::decoder::Decoder;
 use retort_model::engine::{CacheSettings, DraftCount, Engine};
 use retort_model::generate::{Completion, Generate, GenerateError, JobError, Jobs, Message, Request};
+use retort_model::operations::Operations;
 use retort_model::sampling::{NoiseKey, Sampling};
 use retort_model::workers::Workers;
 use retort_teacher::DeepSeek;
@@ -87,6 +88,9 @@ impl Decoder for Counting {
     }
     fn device(&self) -> &Device {
         self.0.device()
+    }
+    fn operations(&self) -> Operations {
+        self.0.operations()
     }
 }
 
@@ -225,6 +229,9 @@ impl Decoder for Misguessing {
     }
     fn device(&self) -> &Device {
         self.0.device()
+    }
+    fn operations(&self) -> Operations {
+        self.0.operations()
     }
 }
 

@@ -9,6 +9,7 @@ use retort_kernels::losses::SparseRows;
 use retort_model::batch::Batch;
 use retort_model::generate::JobError;
 use retort_model::score::{Given, Rows, Score, Want};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// The predicted tokens of a micro-batch, as a teacher reads them.
@@ -18,12 +19,15 @@ pub(super) struct Asked<'a> {
     /// For each of them which row of the student's batch an answer belongs to, if to any.
     rows: Vec<Vec<Option<usize>>>,
     n: usize,
+    /// Floating-point operations of all that was asked.
+    flops: Cell<f64>,
 }
 
 impl<'a> Asked<'a> {
     /// `batch` holds `examples`, packed in their order; an example in the teacher's own tokens is asked in those.
     pub(super) fn new(teacher: &'a dyn Score, examples: &'a [Example], batch: &Batch) -> Self {
-        let mut asked = Self { teacher, sequences: Vec::new(), rows: Vec::new(), n: batch.len() };
+        let mut asked =
+            Self { teacher, sequences: Vec::new(), rows: Vec::new(), n: batch.len(), flops: Cell::new(0.0) };
         for (example, span) in examples.iter().zip(batch.offsets.windows(2)) {
             let (tokens, pairs) = match &example.translation {
                 Some(translation) => (&translation.tokens, translation.rows.clone()),
@@ -65,7 +69,20 @@ impl<'a> Asked<'a> {
             let rows = &self.rows[chunk.sequence][chunk.first..];
             take(rows, chunk.rows)
         };
-        Ok(self.teacher.score(&self.sequences, want, &mut take)?)
+        self.teacher.score(&self.sequences, want, &mut take)?;
+        if let Some(forward) = self.teacher.operations() {
+            // The last token is not read: nothing is asked behind it.
+            let flops = self.sequences.iter().map(|Given { prompt, text }| {
+                forward.sequence(prompt.len() + text.len() - 1, if want == Want::Hidden { 0 } else { text.len() })
+            });
+            self.flops.set(self.flops.get() + flops.sum::<f64>());
+        }
+        Ok(())
+    }
+
+    /// Floating-point operations that the teacher has taken so far.
+    pub(super) fn flops(&self) -> f64 {
+        self.flops.get()
     }
 
     /// The log-probability of the token after each row; 0 where there is none.

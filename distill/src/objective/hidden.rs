@@ -9,6 +9,7 @@ use retort_kernels::{Value, linear, squared_error};
 use retort_model::Error;
 use retort_model::batch::Batch;
 use retort_model::decoder::{Decoder, TrainOutput, Trainable};
+use retort_model::operations::Operations;
 use retort_model::params::{Fresh, Init, Source};
 
 /// A student with the projection of its hidden states to a teacher's width as one more parameter.
@@ -62,6 +63,13 @@ impl Trainable for Projected<'_> {
 
     fn forward_train(&self, batch: &Batch) -> Result<TrainOutput> {
         self.student.forward_train(batch)
+    }
+
+    /// The projection goes over all rows.
+    fn training_operations(&self) -> Operations {
+        let projection = self.projection.as_ref().map_or(0, |var| var.elem_count());
+        let student = self.student.training_operations();
+        Operations { token: student.token + 6.0 * projection as f64, ..student }
     }
 
     fn after_step(&self, progress: f64) -> Result<Vec<(String, f64)>> {

@@ -63,6 +63,8 @@ pub(crate) struct Loss {
     pub value: f64,
     /// Single terms by name, as they enter the total.
     pub terms: Vec<(&'static str, f64)>,
+    /// Floating-point operations of the teacher.
+    pub teacher_flops: f64,
 }
 
 impl<'a> Objective<'a> {
@@ -169,6 +171,7 @@ impl<'a> Objective<'a> {
             terms.push((name, term.to_scalar()?));
             total = add(&total, &term)?;
         }
-        Ok(Loss { total, value, terms })
+        let teacher_flops = found.asked.as_ref().map_or(0.0, |asked| asked.flops());
+        Ok(Loss { total, value, terms, teacher_flops })
     }
 }

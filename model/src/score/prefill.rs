@@ -7,6 +7,7 @@ use crate::capture::Row;
 use crate::decoder::Decoder;
 use crate::engine::{Engine, logits};
 use crate::generate::{Generate, JobError};
+use crate::operations::Operations;
 use crate::workers::Workers;
 use rayon::prelude::*;
 use retort_kernels::{Value, gather_rows};
@@ -151,6 +152,10 @@ impl Score for Scorer<'_> {
         self.decoder.context_length()
     }
 
+    fn operations(&self) -> Option<Operations> {
+        Some(self.decoder.operations())
+    }
+
     fn score(
         &self,
         sequences: &[Given<'_>],
@@ -224,6 +229,10 @@ impl<D: Decoder> Score for Engine<D> {
 
     fn context(&self) -> usize {
         self.scorer().context()
+    }
+
+    fn operations(&self) -> Option<Operations> {
+        self.scorer().operations()
     }
 
     fn score(

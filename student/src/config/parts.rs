@@ -3,6 +3,7 @@
 use super::Config;
 use retort_model::cache::CacheSpec;
 use retort_model::inventory::{Part, is_table};
+use retort_model::operations::Operations;
 
 impl Config {
     /// Every tensor of the model, layer by layer.
@@ -58,5 +59,12 @@ impl Config {
     pub fn cache_spec(&self) -> CacheSpec {
         let head = (self.kv_heads(), self.head_dim());
         CacheSpec { layers: self.num_hidden_layers, tensors: vec![head, head] }
+    }
+
+    /// What the products of the way forward take.
+    pub fn operations(&self) -> Operations {
+        // Keys and values are as wide as a head.
+        let attended = self.num_hidden_layers * self.num_attention_heads * 2 * self.head_dim();
+        Operations::forward(self.parts(), (self.vocab_size, self.hidden_size), attended)
     }
 }

@@ -3,6 +3,7 @@
 use super::{Config, TopkMethod};
 use retort_model::cache::CacheSpec;
 use retort_model::inventory::{Part, is_table};
+use retort_model::operations::{self, Operations};
 
 impl Config {
     /// Every tensor of the model, layer by layer.
@@ -93,6 +94,27 @@ impl Config {
     pub fn cache_spec(&self) -> CacheSpec {
         let latent = self.kv_lora_rank + self.qk_rope_head_dim;
         CacheSpec { layers: self.num_hidden_layers, tensors: vec![(1, latent)] }
+    }
+
+    /// What the products of the way forward take, keys and values multiplied out of the latents.
+    pub fn operations(&self) -> Operations {
+        let attended = self.num_hidden_layers * self.attended();
+        Operations::forward(self.parts(), (self.vocab_size, self.hidden_size), attended)
+    }
+
+    /// The same with the prediction modules behind, each a layer with logits of its own.
+    pub(crate) fn operations_with_ahead(&self) -> Operations {
+        let (main, modules) = (self.operations(), self.mtp_layers());
+        Operations {
+            token: main.token + operations::products(self.ahead()),
+            row: main.row * (1 + modules) as f64,
+            pair: main.pair + 2.0 * (modules * self.attended()) as f64,
+        }
+    }
+
+    /// Numbers that the attention of a layer multiplies for each pair of tokens.
+    fn attended(&self) -> usize {
+        self.num_attention_heads * (self.qk_head_dim() + self.v_head_dim)
     }
 
     /// What it would keep without latents: every head's key and value.

@@ -88,7 +88,7 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
     let tokens = (batch * length) as f64;
     let weights: usize = model.parameters().iter().map(|(_, var)| var.elem_count()).sum();
     let all = retort_model::inventory::Totals::of(config.parts()).total as f64;
-    let exact = operations(&config, args.lora, length) * tokens;
+    let exact = model.training_operations().sequence(length, length - 1) * batch as f64;
     let Outcome { phases, seconds: whole, .. } = outcome;
     say!(
         "{}",
@@ -105,17 +105,6 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
         })
     );
     Ok(ExitCode::SUCCESS)
-}
-
-/// Multiplications and additions that a token of a sequence of `length` needs forward and back: three products for each
-/// matrix (two where it is not trained), and attention over half of the sequence on average.
-fn operations(config: &Config, lora: bool, length: usize) -> f64 {
-    let products = if lora { 4.0 } else { 6.0 };
-    // The embedding is looked up; tied to the head it counts as that.
-    let used = retort_model::inventory::Totals::of(config.parts()).active as f64;
-    let width = (config.num_attention_heads * config.head_dim()) as f64;
-    let attention = config.num_hidden_layers as f64 * 12.0 * width * length as f64 / 2.0;
-    products * used + attention
 }
 
 /// Random tokens, every one of them to be predicted.

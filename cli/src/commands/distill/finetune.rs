@@ -311,6 +311,7 @@ pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
         let cost = rehearse(model, stream, objective, settings)?;
         let seconds = cost.seconds * settings.steps as f64;
         say!("{:.0} tokens/s: about {}", cost.tokens as f64 / cost.seconds, duration(seconds));
+        say!("a step like the first takes {}", cost.flops);
         if let Some(peak) = memory::peak_resident() {
             say!("about {} of memory", memory::mib(peak + cost.state_bytes));
         }

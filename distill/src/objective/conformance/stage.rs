@@ -11,6 +11,7 @@ use retort_kernels::{MatmulPrecision, Value, Weight, gather_rows};
 use retort_model::batch::Batch;
 use retort_model::cache::{Cache, CacheSpec};
 use retort_model::decoder::{Decoder, TrainOutput, Trainable};
+use retort_model::operations::Operations;
 use retort_model::params::{Fresh, Init, Source};
 use retort_model::score::Scorer;
 use retort_model::workers::Workers;
@@ -56,6 +57,9 @@ impl Decoder for Bigram {
     }
     fn device(&self) -> &Device {
         &Device::Cpu
+    }
+    fn operations(&self) -> Operations {
+        Operations { row: (2 * V * self.head.columns()) as f64, ..Operations::default() }
     }
 }
 
