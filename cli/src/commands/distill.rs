@@ -53,6 +53,9 @@ pub struct DistillRecipe {
     #[serde(default)]
     pub patience: Option<u32>,
     pub checkpoint_every: u64,
+    /// Steps between lines of `metrics.jsonl`, each with the mean loss since the last.
+    #[serde(default = "ten")]
+    pub report_every: u64,
     /// What the products of training are computed in.
     #[serde(default)]
     pub precision: Precision,
@@ -77,6 +80,10 @@ pub struct DistillRecipe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_policy: Option<OnPolicySettings>,
     pub benchmark: Benchmark,
+}
+
+fn ten() -> u64 {
+    10
 }
 
 fn ten_times() -> f64 {

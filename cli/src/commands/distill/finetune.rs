@@ -269,7 +269,7 @@ fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
         optimiser: recipe.optimiser.clone(),
         precision: recipe.precision,
         checkpoint_every: recipe.checkpoint_every,
-        report_every: 10,
+        report_every: recipe.report_every,
         average: recipe.average,
         divergence: recipe.divergence,
     }
