@@ -191,7 +191,7 @@ pub enum Distill {
     #[command(after_help = "Examples:\n  retort distill run --student embedded --traces traces --out student\n  \
                       retort distill run --student embedded --teacher embedded --traces traces --out student \\\n    \
                       --recipe distill/recipes/kl.toml")]
-    Run(DistillRun),
+    Run(Box<DistillRun>),
 }
 
 #[derive(Debug, Args)]
@@ -202,8 +202,9 @@ pub struct DistillRun {
     /// A dataset folder
     #[arg(long, value_name = "DIR")]
     pub traces: PathBuf,
-    /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`, or
-    /// `embedded`; without it, what the traces captured
+    /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`,
+    /// `embedded`, or the URL of an endpoint that echoes tokens, for losses that need no more than log-probabilities of
+    /// the likeliest 20 and of given ones; without it, what the traces captured
     #[arg(long)]
     pub teacher: Option<String>,
     #[arg(long, value_name = "DIR")]
@@ -220,6 +221,8 @@ pub struct DistillRun {
     /// Do not score the student at the end
     #[arg(long)]
     pub no_eval: bool,
+    #[command(flatten)]
+    pub endpoint: crate::endpoint::EndpointArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -40,12 +40,22 @@ fn amount(text: &str) -> Result<Money, String> {
     text.parse().ok().and_then(Money::of).ok_or_else(|| "an amount from 0 to 1000000, such as `2.50`".into())
 }
 
-/// A model that is asked how likely it finds given text.
+/// A model that is asked what it makes of given text.
 pub struct Scoring<'a> {
-    pub model: Box<dyn Score + 'a>,
-    pub tokenizer: Tokenizer,
-    /// The token that texts begin with, where that was asked for.
-    pub bos: Option<u32>,
+    /// As the user names it.
+    pub name: String,
+    pub model: Box<dyn Score + Sync + 'a>,
+    /// Its tokenizer and chat template.
+    pub files: FolderFiles,
+}
+
+impl Scoring<'_> {
+    /// The token that `tokenizer`, the model's own, has its texts begin with.
+    pub fn bos(&self, tokenizer: &Tokenizer) -> Result<Option<u32>> {
+        let template = self.files.raw_template(true)?;
+        let unknown = |token: &str| format!("the tokenizer of `{}` has no token `{token}`", self.name);
+        template.bos().map(|token| tokenizer.id(token).with_context(|| unknown(token))).transpose()
+    }
 }
 
 /// Whether `name` is an address.
@@ -99,33 +109,24 @@ impl EndpointArgs {
         Ok(Box::new(self.remote(name, Some(&settings), memory, Some(renderer), observer)?))
     }
 
-    /// The model called `name` to be asked how likely it finds given text, behind BOS or not.
-    pub fn scoring<'a>(
-        &self,
-        name: &str,
-        memory: Option<usize>,
-        bos: bool,
-        observer: &'a Progress,
-    ) -> Result<Scoring<'a>> {
-        let begun = |files: &FolderFiles, tokenizer: &Tokenizer| -> Result<Option<u32>> {
-            let template = files.raw_template(bos)?;
-            let unknown = |token: &str| format!("the tokenizer of `{name}` has no token `{token}`");
-            let token = template.bos().filter(|_| bos);
-            token.map(|token| tokenizer.id(token).with_context(|| unknown(token))).transpose()
-        };
+    /// The model called `name` to be asked about given text, in tokens.
+    pub fn scoring<'a>(&self, name: &str, memory: Option<usize>, observer: &'a Progress) -> Result<Scoring<'a>> {
         if !is_address(name) {
             let model = self.local(name, None, memory)?;
-            let tokenizer = model.files.tokenizer()?;
-            let bos = begun(&model.files, &tokenizer)?;
-            return Ok(Scoring { model: Box::new(model.engine(model.files.raw_template(false)?)?), tokenizer, bos });
+            let engine = model.engine(model.files.raw_template(false)?)?;
+            return Ok(Scoring { name: model.name, model: Box::new(engine), files: model.files });
         }
         if self.prices.is_some() {
             bail!("`--prices` is for answers that are written: log-likelihoods are counted by nobody");
         }
         let files = self.needed_tokenizer_files(name)?;
-        let tokenizer = files.tokenizer()?;
-        let bos = begun(&files, &tokenizer)?;
-        Ok(Scoring { model: Box::new(self.remote(name, None, memory, None, observer)?), tokenizer, bos })
+        let model = self.remote(name, None, memory, None, observer)?;
+        Ok(Scoring { name: name.into(), model: Box::new(model), files })
+    }
+
+    /// Refuses every option where `name` is the only model.
+    pub fn refuse(&self, name: &str) -> Result<()> {
+        self.refuse_all(name, None)
     }
 
     fn remote<'a>(
@@ -153,7 +154,7 @@ impl EndpointArgs {
 
     fn needed_tokenizer_files(&self, name: &str) -> Result<FolderFiles> {
         self.tokenizer_files()?.with_context(|| {
-            format!("prompts without a chat template go to `{name}` as tokens: name the model's folder by `--teacher-tokenizer`")
+            format!("what `{name}` reads goes there as tokens: name the model's folder by `--teacher-tokenizer`")
         })
     }
 

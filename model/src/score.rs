@@ -63,7 +63,8 @@ pub struct Offer {
     /// The most tokens per row; 0 for none.
     pub top_k: usize,
     pub full: bool,
-    pub hidden: bool,
+    /// The width of its hidden states.
+    pub hidden: Option<usize>,
 }
 
 impl Offer {
@@ -73,7 +74,7 @@ impl Offer {
             Want::Sampled => self.sampled,
             Want::TopK(k) => k <= self.top_k,
             Want::Full => self.full,
-            Want::Hidden => self.hidden,
+            Want::Hidden => self.hidden.is_some(),
         }
     }
 }

@@ -73,7 +73,7 @@ fn paid(server: &Server, count: u64) -> (Paid, Result<(), GenerateError>, Vec<St
     let mut paid = Paid::new(count);
     let result = endpoint.generate(&mut paid);
     drop(endpoint);
-    (paid, result, remarks.0.into_inner())
+    (paid, result, remarks.0.into_inner().expect("remarks"))
 }
 
 fn streamed(text: &str) -> Vec<Step> {

@@ -10,6 +10,7 @@ use super::evals;
 use crate::args::{Distill, DistillRun};
 use crate::open::{Embedded, ModelFiles};
 use crate::output::say;
+use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context, Result, bail};
 use retort_datagen::gym::Split;
@@ -134,7 +135,7 @@ struct Resolved<'a> {
     student: String,
     /// Name of the dataset's run.
     traces: String,
-    /// Fingerprint of the model that is asked while training.
+    /// Name and fingerprint of the model that is asked while training.
     #[serde(skip_serializing_if = "Option::is_none")]
     teacher: Option<String>,
     #[serde(flatten)]
@@ -178,11 +179,19 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         Some(name) => {
             // Of its own name and seed, so that other settings find another student there, and are refused.
             let folder = args.out.join(format!("initial-{name}-{}", recipe.seed));
-            super::student::fresh(name, args.teacher.as_deref().unwrap_or("embedded"), recipe.seed, &folder)?
+            let vocabulary = args.endpoint.teacher_tokenizer.as_ref().or(args.teacher.as_ref());
+            super::student::fresh(name, vocabulary.map_or("embedded", String::as_str), recipe.seed, &folder)?
         }
         None => ModelFiles::open(&args.student, Embedded::Student)?,
     };
-    let teacher = args.teacher.as_deref().map(|name| ModelFiles::open(name, Embedded::Teacher)).transpose()?;
+    let progress = Progress::new();
+    let teacher = match &args.teacher {
+        Some(name) => Some(args.endpoint.scoring(name, None, &progress)?),
+        None => {
+            args.endpoint.refuse(&args.student)?;
+            None
+        }
+    };
     let reader = TraceReader::open(&args.traces)?;
     let samples = reader.read_all()?;
     let inputs =
@@ -192,11 +201,10 @@ pub fn run(command: Distill) -> Result<ExitCode> {
     }
     // What the end needs is opened before the long work begins.
     let problems = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
-    let fingerprint = |files: &ModelFiles| files.fingerprint(&files.checkpoint()?);
     let resolved = Resolved {
-        student: fingerprint(&student)?,
+        student: student.fingerprint(&student.checkpoint()?)?,
         traces: reader.manifest().run_id.clone(),
-        teacher: teacher.as_ref().map(fingerprint).transpose()?,
+        teacher: teacher.as_ref().map(|teacher| teacher.model.model()),
         recipe: &recipe,
     };
     let Some(outcome) = finetune(inputs, &args.out, || recipe::claim(&args.out, &resolved))? else {

@@ -43,7 +43,7 @@ impl Score for Formula {
     }
 
     fn offer(&self) -> Offer {
-        Offer { sampled: true, top_k: 1, full: true, hidden: false }
+        Offer { sampled: true, top_k: 1, full: true, hidden: None }
     }
 
     fn vocabulary(&self) -> usize {

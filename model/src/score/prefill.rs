@@ -141,7 +141,8 @@ impl Score for Scorer<'_> {
     }
 
     fn offer(&self) -> Offer {
-        Offer { sampled: true, top_k: self.vocabulary(), full: true, hidden: true }
+        let hidden = Some(self.decoder.head().columns());
+        Offer { sampled: true, top_k: self.vocabulary(), full: true, hidden }
     }
 
     fn vocabulary(&self) -> usize {

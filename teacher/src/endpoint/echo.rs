@@ -91,7 +91,7 @@ impl Score for Endpoint<'_> {
     fn offer(&self) -> Offer {
         let profile = &self.way.profile;
         let sampled = profile.token_id_prompts && profile.token_id_prefix.is_some();
-        Offer { sampled, top_k: if sampled { MOST_TOLD } else { 0 }, full: false, hidden: false }
+        Offer { sampled, top_k: if sampled { MOST_TOLD } else { 0 }, full: false, hidden: None }
     }
 
     fn vocabulary(&self) -> usize {

@@ -48,7 +48,7 @@ pub struct Endpoint<'a> {
     fingerprint: String,
     /// What the server says of it.
     context: Option<usize>,
-    observer: &'a dyn Observer,
+    observer: &'a (dyn Observer + Sync),
     /// Runs the sockets; `None` only while it is dropped.
     runtime: Option<Runtime>,
 }
@@ -72,7 +72,7 @@ impl<'a> Endpoint<'a> {
         key: Option<ApiKey>,
         settings: Settings,
         renderer: Option<Renderer>,
-        observer: &'a dyn Observer,
+        observer: &'a (dyn Observer + Sync),
     ) -> Result<Self, Error> {
         settings.check()?;
         let address = Address::parse(address)?;

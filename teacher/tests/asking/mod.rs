@@ -7,8 +7,8 @@ use retort_model::generate::{Completion, Generate, GenerateError, JobError, Jobs
 use retort_model::observe::Observer;
 use retort_model::sampling::{NoiseKey, Sampling};
 use retort_teacher::endpoint::{ApiKey, Endpoint, Error, Settings};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 pub(crate) const KEY: &str = "sk-canary-7f3a91";
@@ -45,11 +45,11 @@ impl Jobs for Questions {
 }
 
 #[derive(Default)]
-pub(crate) struct Remarks(pub(crate) RefCell<Vec<String>>);
+pub(crate) struct Remarks(pub(crate) Mutex<Vec<String>>);
 
 impl Observer for Remarks {
     fn remark(&self, line: &str) {
-        self.0.borrow_mut().push(line.into());
+        self.0.lock().expect("remarks").push(line.into());
     }
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn ask(
     let mut questions = Questions::new(count);
     let result = endpoint.generate(&mut questions);
     drop(endpoint);
-    (questions, result, remarks.0.into_inner())
+    (questions, result, remarks.0.into_inner().expect("remarks"))
 }
 
 pub(crate) fn events(deltas: &[&str], finish: &str) -> String {

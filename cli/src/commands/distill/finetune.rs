@@ -2,6 +2,7 @@
 //! trains, writes the model folder.
 
 use super::DistillRecipe;
+use crate::endpoint::Scoring;
 use crate::memory;
 use crate::open::ModelFiles;
 use crate::output::say;
@@ -20,8 +21,9 @@ use retort_model::chat::ChatTemplate;
 use retort_model::checkpoint::Stored;
 use retort_model::decoder::{Decoder, Trainable};
 use retort_model::engine::{CacheSettings, Engine};
+use retort_model::folder::FolderFiles;
 use retort_model::observe::Observer;
-use retort_model::score::Scorer;
+use retort_model::score::Score;
 use retort_model::tokenizer::Tokenizer;
 use retort_model::workers::Workers;
 use retort_student::lora::{Adapter, LoraConfig};
@@ -34,7 +36,7 @@ pub struct Inputs<'a> {
     pub recipe: &'a DistillRecipe,
     pub student: &'a ModelFiles,
     /// The model that is asked while training.
-    pub teacher: Option<&'a ModelFiles>,
+    pub teacher: Option<&'a Scoring<'a>>,
     pub samples: Vec<Sample>,
     /// Where the samples come from.
     pub traces: &'a Path,
@@ -54,12 +56,12 @@ struct TextSide {
 }
 
 impl TextSide {
-    fn open(model: &ModelFiles) -> Result<Self> {
-        let tokenizer = model.files.tokenizer()?;
-        let template = model.files.template()?;
+    /// From the files of the model called `name`.
+    fn open(files: &FolderFiles, name: &str) -> Result<Self> {
+        let (tokenizer, template) = (files.tokenizer()?, files.template()?);
         let own = template.eos().and_then(|token| tokenizer.id(token));
-        let eos = own
-            .with_context(|| format!("the `tokenizer_config.json` of `{}` names no `eos_token` it has", model.name))?;
+        let eos =
+            own.with_context(|| format!("the `tokenizer_config.json` of `{name}` names no `eos_token` it has"))?;
         Ok(Self { tokenizer, template, eos })
     }
 
@@ -69,22 +71,19 @@ impl TextSide {
 }
 
 /// A teacher that is asked while training.
-struct Asked {
-    decoder: Box<dyn Decoder>,
-    workers: Workers,
-    /// Name and fingerprint.
-    model: String,
+struct Asked<'a> {
+    model: &'a (dyn Score + Sync),
     text: TextSide,
     /// Whether it cuts text as the student does.
     same_tokens: bool,
 }
 
-impl Asked {
-    fn open(teacher: &ModelFiles, student: &ModelFiles, text: &TextSide, recipe: &DistillRecipe) -> Result<Self> {
+impl<'a> Asked<'a> {
+    fn open(teacher: &'a Scoring, student: &ModelFiles, text: &TextSide, recipe: &DistillRecipe) -> Result<Self> {
         if recipe.objective.is_plain() {
             bail!("`--teacher` is given, but no term of the recipe's `[objective]` asks it anything");
         }
-        let own = TextSide::open(teacher)?;
+        let own = TextSide::open(&teacher.files, &teacher.name)?;
         let same_tokens = own.tokenizer.to_json()? == text.tokenizer.to_json()?;
         if let (false, Some(term)) = (same_tokens, recipe.objective.shares_tokenizer()) {
             bail!(
@@ -95,32 +94,18 @@ impl Asked {
                 term.name()
             );
         }
-        Ok(Self {
-            decoder: teacher.decoder()?,
-            workers: Workers::for_model(teacher.architecture.totals().total as usize)?,
-            model: format!("{}@{}", teacher.name, teacher.fingerprint(&teacher.checkpoint()?)?),
-            text: own,
-            same_tokens,
-        })
-    }
-
-    fn scorer(&self) -> Scorer<'_> {
-        Scorer { decoder: &self.decoder, workers: &self.workers, model: self.model.clone() }
-    }
-
-    fn context(&self) -> usize {
-        self.decoder.context_length()
+        Ok(Self { model: &*teacher.model, text: own, same_tokens })
     }
 
     /// What brings the student's examples into this teacher's tokens, where those differ.
-    fn translator<'a>(&'a self, student: &'a TextSide) -> Option<Translator<'a>> {
+    fn translator<'t>(&'t self, student: &'t TextSide) -> Option<Translator<'t>> {
         (!self.same_tokens).then(|| Translator {
             student: &student.tokenizer,
             student_template: &student.template,
             teacher: &self.text.tokenizer,
             teacher_template: &self.text.template,
             eos: (student.eos, self.text.eos),
-            context: self.context(),
+            context: self.model.context(),
         })
     }
 }
@@ -146,19 +131,19 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     if recipe.on_policy.is_some() && teacher.is_none() {
         bail!("`[on_policy]` lets the student write, and no teacher is there to judge it: name one with `--teacher`");
     }
-    let text = TextSide::open(student)?;
+    let text = TextSide::open(&student.files, &student.name)?;
     let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
     let trainee = student.trainee(recipe.lora.as_ref(), recipe.seed)?;
     let trainee = if recipe.recompute { trainee.recomputing() } else { trainee };
     let matches_hidden = recipe.objective.terms.iter().any(|term| matches!(term, Term::Hidden { .. }));
-    let width = asked.as_ref().filter(|_| matches_hidden).map(|asked| asked.decoder.head().columns());
+    let width = asked.as_ref().filter(|_| matches_hidden).and_then(|asked| asked.model.offer().hidden);
     let model = Projected::new(&trainee, width, recipe.seed)?;
 
     let (training, validation) = sft::split(samples, recipe.validation_share);
     let own_context = model.decoder().context_length();
     let context = match &asked {
-        Some(asked) if asked.same_tokens => own_context.min(asked.context()),
+        Some(asked) if asked.same_tokens => own_context.min(asked.model.context()),
         _ => own_context,
     };
     // What was captured is of the tokens that were written, and of no others.
@@ -177,9 +162,8 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     } else {
         Vec::new()
     };
-    let scorer = asked.as_ref().map(Asked::scorer);
-    let source = match (&scorer, CapturedForm::of(&examples)) {
-        (Some(scorer), _) => Teacher::Online(scorer),
+    let source = match (&asked, CapturedForm::of(&examples)) {
+        (Some(asked), _) => Teacher::Online(asked.model),
         (None, Some(form)) => Teacher::Captured(form),
         (None, None) => Teacher::None,
     };

@@ -4,7 +4,6 @@ use super::super::INTERRUPTED;
 use super::super::datagen::AskingRecipe;
 use super::print;
 use crate::args::EvalsRun;
-use crate::endpoint::Scoring;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::{hub, open};
@@ -191,15 +190,16 @@ impl Benchmark<'_> {
         if asking.n.is_some() || asking.seed.is_some() || asking.recipe.is_some() || !asking.set.is_empty() {
             bail!("`{}` asks how likely given answers are: nothing is sampled, and no recipe is read", definition.name);
         }
-        let Scoring { model, tokenizer, bos } =
-            args.endpoint.scoring(&args.model, asking.memory, args.bos, progress)?;
+        let scorer = args.endpoint.scoring(&args.model, asking.memory, progress)?;
+        let (model, tokenizer) = (&*scorer.model, scorer.files.tokenizer()?);
+        let bos = if args.bos { scorer.bos(&tokenizer)? } else { None };
         let identity = Identity {
             generator: model.model(),
             benchmark: id.clone(),
             metric: scoring.metrics.first().copied().unwrap_or(retort_evals::definition::ChoiceMetric::Acc),
             questions: ProblemSet::of(items.items.iter().map(|item| &item.problem)),
         };
-        let asked = Asked { model: &*model, tokenizer: &tokenizer, bos, delimiter: &definition.question.delimiter };
+        let asked = Asked { model, tokenizer: &tokenizer, bos, delimiter: &definition.question.delimiter };
         let answers = likelihood::run(&asked, &items.items, &identity, &args.out, BATCH, progress)?;
         let stems = items.stems();
         stems.write(&args.out)?;
