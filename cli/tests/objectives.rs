@@ -1,5 +1,9 @@
 //! `retort distill run` with objectives beyond cross-entropy: what runs, what is refused, what a dry run tells.
 
+#[path = "http/served.rs"]
+mod served;
+
+use served::{KEY, Served};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -110,4 +114,107 @@ fn a_dry_run_shows_an_example_and_what_a_run_would_take() {
         assert!(out.contains(part), "`{part}` is not in\n{out}");
     }
     assert!(!here.path().join("x").exists());
+}
+
+/// The loss of every step of a run.
+fn losses(folder: &Path) -> Vec<f64> {
+    let metrics = std::fs::read_to_string(folder.join("metrics.jsonl")).expect("metrics");
+    let loss = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["loss"].as_f64();
+    metrics.lines().map(|line| loss(line).expect("a loss")).collect()
+}
+
+/// The embedded student, with a tokenizer that knows fewer words of the same alphabet.
+fn student_with_other_tokens(folder: &Path) {
+    let arguments = ["model", "convert", "embedded-student", "--to", "f32", "--out"];
+    let made = Command::new(env!("CARGO_BIN_EXE_retort")).args(arguments).arg(folder).output().expect("starts");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let path = folder.join("tokenizer.json");
+    let mut tokenizer: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("a tokenizer")).expect("JSON");
+    tokenizer["model"]["merges"].as_array_mut().expect("merges").truncate(200);
+    std::fs::write(&path, tokenizer.to_string()).expect("written");
+}
+
+#[test]
+fn hidden_states_and_other_tokens_are_learnt_from() {
+    let here = tempfile::tempdir().expect("folder");
+    traces(here.path(), &[]);
+    student_with_other_tokens(&here.path().join("other"));
+    let run = |student: &str, terms: &str, out: &str| {
+        let mut settings = vec!["--student", student, "--teacher", "embedded", "--out", out, "--set", terms];
+        for set in ["epochs=8", "report_every=1", "validation_share=0", "retokenise=true"] {
+            settings.extend(["--set", set]);
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
+        command.args(["distill", "run", "--traces", "traces", "--no-eval"]).args(settings);
+        command.current_dir(here.path()).output().expect("the program starts")
+    };
+    let hidden = "objective.terms=[{ loss = \"hidden\", weight = 1 }]";
+    let sorted = "objective.terms=[{ loss = \"sorted\", weight = 1 }]";
+    for (student, terms, out) in [("embedded", hidden, "hidden"), ("other", sorted, "sorted")] {
+        let done = run(student, terms, out);
+        assert!(done.status.success(), "{out}: {}", text(&done.stderr));
+        let losses = losses(&here.path().join(out));
+        assert!(losses[losses.len() - 1] < 0.8 * losses[0], "{out} does not learn: {losses:?}");
+        assert!(here.path().join(out).join("model.safetensors").is_file());
+    }
+    for (student, terms, says) in [
+        ("other", hidden, "different tokenizers, and the loss `hidden`"),
+        (
+            "other",
+            "objective.terms=[{ loss = \"forward_kl\", weight = 1, rows = \"full\" }]",
+            "`sorted` compares any two",
+        ),
+    ] {
+        let refused = run(student, terms, "x");
+        let message = text(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && message.contains(says), "{terms}: {message}");
+    }
+}
+
+#[test]
+fn a_teacher_behind_an_address_says_what_one_here_would() {
+    let here = tempfile::tempdir().expect("folder");
+    traces(here.path(), &[]);
+    let served = Served::start();
+    let url = served.url();
+    let run = |teacher: &[&str], more: &[&str], out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
+        command.args(["distill", "run", "--student", "embedded", "--traces", "traces", "--no-eval", "--out", out]);
+        for set in ["report_every=1", "per_step=4", "validation_share=0", "precision=f32"] {
+            command.args(["--set", set]);
+        }
+        command.args(teacher).args(more).env("RETORT_API_KEY", KEY).current_dir(here.path());
+        command.output().expect("the program starts")
+    };
+    let there = ["--teacher", &url, "--teacher-model", "embedded", "--teacher-tokenizer", "embedded"];
+    let on_policy = recipe("on-policy");
+    let own = "objective.terms=[{ loss = \"sampled_reverse_kl\", weight = 1 }]";
+    let likeliest = "objective.terms=[{ loss = \"forward_kl\", weight = 1, rows = { top_k = 8 } }]";
+    let writes =
+        ["--recipe", &on_policy, "--set", own, "--set", "epochs=0.5", "--set", "on_policy.sampling.max_tokens=30"];
+    for (name, more) in [("own", &writes[..]), ("likeliest", &["--set", likeliest, "--set", "epochs=1"])] {
+        let folders = [format!("{name}-here"), format!("{name}-there")];
+        for (teacher, out) in [&["--teacher", "embedded"][..], &there].into_iter().zip(&folders) {
+            let done = run(teacher, more, out);
+            assert!(done.status.success(), "{out}: {}", text(&done.stderr));
+        }
+        let [near, far] = folders.map(|folder| losses(&here.path().join(folder)));
+        assert!(near.len() > 1 && near.len() == far.len());
+        // What a server tells has been rounded; what the student writes may follow from that after a step.
+        let steps = if name == "own" { 1 } else { near.len() };
+        for (near, far) in near.iter().zip(&far).take(steps) {
+            assert!((near - far).abs() < 1e-3 * (1.0 + near.abs()), "{name}: {near} and {far}");
+        }
+    }
+    for (teacher, terms, says) in [
+        (&there[..], "objective.terms=[{ loss = \"reverse_kl\", weight = 1, rows = \"full\" }]", "cannot give"),
+        (&there[..4], likeliest, "`--teacher-tokenizer`"),
+        (&[][..], "seed=1", "is for an endpoint"),
+    ] {
+        let extra = if teacher.is_empty() { &there[2..] } else { &[] };
+        let refused = run(teacher, &[&["--set", terms][..], extra].concat(), "x");
+        let message = text(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && message.contains(says), "{terms}: {message}");
+    }
 }

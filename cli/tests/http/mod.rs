@@ -1,36 +1,14 @@
 //! The program as a server on this machine, and a client that is no more than a socket.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+mod served;
+
+pub(crate) use served::{KEY, Served};
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
-pub(crate) const KEY: &str = "sk-canary-5b2e77";
-
-/// `retort serve` with the embedded teacher, ended with the test.
-pub(crate) struct Served {
-    pub(crate) address: SocketAddr,
-    child: Child,
-}
-
 impl Served {
-    pub(crate) fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_retort"))
-            .args(["serve", "--model", "embedded", "--addr", "127.0.0.1:0"])
-            .env("RETORT_API_KEY", KEY)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let mut line = String::new();
-        BufReader::new(child.stderr.take().expect("a pipe")).read_line(&mut line).expect("a line");
-        let address = line.split("http://").nth(1).and_then(|rest| rest.trim().strip_suffix("/v1")?.parse().ok());
-        Self { address: address.unwrap_or_else(|| panic!("no address: {line}")), child }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}/v1", self.address)
-    }
-
     /// Sends a request and leaves the connection to the caller.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("a connection");
@@ -81,13 +59,6 @@ impl Served {
         assert_eq!(status, 200);
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no `{name}` in {text}"))
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
