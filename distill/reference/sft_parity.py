@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-SEED, PER_STEP, STEPS, RATE, WARMUP, DECAY, CLIP, BETAS = 7, 8, 20, 1e-3, 0.25, 0.1, 1.0, (0.9, 0.95)
+SEED, PER_STEP, STEPS, RATE, WARMUP, DECAY, CLIP, BETAS = 7, 8, 20, 3e-4, 0.25, 0.1, 1.0, (0.9, 0.95)
 LIMIT = 1e-3
 M32, M64 = 2**32 - 1, 2**64 - 1
 
@@ -58,6 +58,16 @@ def rate(step: int, warmup: int) -> float:
     if step < warmup:
         return RATE * (step + 1) / warmup
     return RATE * 0.5 * (1 + math.cos(math.pi * (step - warmup) / (STEPS - warmup)))
+
+
+def example(tokenizer, row: dict) -> tuple[list[int], int]:
+    """The tokens of a trace in the student's template, and where the completion begins."""
+    question = [{"role": "user", "content": row["problem"]}]
+    prompt = tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+    opener = "" if prompt.rstrip().endswith("<think>") else "<think>\n"
+    completion = f"{opener}{row['reasoning']}\n</think>\n\n{row['response']}"
+    given, wanted = (tokenizer.encode(text, add_special_tokens=False) for text in (prompt, completion))
+    return given + wanted + [tokenizer.eos_token_id], len(given)
 
 
 def in_torch(folder: Path, examples: list[tuple[list[int], int]]) -> list[tuple[float, int]]:
@@ -101,14 +111,13 @@ def main() -> None:
     retort("datagen", "run", "--teacher", "embedded", "--problems", "gym", "--limit", 110, "--out", traces)
     retort("datagen", "export", traces, "--format", "jsonl", "--out", rows)
     documents = [json.loads(line) for line in rows.read_text().splitlines()]
-    examples = [(row["prompt_token_ids"] + row["token_ids"], len(row["prompt_token_ids"])) for row in documents]
-    assert PER_STEP * STEPS > len(examples), "the steps go beyond the first epoch"
+    assert PER_STEP * STEPS > len(documents), "the steps go beyond the first epoch"
     retort("model", "convert", "embedded-student", "--to", "f32", "--out", here / "embedded")
     retort("student", "init", "--preset", arguments.preset, "--vocabulary", "embedded", "--out", here / arguments.preset)
 
     def in_retort(name: str, precision: str) -> list[tuple[float, int]]:
         settings = {
-            "seed": SEED, "per_step": PER_STEP, "epochs": STEPS * PER_STEP / len(examples), "learning_rate": RATE,
+            "seed": SEED, "per_step": PER_STEP, "epochs": STEPS * PER_STEP / len(documents), "learning_rate": RATE,
             "warmup_share": WARMUP, "decay": "cosine", "validation_share": 0, "precision": precision, "report_every": 1,
             "optimiser": f"{{ beta1 = {BETAS[0]}, beta2 = {BETAS[1]}, weight_decay = {DECAY}, max_grad_norm = {CLIP} }}",
         }
@@ -120,6 +129,8 @@ def main() -> None:
         return [(line["loss"], after - before) for line, before, after in zip(lines, read, read[1:])]
 
     for name in ("embedded", arguments.preset):
+        tokenizer = AutoTokenizer.from_pretrained(here / name)
+        examples = [example(tokenizer, row) for row in documents]
         ours, reference, rounded = in_retort(name, "f32"), in_torch(here / name, examples), in_retort(name, "bf16")
         assert [tokens for _, tokens in ours] == [tokens for _, tokens in reference], "other examples"
         print(f"{name}: {len(examples)} traces, torch {torch.__version__}\nstep tokens   retort    torch     difference  in bf16")
