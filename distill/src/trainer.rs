@@ -2,6 +2,11 @@
 //!
 //! A step: its examples, cut into micro-batches; loss and gradients of each, summed; a check that everything is finite,
 //! before anything moves; clipping; AdamW; the model's own hook. Metrics go to `metrics.jsonl`, one line per report.
+//!
+//! Weights, gradients and moments are f32: the master that AdamW moves. With products in bf16 the working weights are the
+//! pieces that `kernels/src/matmul/bf16.rs` rounds and packs for each product, at most 7 MiB for each thread, and never a
+//! copy of the model. One that is kept would add 2 bytes to the 16 of every weight, and halve a reading that a product does
+//! once for up to 4,096 rows. SmolLM2-135M takes 2.55 GB with products in f32 and 2.61 GB in bf16; the copy would be 0.27.
 
 use crate::Error;
 use crate::average::Average;
@@ -36,7 +41,7 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     #[serde(default)]
     pub optimiser: OptimiserSettings,
-    /// What numbers are rounded to before they are multiplied; weights, sums and everything else are f32.
+    /// What numbers are rounded to before they are multiplied; the master weights, sums and everything else are f32.
     #[serde(default)]
     pub precision: Precision,
     /// Steps between checkpoints; 0 for none.

@@ -57,10 +57,11 @@ pub struct DistillRecipe {
     /// Steps between lines of `metrics.jsonl`, each with the mean loss since the last.
     #[serde(default = "ten")]
     pub report_every: u64,
-    /// What the products of training are computed in.
+    /// What the products of training are computed in; the master weights are f32 either way.
     #[serde(default)]
     pub precision: Precision,
-    /// Whether layers are computed again on the way back, in less memory and more time; the result is the same.
+    /// Whether layers are computed again on the way back (gradient checkpointing), in less memory and more time; the result
+    /// has the same bits.
     #[serde(default)]
     pub recompute: bool,
     /// Decay of a running mean of the weights, with which the run ends.
