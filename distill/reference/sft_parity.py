@@ -5,7 +5,7 @@
 Needs torch and transformers. Both sides train the embedded base student and a fresh one of a preset's shape on traces of
 the embedded teacher. PyTorch: f32, one document at a time, torch.optim.AdamW, clip_grad_norm_; its order of examples is
 the rule of `distill/src/data.rs`, written again here, and every step must have as many tokens as `metrics.jsonl` says.
-Prints each step's loss on both sides, and how far products in bf16 take it from there.
+Prints each step's loss on both sides, and how far products in bf16 take each of them from there.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def example(tokenizer, row: dict) -> tuple[list[int], int]:
     return given + wanted + [tokenizer.eos_token_id], len(given)
 
 
-def in_torch(folder: Path, examples: list[tuple[list[int], int]]) -> list[tuple[float, int]]:
+def in_torch(folder: Path, examples: list[tuple[list[int], int]], rounds: bool) -> list[tuple[float, int]]:
     """Loss and tokens of each step; an example is its tokens and where the completion begins."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
     parameters = list(model.parameters())
@@ -83,7 +83,8 @@ def in_torch(folder: Path, examples: list[tuple[list[int], int]]) -> list[tuple[
         chosen = [examples[place] for place in itertools.islice(epochs, PER_STEP)]
         targets, total = sum(len(tokens) - begin for tokens, begin in chosen), 0.0
         for tokens, begin in chosen:
-            logits = model(input_ids=torch.tensor([tokens])).logits[0, begin - 1:-1]
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rounds):
+                logits = model(input_ids=torch.tensor([tokens])).logits[0, begin - 1:-1].float()
             wanted = torch.tensor(tokens[begin:])
             loss = torch.nn.functional.cross_entropy(logits, wanted, reduction="sum") / targets
             loss.backward()
@@ -131,14 +132,16 @@ def main() -> None:
     for name in ("embedded", arguments.preset):
         tokenizer = AutoTokenizer.from_pretrained(here / name)
         examples = [example(tokenizer, row) for row in documents]
-        ours, reference, rounded = in_retort(name, "f32"), in_torch(here / name, examples), in_retort(name, "bf16")
+        ours, reference = in_retort(name, "f32"), in_torch(here / name, examples, False)
+        rounded, autocast = in_retort(name, "bf16"), in_torch(here / name, examples, True)
         assert [tokens for _, tokens in ours] == [tokens for _, tokens in reference], "other examples"
-        print(f"{name}: {len(examples)} traces, torch {torch.__version__}\nstep tokens   retort    torch     difference  in bf16")
-        columns = zip(ours, reference, rounded, strict=True)
-        for step, ((a, tokens), (b, _), (c, _)) in enumerate(columns, 1):
-            print(f"{step:4} {tokens:6} {a:9.6f} {b:9.6f} {abs(a - b):12.1e} {abs(c - b):9.1e}")
-        far = [max(abs(a - b) for (a, _), (b, _) in zip(side, reference)) for side in (ours, rounded)]
-        print(f"{name}: at most {far[0]:.1e} apart in f32, {far[1]:.1e} in bf16", flush=True)
+        print(f"{name}: {len(examples)} traces, torch {torch.__version__}; beside torch in f32:")
+        print("step tokens   retort    torch     difference  in bf16  torch's autocast")
+        columns = zip(ours, reference, rounded, autocast, strict=True)
+        for step, ((a, tokens), (b, _), (c, _), (d, _)) in enumerate(columns, 1):
+            print(f"{step:4} {tokens:6} {a:9.6f} {b:9.6f} {abs(a - b):12.1e} {abs(c - b):9.1e} {abs(d - b):9.1e}")
+        far = [max(abs(a - b) for (a, _), (b, _) in zip(side, reference)) for side in (ours, rounded, autocast)]
+        print(f"{name}: at most {far[0]:.1e} apart in f32, {far[1]:.1e} in bf16, torch's autocast {far[2]:.1e}", flush=True)
         assert far[0] < LIMIT, f"more than {LIMIT} apart"
 
 
