@@ -10,21 +10,27 @@ problems=gym:arithmetic,modular@1-2
 offline=3.16 first=2.1 then=0.71 on_policy=1.15 # epochs that take 8 TFLOP, the second and third together
 
 # The same 3,000 traces, once with the likeliest tokens of each place and once with draws.
-traces() { "$retort" datagen run --teacher embedded --problems $problems --limit 3000 --set "$1" --out "$out/traces/$2"; }
+traces() {
+    "$retort" datagen run --teacher embedded --problems $problems --limit 3000 --set "$1" --out "$out/traces/$2"
+}
 # train RUN STUDENT TRACES RECIPE SETTING...: a finished run has its weights.
 train() {
     local sets=("${@:5}")
     [ -f "$out/$1/model.safetensors" ] || "$retort" distill run --student "$2" --traces "$out/traces/$3" --no-eval \
         --recipe "$recipes/$4.toml" --out "$out/$1" "${sets[@]/#/--set=}" ${teacher:+--teacher "$teacher"}
 }
-score() { "$retort" evals run --model "$2" --benchmark $problems --limit 500 --seed 1 --set sampling.max_tokens=256 --out "$out/scores/$1"; }
+score() {
+    "$retort" evals run --model "$2" --benchmark $problems --limit 500 --seed 1 --set sampling.max_tokens=256 \
+        --out "$out/scores/$1"
+}
 
 traces capture.top_k=16 top-k
 traces capture.draws=50 draws
 score teacher embedded-teacher
 score base embedded-student
 for rate in 1e-4 3e-4 1e-3; do
-    train control/$rate embedded top-k sft epochs=$offline target=answer learning_rate=$rate patience=2 checkpoint_every=0
+    train control/$rate embedded top-k sft epochs=$offline target=answer learning_rate=$rate patience=2 \
+        checkpoint_every=0
 done
 control=$(python3 "$recipes/../reference/which_objective.py" control "$out")
 score control "$out/control/$control"
@@ -39,8 +45,8 @@ for seed in ${SEEDS:-0 1 2}; do
     for objective in sft top-k sampled on-policy sft-then-on-policy; do
         run=$objective/$seed
         score $run "$out/$run"
-        "$retort" evals compare --teacher "$out/scores/teacher" --base "$out/scores/base" --control "$out/scores/control" \
-            --student "$out/scores/$run" --out "$out/reports/$run" > "$out/reports-$objective-$seed.txt"
+        "$retort" evals compare --teacher "$out/scores/teacher" --base "$out/scores/base" \
+            --control "$out/scores/control" --student "$out/scores/$run" --out "$out/reports/$run" > /dev/null
     done
 done
 python3 "$recipes/../reference/which_objective.py" table "$out"

@@ -23,19 +23,21 @@ def percent(value: float) -> str:
 
 
 def table(out: Path) -> None:
-    print("| objective | TFLOP: training / writing / teacher | steps | pass@1 of each seed | gap recovered | 95% interval |")
-    print("|---|---|---|---|---|---|")
+    print("| objective | TFLOP: training / writing / teacher | steps | pass@1 of each seed | gap recovered |")
+    print("|---|---|---|---|---|")
     for name, folders in RUNS.items():
-        reports = [json.loads((seed / "report.json").read_text()) for seed in sorted((out / "reports" / folders[-1]).iterdir())]
-        ends = [lines(seed)[-1] for folder in folders for seed in sorted((out / folder).iterdir())]
-        parts = [sum(end["flops"][part] for end in ends) / len(reports) / 1e12 for part in ("training", "completions", "teacher")]
-        found = [report["gap_recovered"] for report in reports]
-        # The mean of the seeds' ends: wider than the interval of the mean would be for these students.
-        mean, low, high = (sum(values) / len(found) for values in zip(*((gap["value"], *gap["ci95"]) for gap in found)))
-        scores = ", ".join(percent(report["student"]["pass_at_1"]) for report in reports)
+        seeds = sorted((out / "reports" / folders[-1]).iterdir())
+        reports = [json.loads((seed / "report.json").read_text()) for seed in seeds]
+        ends = [lines(out / folder / seed.name)[-1] for folder in folders for seed in seeds]
+        kinds = ("training", "completions", "teacher")
+        parts = [sum(end["flops"][kind] for end in ends) / len(seeds) / 1e12 for kind in kinds]
         spent = f"{sum(parts):.2f}: " + " / ".join(f"{part:.2f}" for part in parts)
-        steps = sum(end["step"] for end in ends) // len(reports)
-        print(f"| {name} | {spent} | {steps} | {scores} | {percent(mean)} | {percent(low)} to {percent(high)} |")
+        scores = ", ".join(percent(report["student"]["pass_at_1"]) for report in reports)
+        # Means of the seeds' ends: wider than the interval of these students' mean would be.
+        gaps = [(gap["value"], *gap["ci95"]) for gap in (report["gap_recovered"] for report in reports)]
+        mean, low, high = (percent(sum(values) / len(gaps)) for values in zip(*gaps))
+        steps = sum(end["step"] for end in ends) // len(seeds)
+        print(f"| {name} | {spent} | {steps} | {scores} | {mean} ({low} to {high}) |")
     for role in ("teacher", "base", "control"):
         score = reports[0][role]
         print(f"{role}: {percent(score['pass_at_1'])} ({' to '.join(map(percent, score['ci95']))})")
