@@ -1,8 +1,8 @@
 //! Gradients by parameter, and sums of them.
 
 use crate::cpu;
+use crate::written::written;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, TensorId, Var, bail};
-use rayon::prelude::*;
 use std::collections::HashMap;
 
 /// Sum of gradients of one parameter or node, in their order.
@@ -15,18 +15,16 @@ pub fn sum(parts: Vec<Tensor>) -> Result<Tensor> {
     if !cpu::fast(&parts.iter().collect::<Vec<_>>()) {
         return parts[1..].iter().try_fold(first.clone(), |sum, part| sum + part);
     }
-    let mut total = cpu::data(first)?.to_vec();
-    for part in &parts[1..] {
-        let part = cpu::data(part)?;
-        total.par_chunks_mut(SPAN).zip(part.par_chunks(SPAN)).for_each(|(total, part)| {
-            total.iter_mut().zip(part).for_each(|(total, x)| *total += x);
-        });
-    }
+    let data = parts.iter().map(cpu::data).collect::<Result<Vec<_>>>()?;
+    let [total] = written(data[0].len(), 1, |range, [total]| {
+        let (first, second) = (&data[0][range.clone()], &data[1][range.clone()]);
+        total.iter_mut().zip(first.iter().zip(second)).for_each(|(total, (a, b))| *total = a + b);
+        for part in &data[2..] {
+            total.iter_mut().zip(&part[range.clone()]).for_each(|(total, x)| *total += x);
+        }
+    });
     cpu::tensor(total, first)
 }
-
-/// Elements per unit of parallel work of a plain sum.
-const SPAN: usize = 1 << 15;
 
 /// Adds rows to those of the given numbers.
 struct AddRows<'a>(&'a [u32]);
