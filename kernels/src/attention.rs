@@ -9,6 +9,7 @@ use crate::matmul::{How, Mat, MatMut, MatmulPrecision, matmul};
 use crate::rounding::Aside;
 use crate::softmax::softmax_row;
 use crate::value::{Value, lift};
+use crate::written::written;
 use crate::{cpu, simd};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
@@ -135,38 +136,44 @@ impl Attention {
                 y
             })
             .collect();
-        let mut y = vec![0f32; n * h * cv];
-        for (&(start, _, hq), part) in units.iter().zip(&outputs) {
-            place(&mut y, part, start, h, hq, cv, cv);
-        }
-        y
+        self.joined(n, (h, cv), |unit| &outputs[unit])
     }
 
     /// dq, dk, dv from q, k, v, y, dy.
     fn backward(&self, data: [&[f32]; 5]) -> [Vec<f32>; 3] {
         let Self { h, g, c, cv, .. } = *self;
-        let [q, k, v, ..] = data;
-        let (mut dq, mut dk, mut dv) = (vec![0f32; q.len()], vec![0f32; k.len()], vec![0f32; v.len()]);
+        let n = data[0].len() / (h * c);
         // One unit per (sequence, kv head): all query heads of the group add into the same dk and dv.
         let units = self.units(g);
         let parts: Vec<_> = units.par_iter().map(|&unit| self.unit_backward(unit, data)).collect();
-        for (&(start, _, hk), (part_q, part_k, part_v)) in units.iter().zip(&parts) {
-            place(&mut dq, part_q, start, h, hk * (h / g), (h / g) * c, c);
-            place(&mut dk, part_k, start, g, hk, c, c);
-            place(&mut dv, part_v, start, g, hk, cv, cv);
-        }
-        [dq, dk, dv]
+        [
+            self.joined(n, (g, h / g * c), |unit| &parts[unit].0),
+            self.joined(n, (g, c), |unit| &parts[unit].1),
+            self.joined(n, (g, cv), |unit| &parts[unit].2),
+        ]
     }
-}
 
-/// Copies rows of `span` numbers into the columns from head `first_head` on of rows of `heads * width` numbers.
-fn place(out: &mut [f32], part: &[f32], start: usize, heads: usize, first_head: usize, span: usize, width: usize) {
-    for (token, row) in part.chunks(span).enumerate() {
-        out[((start + token) * heads + first_head) * width..][..span].copy_from_slice(row);
+    /// Rows of `n` tokens with the numbers of `heads` heads side by side, `width` of each, from the parts of the units.
+    fn joined<'p>(
+        &self,
+        n: usize,
+        (heads, width): (usize, usize),
+        part: impl Fn(usize) -> &'p Vec<f32> + Sync,
+    ) -> Vec<f32> {
+        let spans = self.offsets.windows(2).filter(|span| span[1] > span[0]).enumerate();
+        let places: Vec<_> =
+            spans.flat_map(|(at, span)| (0..span[1] - span[0]).map(move |token| (at, token))).collect();
+        let row = heads * width;
+        let [y] = written(n * row, row, |range, [y]| {
+            for (y, &(sequence, token)) in y.chunks_mut(row).zip(&places[range.start / row..]) {
+                for (head, y) in y.chunks_mut(width).enumerate() {
+                    y.copy_from_slice(&part(sequence * heads + head)[token * width..][..width]);
+                }
+            }
+        });
+        y
     }
-}
 
-impl Attention {
     /// Gradients of one sequence and kv head: dq [t, h/g * c], dk [t, c], dv [t, cv].
     fn unit_backward(
         &self,

@@ -1,8 +1,8 @@
 //! Gradients by parameter, and sums of them.
 
 use crate::cpu;
-use candle_core::{Result, Tensor, TensorId, Var, bail};
-use rayon::prelude::*;
+use crate::written::written;
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, TensorId, Var, bail};
 use std::collections::HashMap;
 
 /// Sum of gradients of one parameter or node, in their order.
@@ -15,18 +15,35 @@ pub fn sum(parts: Vec<Tensor>) -> Result<Tensor> {
     if !cpu::fast(&parts.iter().collect::<Vec<_>>()) {
         return parts[1..].iter().try_fold(first.clone(), |sum, part| sum + part);
     }
-    let mut total = cpu::data(first)?.to_vec();
-    for part in &parts[1..] {
-        let part = cpu::data(part)?;
-        total.par_chunks_mut(SPAN).zip(part.par_chunks(SPAN)).for_each(|(total, part)| {
-            total.iter_mut().zip(part).for_each(|(total, x)| *total += x);
-        });
-    }
+    let data = parts.iter().map(cpu::data).collect::<Result<Vec<_>>>()?;
+    let [total] = written(data[0].len(), 1, |range, [total]| {
+        let (first, second) = (&data[0][range.clone()], &data[1][range.clone()]);
+        total.iter_mut().zip(first.iter().zip(second)).for_each(|(total, (a, b))| *total = a + b);
+        for part in &data[2..] {
+            total.iter_mut().zip(&part[range.clone()]).for_each(|(total, x)| *total += x);
+        }
+    });
     cpu::tensor(total, first)
 }
 
-/// Elements per unit of parallel work of a plain sum.
-const SPAN: usize = 1 << 15;
+/// Adds rows to those of the given numbers.
+struct AddRows<'a>(&'a [u32]);
+
+impl InplaceOp2 for AddRows<'_> {
+    fn name(&self) -> &'static str {
+        "add rows"
+    }
+
+    fn cpu_fwd(&self, all: &mut CpuStorage, to: &Layout, rows: &CpuStorage, from: &Layout) -> Result<()> {
+        let Some((start, end)) = to.contiguous_offsets() else { bail!("a gradient is not contiguous") };
+        let CpuStorage::F32(all) = all else { bail!("a gradient is not f32") };
+        let (all, d) = (&mut all[start..end], from.dims()[1]);
+        for (&row, part) in self.0.iter().zip(cpu::slice(rows, from)?.chunks(d)) {
+            all[row as usize * d..][..d].iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+        }
+        Ok(())
+    }
+}
 
 /// Gradients by parameter.
 #[derive(Default)]
@@ -47,16 +64,22 @@ impl Gradients {
 
     /// Adds the gradients `gradient` [k, d] of the rows `rows` of a parameter [n, d].
     pub(crate) fn add_rows(&mut self, id: TensorId, n: usize, rows: &[u32], gradient: &Tensor) -> Result<()> {
-        let d = gradient.dim(1)?;
-        let mut all = match self.0.remove(&id) {
-            Some(before) => cpu::data(&before.contiguous()?)?.to_vec(),
-            None => vec![0f32; n * d],
+        let all = match self.0.remove(&id) {
+            // It may be a large part of all there is, so that a copy would show.
+            Some(before) if self.shares_nothing_with(&before)? => before,
+            Some(before) => before.copy()?,
+            None => cpu::shaped(vec![0f32; n * gradient.dim(1)?], (n, gradient.dim(1)?))?,
         };
-        for (&row, part) in rows.iter().zip(cpu::data(&gradient.contiguous()?)?.chunks(d)) {
-            all[row as usize * d..][..d].iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
-        }
-        self.0.insert(id, cpu::shaped(all, (n, d))?);
+        all.inplace_op2(&gradient.contiguous()?, &AddRows(rows))?;
+        self.0.insert(id, all);
         Ok(())
+    }
+
+    /// Whether no other gradient lies in the memory of this one: an operation may pass one tensor on to several inputs.
+    fn shares_nothing_with(&self, gradient: &Tensor) -> Result<bool> {
+        let begins = |tensor: &Tensor| Ok::<_, candle_core::Error>(cpu::data(tensor)?.as_ptr());
+        let own = begins(gradient)?;
+        self.0.values().try_fold(true, |alone, other| Ok(alone && begins(other)? != own))
     }
 
     /// Takes the gradient of `parameter` out.

@@ -42,6 +42,7 @@ mod sums;
 mod swiglu;
 mod value;
 mod weight;
+mod written;
 
 pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;

@@ -11,6 +11,7 @@ use crate::matmul::{Mat, MatMut, MatmulPrecision, matmul, product};
 use crate::value::{Value, lift};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 /// Rows per chunk: the logits of one chunk are all that is ever held.
 const CHUNK: usize = 256;
@@ -49,12 +50,18 @@ pub fn linear_loss(
     let wanted = (hidden_nd.is_tracked(), head_vd.is_tracked());
     let pass = pass(&cpu::data(h_t)?, &cpu::data(w_t)?, (n, v, d), teacher, terms, wanted)?;
     let dh = cpu::shaped(pass.dh, if wanted.0 { (n, d) } else { (0, d) })?;
-    let dw = cpu::shaped(pass.dw, if wanted.1 { (v, d) } else { (0, d) })?;
+    // Handed over once, so that whoever gets it may go on in its memory.
+    let dw = pass.dw.map(|dw| cpu::shaped(dw, (v, d))).transpose()?;
+    let (has_dw, dw) = (dw.is_some(), Mutex::new(dw));
     let loss = Tensor::new(pass.losses.iter().sum::<f64>() as f32, h_t.device())?;
     let total = Value::record(loss, [hidden_nd, head_vd], move |dy, [wants_dh, wants_dw]| {
         let scale = f64::from(dy.to_scalar::<f32>()?);
         let scaled = |gradient: &Tensor| if scale == 1.0 { Ok(gradient.clone()) } else { gradient * scale };
-        Ok([wants_dh.then(|| scaled(&dh)).transpose()?, wants_dw.then(|| scaled(&dw)).transpose()?])
+        let dw = match dw.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None if has_dw => bail!("linear_loss: its gradient was handed over before"),
+            dw => dw.filter(|_| wants_dw),
+        };
+        Ok([wants_dh.then(|| scaled(&dh)).transpose()?, dw.as_ref().map(scaled).transpose()?])
     })?;
     Ok(LinearLoss { total, terms: pass.losses })
 }
@@ -100,7 +107,8 @@ fn gathered(teacher: &dyn TeacherLogits, n: usize) -> Result<Tensor> {
 struct Pass {
     losses: Vec<f64>,
     dh: Vec<f32>,
-    dw: Vec<f32>,
+    /// Nothing before the first rows: memory of this size is not filled with zeros only to be written.
+    dw: Option<Vec<f32>>,
 }
 
 fn pass(
@@ -111,10 +119,10 @@ fn pass(
     terms: &[&dyn RowLoss],
     (wants_dh, wants_dw): (bool, bool),
 ) -> Result<Pass> {
-    let room = |wanted: bool, size: usize| vec![0f32; if wanted { size } else { 0 }];
-    let pass = Pass { losses: vec![0.0; terms.len()], dh: room(wants_dh, n * d), dw: room(wants_dw, v * d) };
+    let dh = if wants_dh { vec![0f32; n * d] } else { vec![] };
+    let pass = Pass { losses: vec![0.0; terms.len()], dh, dw: None };
     let precision = MatmulPrecision::current();
-    let mut work = Work { h, w, v, d, terms, precision, logits: Vec::new(), pass };
+    let mut work = Work { h, w, v, d, terms, precision, wants_dw, logits: Vec::new(), pass };
     let mut left: Vec<bool> = (0..n).map(|row| terms.iter().any(|term| term.weight(row) != 0.0)).collect();
     if let Some(teacher) = teacher {
         let mut held = (Vec::new(), Vec::new(), 0);
@@ -157,6 +165,7 @@ struct Work<'a> {
     d: usize,
     terms: &'a [&'a dyn RowLoss],
     precision: MatmulPrecision,
+    wants_dw: bool,
     logits: Vec<f32>,
     pass: Pass,
 }
@@ -181,8 +190,11 @@ impl Work<'_> {
             let dh = product(dlogits, w, precision.together());
             rows.iter().zip(dh.chunks(d)).for_each(|(&row, dh)| self.pass.dh[row * d..][..d].copy_from_slice(dh));
         }
-        if !self.pass.dw.is_empty() {
-            matmul(MatMut::new(&mut self.pass.dw, v, d), dlogits.t(), packed, true, precision.together());
+        if self.wants_dw {
+            match &mut self.pass.dw {
+                Some(dw) => matmul(MatMut::new(dw, v, d), dlogits.t(), packed, true, precision.together()),
+                None => self.pass.dw = Some(product(dlogits.t(), packed, precision.together())),
+            }
         }
     }
 }

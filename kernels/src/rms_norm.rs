@@ -4,6 +4,7 @@
 //! dx = s (g - x s^2 mean(g x)), dw = sum over rows of dy x s.
 
 use crate::value::{Value, lift};
+use crate::written::written;
 use crate::{cpu, simd};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
@@ -67,11 +68,11 @@ impl RmsNorm {
     fn rows(&self, x_t: &Tensor, w_t: &Tensor) -> Result<Tensor> {
         let (x, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
         let w = &*w_data;
-        let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(w.len()).zip(x.par_chunks(w.len())).with_min_len(64).for_each(|(y, x)| {
+        let d = w.len();
+        let [y] = written(x.len(), d, |range, [y]| {
             simd::dispatch(
                 #[inline(always)]
-                || self.row(y, x, w),
+                || y.chunks_mut(d).zip(x[range].chunks(d)).for_each(|(y, x)| self.row(y, x, w)),
             );
         });
         cpu::tensor(y, x_t)

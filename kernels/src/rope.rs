@@ -6,9 +6,9 @@
 //! Backward is the rotation by the negative angle.
 
 use crate::value::{Value, lift};
+use crate::written::written;
 use crate::{cpu, simd};
 use candle_core::{Result, Tensor, bail};
-use rayon::prelude::*;
 
 /// Which two elements of a head make a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,26 +79,33 @@ impl Rotation {
     /// Rotates heads of width `c` by the table's angles, or back with `direction` -1.
     fn turn(&self, x: &Tensor, h: usize, c: usize, direction: f32) -> Result<Vec<f32>> {
         let p = self.p;
-        let mut y = cpu::data(x)?.to_vec();
-        let (cos, sin) = (cpu::data(&self.cos)?, cpu::data(&self.sin)?);
-        let tokens = cos.par_chunks(p / 2).zip(sin.par_chunks(p / 2));
-        y.par_chunks_mut(h * c).zip(tokens).with_min_len(64).for_each(|(y, (cos, sin))| {
+        let (x, cos, sin) = (cpu::data(x)?, cpu::data(&self.cos)?, cpu::data(&self.sin)?);
+        let [y] = written(x.len(), h * c, |range, [y]| {
+            y.copy_from_slice(&x[range.clone()]);
+            let first = range.start / (h * c);
+            let tokens = cos[first * p / 2..].chunks(p / 2).zip(sin[first * p / 2..].chunks(p / 2));
             simd::dispatch(
                 #[inline(always)]
                 || {
-                    for head in y.chunks_exact_mut(c) {
-                        let head = &mut head[c - p..];
-                        for i in 0..p / 2 {
-                            let (first, second) = self.layout.pair(i, p);
-                            let (a, b, s) = (head[first], head[second], sin[i] * direction);
-                            head[first] = a * cos[i] - b * s;
-                            head[second] = a * s + b * cos[i];
+                    for (y, (cos, sin)) in y.chunks_exact_mut(h * c).zip(tokens) {
+                        for head in y.chunks_exact_mut(c) {
+                            self.turn_head(&mut head[c - p..], cos, sin, direction);
                         }
                     }
                 },
             );
         });
         Ok(y)
+    }
+
+    #[inline(always)]
+    fn turn_head(&self, head: &mut [f32], cos: &[f32], sin: &[f32], direction: f32) {
+        for i in 0..self.p / 2 {
+            let (first, second) = self.layout.pair(i, self.p);
+            let (a, b, s) = (head[first], head[second], sin[i] * direction);
+            head[first] = a * cos[i] - b * s;
+            head[second] = a * s + b * cos[i];
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Numbers in bf16: to and fro, and tensors that are put aside in half their memory.
 
 use crate::matmul::MatmulPrecision;
+use crate::written::{PIECE, written};
 use crate::{cpu, simd};
 use candle_core::{Result, Shape, Tensor};
 use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// The same numbers in f32.
@@ -60,9 +62,43 @@ impl Aside {
         match self {
             Self::Exact(tensor) => Ok(tensor.clone()),
             Self::Rounded(rounded, shape) => {
-                let mut numbers = vec![0f32; rounded.len()];
-                numbers.par_chunks_mut(SPAN).zip(rounded.par_chunks(SPAN)).for_each(|(out, x)| widen(x, out));
+                let [numbers] = written(rounded.len(), 1, |range, [out]| widen(&rounded[range], out));
                 cpu::shaped(numbers, shape.clone())
+            }
+        }
+    }
+
+    pub(crate) fn shape(&self) -> &Shape {
+        match self {
+            Self::Exact(tensor) => tensor.shape(),
+            Self::Rounded(_, shape) => shape,
+        }
+    }
+
+    /// Opens it for reading piece by piece, without ever having all of it in f32.
+    pub(crate) fn pieces(&self) -> Result<Pieces<'_, impl Deref<Target = [f32]> + '_>> {
+        Ok(match self {
+            Self::Exact(tensor) => Pieces::Exact(cpu::data(tensor)?),
+            Self::Rounded(rounded, _) => Pieces::Rounded(rounded),
+        })
+    }
+}
+
+/// Numbers that were put aside, to be read.
+pub(crate) enum Pieces<'a, D> {
+    Exact(D),
+    Rounded(&'a [bf16]),
+}
+
+impl<D: Deref<Target = [f32]>> Pieces<'_, D> {
+    /// The numbers `range`, at most [`PIECE`] of them, in `room` where they have to be widened.
+    pub(crate) fn get<'b>(&'b self, range: Range<usize>, room: &'b mut [f32; PIECE]) -> &'b [f32] {
+        match self {
+            Self::Exact(numbers) => &numbers[range],
+            Self::Rounded(rounded) => {
+                let room = &mut room[..range.len()];
+                widen(&rounded[range], room);
+                room
             }
         }
     }

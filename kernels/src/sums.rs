@@ -2,11 +2,9 @@
 
 use crate::cpu;
 use crate::value::{Value, lift};
+use crate::written::written;
 use candle_core::{D, Result, bail};
 use rayon::prelude::*;
-
-/// Elements per unit of parallel work.
-const SPAN: usize = 1 << 15;
 
 /// a + b, of one shape.
 pub fn add(a: &Value, b: &Value) -> Result<Value> {
@@ -17,13 +15,16 @@ pub fn add(a: &Value, b: &Value) -> Result<Value> {
     if !cpu::fast(&[a_t, b_t]) {
         return lift([a, b], |[a, b]| a + b);
     }
-    let mut y = cpu::data(a_t)?.to_vec();
-    let b_data = cpu::data(b_t)?;
-    y.par_chunks_mut(SPAN)
-        .zip(b_data.par_chunks(SPAN))
-        .for_each(|(y, b)| y.iter_mut().zip(b).for_each(|(y, b)| *y += b));
+    let (a_data, b_data) = (cpu::data(a_t)?, cpu::data(b_t)?);
+    let [y] = written(a_data.len(), 1, |range, [y]| {
+        let parts = a_data[range.clone()].iter().zip(&b_data[range]);
+        y.iter_mut().zip(parts).for_each(|(y, (a, b))| *y = a + b);
+    });
     Value::record(cpu::tensor(y, a_t)?, [a, b], |dy, _| Ok([Some(dy.clone()), Some(dy.clone())]))
 }
+
+/// Columns of a bias that one thread sums.
+const COLUMNS: usize = 64;
 
 /// `x` [.., o] plus `bias_o` [o] in every row.
 pub fn add_bias(x: &Value, bias_o: &Value) -> Result<Value> {
@@ -35,12 +36,20 @@ pub fn add_bias(x: &Value, bias_o: &Value) -> Result<Value> {
     if !cpu::fast(&[x_t, bias_t]) {
         return lift([x, bias_o], |[x, bias]| x.broadcast_add(bias));
     }
-    let mut y = cpu::data(x_t)?.to_vec();
-    let bias = cpu::data(bias_t)?;
-    y.chunks_mut(o).for_each(|row| row.iter_mut().zip(bias.iter()).for_each(|(y, b)| *y += b));
+    let (x_data, bias) = (cpu::data(x_t)?, cpu::data(bias_t)?);
+    let [y] = written(x_data.len(), o, |range, [y]| {
+        for (y, x) in y.chunks_mut(o).zip(x_data[range].chunks(o)) {
+            y.iter_mut().zip(x.iter().zip(bias.iter())).for_each(|(y, (x, b))| *y = x + b);
+        }
+    });
     Value::record(cpu::tensor(y, x_t)?, [x, bias_o], move |dy, _| {
-        let mut dbias = vec![0f32; o];
-        cpu::data(dy)?.chunks(o).for_each(|row| dbias.iter_mut().zip(row).for_each(|(sum, x)| *sum += x));
+        // Columns side by side, each summed from the first row to the last.
+        let (dy_data, mut dbias) = (cpu::data(dy)?, vec![0f32; o]);
+        dbias.par_chunks_mut(COLUMNS).enumerate().for_each(|(at, sums)| {
+            for row in dy_data.chunks(o) {
+                sums.iter_mut().zip(&row[at * COLUMNS..]).for_each(|(sum, x)| *sum += x);
+            }
+        });
         Ok([Some(dy.clone()), Some(cpu::shaped(dbias, o)?)])
     })
 }

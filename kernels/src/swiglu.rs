@@ -5,12 +5,10 @@
 use crate::matmul::MatmulPrecision;
 use crate::rounding::Aside;
 use crate::value::{Value, lift};
+use crate::written::{PIECE, written};
 use crate::{cpu, simd};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
-
-/// Elements per unit of parallel work.
-const SPAN: usize = 1 << 14;
 
 /// silu(gate) * up for two values [.., f].
 pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
@@ -21,7 +19,7 @@ pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
     if !cpu::fast(&[gate_t, up_t]) {
         return lift([gate, up], |[gate, up]| gate.silu()? * up);
     }
-    let y = gated(gate_t, up_t)?;
+    let y = gated(&Aside::Exact(gate_t.clone()), &Aside::Exact(up_t.clone()))?;
     if !gate.is_tracked() && !up.is_tracked() {
         return Value::record(y, [gate, up], |_, _| Ok([None, None]));
     }
@@ -29,24 +27,26 @@ pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
     let kept = (Aside::new(gate_t, precision)?, Aside::new(up_t, precision)?);
     let again = kept.clone();
     let y = Value::record(y, [gate, up], move |dy, _| {
-        let (gate_t, up_t) = (kept.0.tensor()?, kept.1.tensor()?);
-        let (g, u, dy) = (cpu::data(&gate_t)?, cpu::data(&up_t)?, cpu::data(dy)?);
-        let (mut dgate, mut dup) = (vec![0f32; g.len()], vec![0f32; g.len()]);
-        let out = dgate.par_chunks_mut(SPAN).zip(dup.par_chunks_mut(SPAN));
-        let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN)).zip(dy.par_chunks(SPAN));
-        out.zip(inputs).for_each(|((dg, du), ((g, u), dy))| backward(dg, du, g, u, dy));
-        Ok([Some(cpu::tensor(dgate, &gate_t)?), Some(cpu::tensor(dup, &up_t)?)])
+        let (gate, up, dy_data) = (kept.0.pieces()?, kept.1.pieces()?, cpu::data(dy)?);
+        let [dgate, dup] = written(dy_data.len(), 1, |range, [dgate, dup]| {
+            let [mut g, mut u] = [[0f32; PIECE]; 2];
+            let (g, u) = (gate.get(range.clone(), &mut g), up.get(range.clone(), &mut u));
+            backward(dgate, dup, g, u, &dy_data[range]);
+        });
+        Ok([Some(cpu::tensor(dgate, dy)?), Some(cpu::tensor(dup, dy)?)])
     })?;
-    Ok(y.forgettable(move || gated(&again.0.tensor()?, &again.1.tensor()?)))
+    Ok(y.forgettable(move || gated(&again.0, &again.1)))
 }
 
 /// silu(gate) * up
-fn gated(gate_t: &Tensor, up_t: &Tensor) -> Result<Tensor> {
-    let (g, u) = (cpu::data(gate_t)?, cpu::data(up_t)?);
-    let mut y = vec![0f32; g.len()];
-    let inputs = g.par_chunks(SPAN).zip(u.par_chunks(SPAN));
-    y.par_chunks_mut(SPAN).zip(inputs).for_each(|(y, (g, u))| forward(y, g, u));
-    cpu::tensor(y, gate_t)
+fn gated(gate: &Aside, up: &Aside) -> Result<Tensor> {
+    let (g, u) = (gate.pieces()?, up.pieces()?);
+    let [y] = written(gate.shape().elem_count(), 1, |range, [y]| {
+        let mut rooms = [[0f32; PIECE]; 2];
+        let [a, b] = &mut rooms;
+        forward(y, g.get(range.clone(), a), u.get(range, b));
+    });
+    cpu::shaped(y, gate.shape())
 }
 
 /// silu of the first half of the last dimension times the second half: [.., 2f] to [.., f].

@@ -128,11 +128,15 @@ pub struct BenchTrain {
     /// `auto`, `f32` or `bf16`, as `precision` in a recipe
     #[arg(long, value_parser = precision, default_value = "auto")]
     pub precision: Precision,
-    /// Sequences of a step, and tokens of each, in place of the shape's own
+    /// Sequences of a step, in place of the shape's own
     #[arg(long)]
     pub batch: Option<NonZeroUsize>,
+    /// Tokens of a sequence, in place of the shape's own
     #[arg(long)]
     pub sequence: Option<NonZeroUsize>,
+    /// The most tokens that go through the model at once, in place of all of a step's
+    #[arg(long)]
+    pub micro_batch: Option<NonZeroUsize>,
     /// Steps whose median counts, after one that does not
     #[arg(long, default_value = "5")]
     pub steps: NonZeroUsize,

@@ -18,9 +18,10 @@ const LANES: usize = 16;
 const ROWS: usize = 8;
 /// Lines of the right operand in a tile.
 const LINES: usize = 3;
-/// Numbers of the inner dimension that are packed at a time.
+/// Numbers of the inner dimension that a tile's sums go over at a time.
 const DEPTH: usize = 512;
-/// Rows and columns that are packed at a time.
+/// Rows and columns that are packed at a time, as many numbers deep as DEPTH; of fewer rows and columns more of the inner
+/// dimension, so that small results of long sums are not taken up again and again.
 const HEIGHT: usize = 4096;
 const WIDTH: usize = 64 * LINES * LANES;
 /// Rows and columns that one thread works on at a time.
@@ -54,8 +55,7 @@ pub(super) unsafe fn multiply(
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let [mut left, mut right] = ROOM.take();
     let columns = b.t();
-    for depth in pieces(0..k, DEPTH) {
-        let pairs = depth.len().div_ceil(2);
+    for depth in pieces(0..k, reach(m, n)) {
         for width in pieces(0..n, WIDTH) {
             pack(columns, width.clone(), depth.clone(), &mut right, threads);
             for height in pieces(0..m, HEIGHT) {
@@ -67,7 +67,7 @@ pub(super) unsafe fn multiply(
                     row_stride,
                     left: &left,
                     right: &right,
-                    pairs,
+                    depth: depth.len(),
                     accumulate: accumulate || depth.start > 0,
                 };
                 let tasks: Vec<_> = pieces(0..height.len(), TASK.0)
@@ -83,6 +83,12 @@ pub(super) unsafe fn multiply(
         }
     }
     ROOM.set([left, right]);
+}
+
+/// Numbers of the inner dimension that are packed at a time for m rows and n columns.
+fn reach(m: usize, n: usize) -> usize {
+    let share = |lanes: usize, most: usize| most / lanes.min(most);
+    DEPTH * share(m, HEIGHT).min(share(n, WIDTH))
 }
 
 /// `range` in pieces of `size`.
@@ -116,7 +122,8 @@ struct Block<'a> {
     row_stride: usize,
     left: &'a [u32],
     right: &'a [u32],
-    pairs: usize,
+    /// Numbers of the inner dimension that are packed.
+    depth: usize,
     accumulate: bool,
 }
 
@@ -127,18 +134,21 @@ impl Block<'_> {
     /// They must lie in the matrix, and no other thread may touch them.
     #[expect(unsafe_code, reason = "the product goes to memory that may be unwritten")]
     unsafe fn task(&self, rows: Range<usize>, columns: Range<usize>) {
-        let size = self.pairs * LANES;
-        for column in columns.clone().step_by(LINES * LANES) {
-            let width = (LINES * LANES).min(columns.end - column);
-            let right = &self.right[column / LANES * size..][..width.div_ceil(LANES) * size];
-            for row in rows.clone().step_by(ROWS) {
-                let height = ROWS.min(rows.end - row);
-                let left = &self.left[row / LANES * size..][..size];
-                let tile = x86::Tile { left, half: row % LANES, right, pairs: self.pairs, height, width };
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let out = self.out.0.add(row * self.row_stride + column);
-                    tile.multiply(out, self.row_stride, self.accumulate);
+        let line = self.depth.div_ceil(2) * LANES;
+        for depth in pieces(0..self.depth, DEPTH) {
+            let (from, pairs) = (depth.start / 2 * LANES, depth.len().div_ceil(2));
+            for column in columns.clone().step_by(LINES * LANES) {
+                let width = (LINES * LANES).min(columns.end - column);
+                let right = &self.right[column / LANES * line + from..];
+                for row in rows.clone().step_by(ROWS) {
+                    let height = ROWS.min(rows.end - row);
+                    let left = &self.left[row / LANES * line + from..];
+                    let tile = x86::Tile { left, half: row % LANES, right, line, pairs, height, width };
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        let out = self.out.0.add(row * self.row_stride + column);
+                        tile.multiply(out, self.row_stride, self.accumulate || depth.start > 0);
+                    }
                 }
             }
         }

@@ -69,7 +69,7 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
     };
     let settings = TrainSettings {
         steps: 1 + args.steps.get() as u64,
-        micro_batch_tokens: batch * length,
+        micro_batch_tokens: args.micro_batch.map_or(batch * length, |tokens| tokens.get()),
         schedule: Schedule { learning_rate: 1e-4, warmup_steps: 0, decay: Decay::Constant, final_share: 0.0 },
         optimiser: OptimiserSettings::default(),
         precision: args.precision,

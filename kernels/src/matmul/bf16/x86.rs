@@ -134,6 +134,8 @@ pub(super) struct Tile<'a> {
     /// The first row in its line.
     pub half: usize,
     pub right: &'a [u32],
+    /// From one packed line to the next, of which `pairs` lanes are multiplied.
+    pub line: usize,
     pub pairs: usize,
     /// Rows and columns that are there.
     pub height: usize,
@@ -146,8 +148,8 @@ impl Tile<'_> {
     #[expect(unsafe_code, reason = "the product goes to memory that may be unwritten")]
     pub(super) unsafe fn multiply(&self, out: *mut f32, row_stride: usize, accumulate: bool) {
         let lines = self.width.div_ceil(LANES);
-        let size = self.pairs * LANES;
-        assert!(self.left.len() == size && self.right.len() == lines * size && self.half + ROWS <= LANES, "a tile");
+        let (size, last) = (self.pairs * LANES, lines.saturating_sub(1) * self.line);
+        assert!(self.left.len() >= size && self.right.len() >= last + size && self.half + ROWS <= LANES, "a tile");
         assert!(is_here() && (1..=LINES).contains(&lines) && self.height <= ROWS, "a tile");
         // SAFETY: the instructions are there and the operands as long as they are read; the rest is the caller's promise.
         unsafe {
@@ -163,13 +165,12 @@ impl Tile<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
     unsafe fn lines<const N: usize>(&self, out: *mut f32, row_stride: usize, accumulate: bool) {
         let (left, right) = (self.left.as_ptr(), self.right.as_ptr());
-        let size = self.pairs * LANES;
         let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
         for pair in 0..self.pairs {
             // SAFETY: operands of this length were checked for.
             unsafe {
                 let columns: [__m512i; N] =
-                    std::array::from_fn(|n| _mm512_loadu_si512(right.add(n * size + pair * LANES).cast()));
+                    std::array::from_fn(|n| _mm512_loadu_si512(right.add(n * self.line + pair * LANES).cast()));
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let x = _mm512_set1_epi32(*left.add(pair * LANES + self.half + row) as i32);
                     for (sum, column) in sums.iter_mut().zip(columns) {
