@@ -200,8 +200,14 @@ pub struct DistillRun {
     #[arg(long)]
     pub student: String,
     /// A dataset folder
-    #[arg(long, value_name = "DIR")]
-    pub traces: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "problems")]
+    pub traces: Option<PathBuf>,
+    /// What a recipe with `[reward]` learns from in place of traces: `gym`, `gym:FAMILY@LEVEL`, a file or dataset folder
+    #[arg(long, value_name = "FILE|gym", conflicts_with = "traces")]
+    pub problems: Option<String>,
+    /// The first so many of the problems
+    #[arg(long, value_name = "N", requires = "problems")]
+    pub limit: Option<usize>,
     /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`, or
     /// `embedded`; without it, what the traces captured
     #[arg(long)]
