@@ -187,10 +187,12 @@ impl Asking {
 
 #[derive(Debug, Subcommand)]
 pub enum Distill {
-    /// Fine-tune a student on the kept traces of a dataset, then score it
+    /// Fine-tune a student on the kept traces of a dataset, or let it learn from reward, then score it
     #[command(after_help = "Examples:\n  retort distill run --student embedded --traces traces --out student\n  \
                       retort distill run --student embedded --teacher embedded --traces traces --out student \\\n    \
-                      --recipe distill/recipes/kl.toml")]
+                      --recipe distill/recipes/kl.toml\n  \
+                      retort distill run --student embedded --problems gym:modular@1 --limit 1600 --out rewarded \\\n    \
+                      --recipe distill/recipes/reward.toml")]
     Run(DistillRun),
 }
 

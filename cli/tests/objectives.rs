@@ -157,8 +157,9 @@ fn a_student_learns_from_reward_and_its_rollouts_are_a_dataset() {
         let times = ["seconds_rollout", "seconds_scoring", "seconds_update"];
         assert!(times.iter().all(|name| term(name) > 0.0), "{line}");
         if term("skipped_groups") < 1.0 {
-            assert!(term("entropy") > 0.0 && term("kl") >= 0.0 && term("rollout_kl") < 0.1, "{line}");
-            assert!(at % 2 == 1 || term("clip_fraction") == 0.0, "the first update of a batch is by its own policy");
+            assert!(term("entropy") > 0.0 && term("kl") >= 0.0, "{line}");
+            // The first update of a batch is by the policy that wrote it.
+            assert!(at % 2 == 1 || term("clip_fraction") == 0.0 && term("rollout_kl") < 1e-3, "{line}");
         }
     }
     assert!(retort(here, &["datagen", "verify", "out/rollouts"]).contains("48"));

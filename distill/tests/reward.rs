@@ -1,15 +1,24 @@
 //! Rollouts as a stream and as a dataset: what is learnt from them, for how long, and what a killed run leaves.
 
+use candle_core::Device;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::Plan;
 use retort_datagen::sample::Sample;
 use retort_datagen::store::{TraceReader, verify};
 use retort_distill::Error;
 use retort_distill::data::Stream;
+use retort_distill::objective::{Objective, Teacher};
 use retort_distill::reward::{Review, RewardSettings, Rollouts};
+use retort_distill::schedule::{Decay, Schedule};
+use retort_distill::trainer::{OptimiserSettings, Precision, TrainSettings, train};
+use retort_model::batch::Batch;
 use retort_model::capture::Targets;
+use retort_model::decoder::Trainable;
 use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, Jobs};
+use retort_model::observe::Silent;
+use retort_model::params::Fresh;
 use retort_model::sampling::Sampling;
+use retort_student::{Config, Trainee};
 use std::path::Path;
 use std::time::Duration;
 
@@ -104,8 +113,7 @@ fn a_group_learns_from_what_tells_its_completions_apart() -> Result<(), Error> {
 fn groups_without_a_signal_are_left_out_and_counted() -> Result<(), Error> {
     for (share_right, more) in [(1.0, r#","weights":{}"#), (0.0, r#","weights":{}"#)] {
         let guesser = Guesser { share_right };
-        let settings: RewardSettings =
-            serde_json::from_str(&format!(r#"{{"group_size":4{more}}}"#)).expect("settings");
+        let settings: RewardSettings = serde_json::from_str(&format!(r#"{{"group_size":4{more}}}"#)).expect("settings");
         let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: 16, ..Sampling::default() };
         let plan = Plan { sampling, ..Plan::default() };
         let stream = Rollouts::new(settings, plan, &guesser, &problems(), 8, 1)?;
@@ -130,6 +138,64 @@ fn rollouts_serve_so_many_updates_and_a_run_stops_between_them() -> Result<(), E
         assert_eq!(told(&stream, "staleness"), (step % 3) as f64);
     }
     assert_eq!([0, 1, 2, 3, 4].map(|step| stream.begins(step)), [true, false, false, true, false]);
+    Ok(())
+}
+
+fn tiny() -> Trainee {
+    let config = serde_json::json!({
+        "model_type": "qwen2", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+        "tie_word_embeddings": true, "initializer_range": 0.2
+    });
+    let config = Config::parse(&config.to_string(), Path::new("test")).expect("valid");
+    Trainee::new(config, Box::new(Fresh { seed: 6 }), &Device::Cpu).expect("builds")
+}
+
+/// A tiny model after `steps` steps by reward.
+fn trained(guesser: &Guesser, more: &str, steps: u64) -> Result<Trainee, Error> {
+    let (model, out) = (tiny(), tempfile::tempdir().expect("folder"));
+    let settings = TrainSettings {
+        steps,
+        micro_batch_tokens: 20,
+        schedule: Schedule { learning_rate: 1e-2, warmup_steps: 0, decay: Decay::Constant, final_share: 0.0 },
+        optimiser: OptimiserSettings::default(),
+        precision: Precision::F32,
+        checkpoint_every: 0,
+        report_every: 1,
+        average: Some(0.5),
+        divergence: 10.0,
+    };
+    let stream = rollouts(guesser, more, steps)?;
+    let objective: RewardSettings = serde_json::from_str(r#"{"group_size":4}"#).expect("settings");
+    let objective = Objective::new(objective.objective(), Teacher::None, None)?;
+    let outcome = train(&model, &stream, &objective, &settings, None, out.path(), &Silent)?;
+    assert_eq!(outcome.steps, steps);
+    Ok(model)
+}
+
+#[test]
+fn what_earned_more_becomes_likelier() -> Result<(), Error> {
+    // After "What is ..." and the first token written: the answers 7, which is right, and 8.
+    let preference = |model: &Trainee| -> Result<f32, Error> {
+        let logits = model.decoder().logits(&Batch::packed([&vec![16, 1, 3]]), None)?.to_vec2::<f32>()?;
+        Ok(logits[2][7] - logits[2][8])
+    };
+    let before = preference(&tiny())?;
+    let after = preference(&trained(&Guesser { share_right: 0.5 }, "", 12)?)?;
+    assert!(after > before + 1.0, "{after} after {before}");
+    Ok(())
+}
+
+#[test]
+fn steps_with_nothing_to_learn_are_counted_and_move_nothing() -> Result<(), Error> {
+    let numbers = |model: &Trainee| -> Result<Vec<Vec<f32>>, Error> {
+        let numbers = model.parameters().iter().map(|(_, var)| var.flatten_all()?.to_vec1());
+        Ok(numbers.collect::<candle_core::Result<_>>()?)
+    };
+    let unsure = numbers(&trained(&Guesser { share_right: 0.5 }, "", 3)?)?;
+    let sure = numbers(&trained(&Guesser { share_right: 1.0 }, r#","format":{"min_tokens":1}"#, 3)?)?;
+    let before = numbers(&tiny())?;
+    assert!(sure == before && unsure != before);
     Ok(())
 }
 
@@ -166,6 +232,7 @@ fn a_killed_run_leaves_the_rows_of_one_that_was_not() -> Result<(), Error> {
 
     let review = Review::read(&parts)?;
     assert_eq!((review.batches, review.first.completions, review.last.completions), (5, 16, 16));
+    drop(resumed);
     let other = rollouts(&guesser, r#","clip_high":0.3"#, 5)?.recorded(&parts).map(|_| ());
     assert!(other.expect_err("other settings").to_string().contains("reward.clip_high"));
     Ok(())

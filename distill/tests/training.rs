@@ -256,40 +256,6 @@ fn a_loss_that_jumps_stops_the_run_before_its_step() -> Result<(), Error> {
     Ok(())
 }
 
-/// Has something to learn in its first step alone.
-struct Once;
-
-impl Stream for Once {
-    fn examples(&self, step: u64) -> Result<Vec<Example>, Error> {
-        Ok(if step == 0 { counting() } else { vec![] })
-    }
-
-    fn fingerprint(&self) -> String {
-        "once".into()
-    }
-
-    fn told(&self, _: std::time::Duration) -> Vec<(String, f64)> {
-        vec![("told".into(), 2.0)]
-    }
-}
-
-#[test]
-fn a_step_with_nothing_to_learn_is_counted_and_moves_nothing() -> Result<(), Error> {
-    let weights = |steps: u64| -> Result<Vec<Vec<f32>>, Error> {
-        let (out, model) = (tempfile::tempdir().expect("folder"), teacher());
-        let schedule = Schedule { decay: Decay::Constant, warmup_steps: 0, ..settings(1, 1000, 0).schedule };
-        let settings = TrainSettings { schedule, average: Some(0.9), ..settings(steps, 1000, 0) };
-        let outcome = train(&model, &Once, &Objective::cross_entropy(), &settings, None, out.path(), &Silent)?;
-        assert_eq!(outcome.steps, steps);
-        let metrics = std::fs::read_to_string(out.path().join("metrics.jsonl")).expect("metrics");
-        assert_eq!(metrics.matches(r#""told":2.0"#).count() as u64, steps);
-        let numbers = model.parameters().iter().map(|(_, var)| var.flatten_all()?.to_vec1());
-        Ok(numbers.collect::<TensorResult<_>>()?)
-    };
-    assert!(weights(1)? == weights(4)?);
-    Ok(())
-}
-
 /// Answers every question with the same tokens, and counts what it is asked.
 struct Parrot;
 
