@@ -181,6 +181,9 @@ struct Resolved<'a> {
     /// What problems were named.
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<&'a str>,
+    /// How many of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
     /// Fingerprint of the model that is asked while training.
     #[serde(skip_serializing_if = "Option::is_none")]
     teacher: Option<String>,
@@ -249,6 +252,7 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         student: fingerprint(&student)?,
         traces: Some(reader.manifest().run_id.clone()),
         problems: None,
+        limit: None,
         teacher: teacher.as_ref().map(fingerprint).transpose()?,
         recipe: &recipe,
     };
@@ -275,7 +279,8 @@ fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Res
     // What the end needs is opened before the long work begins.
     let scored = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
     let fingerprint = student.fingerprint(&student.checkpoint()?)?;
-    let resolved = Resolved { student: fingerprint, traces: None, problems: Some(source), teacher: None, recipe };
+    let limit = Some(inputs.problems.len());
+    let resolved = Resolved { student: fingerprint, traces: None, problems: Some(source), limit, teacher: None, recipe };
     let Some(outcome) = reward::learn(inputs, &args.out, || recipe::claim(&args.out, &resolved))? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };

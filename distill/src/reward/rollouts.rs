@@ -203,7 +203,7 @@ impl<'a> Rollouts<'a> {
         let mut told = described(&turns);
         told.push(("skipped_groups".into(), f64::from(skipped) / self.groups as f64));
         if let Some(record) = &mut *self.record.borrow_mut() {
-            let run_id = self.header().run_id();
+            let run_id = record.run_id();
             record.add(turns.into_iter().map(|turn| self.sample(&run_id, turn)).collect())?;
         }
         let (rollout, scoring) = (written - begun, written.elapsed());
