@@ -280,7 +280,8 @@ fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Res
     let scored = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
     let fingerprint = student.fingerprint(&student.checkpoint()?)?;
     let limit = Some(inputs.problems.len());
-    let resolved = Resolved { student: fingerprint, traces: None, problems: Some(source), limit, teacher: None, recipe };
+    let resolved =
+        Resolved { student: fingerprint, traces: None, problems: Some(source), limit, teacher: None, recipe };
     let Some(outcome) = reward::learn(inputs, &args.out, || recipe::claim(&args.out, &resolved))? else {
         return Ok(ExitCode::from(INTERRUPTED));
     };
