@@ -187,10 +187,12 @@ impl Asking {
 
 #[derive(Debug, Subcommand)]
 pub enum Distill {
-    /// Fine-tune a student on the kept traces of a dataset, then score it
+    /// Fine-tune a student on the kept traces of a dataset, or let it learn from reward, then score it
     #[command(after_help = "Examples:\n  retort distill run --student embedded --traces traces --out student\n  \
                       retort distill run --student embedded --teacher embedded --traces traces --out student \\\n    \
-                      --recipe distill/recipes/kl.toml")]
+                      --recipe distill/recipes/kl.toml\n  \
+                      retort distill run --student embedded --problems gym:modular@1 --limit 1600 --out rewarded \\\n    \
+                      --recipe distill/recipes/reward.toml")]
     Run(Box<DistillRun>),
 }
 
@@ -200,8 +202,14 @@ pub struct DistillRun {
     #[arg(long)]
     pub student: String,
     /// A dataset folder
-    #[arg(long, value_name = "DIR")]
-    pub traces: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "problems")]
+    pub traces: Option<PathBuf>,
+    /// What a recipe with `[reward]` learns from in place of traces: `gym`, `gym:FAMILY@LEVEL`, a file or dataset folder
+    #[arg(long, value_name = "FILE|gym", conflicts_with = "traces")]
+    pub problems: Option<String>,
+    /// The first so many of the problems
+    #[arg(long, value_name = "N", requires = "problems")]
+    pub limit: Option<usize>,
     /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`,
     /// `embedded`, or the URL of an endpoint that echoes tokens, for losses that need no more than log-probabilities of
     /// the likeliest 20 and of given ones; without it, what the traces captured

@@ -1,4 +1,4 @@
-//! `retort distill run` with objectives beyond cross-entropy: what runs, what is refused, what a dry run tells.
+//! `retort distill run` with objectives beyond cross-entropy, and by reward: what runs, what is refused, what a dry run tells.
 
 #[path = "http/served.rs"]
 mod served;
@@ -217,4 +217,100 @@ fn a_teacher_behind_an_address_says_what_one_here_would() {
         let message = text(&refused.stderr);
         assert!(refused.status.code() == Some(2) && message.contains(says), "{terms}: {message}");
     }
+}
+
+/// A run by reward of groups of 4, 4 of them a step.
+fn rewarded(here: &Path, student: &str, limit: &str, more: &[&str]) -> Output {
+    let recipe = recipe("reward");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
+    command.args(["distill", "run", "--student", student, "--problems", "gym:modular@1", "--limit", limit]);
+    command.args(["--recipe", &recipe, "--no-eval", "--out", "out"]);
+    for set in ["per_step=16", "reward.group_size=4", "asking.sampling.max_tokens=24", "checkpoint_every=1"] {
+        command.args(["--set", set]);
+    }
+    command.args(more).current_dir(here).output().expect("the program starts")
+}
+
+fn retort(here: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
+    let done = command.args(arguments).current_dir(here).output().expect("the program starts");
+    assert!(done.status.success(), "{arguments:?}: {}", text(&done.stderr));
+    text(&done.stdout)
+}
+
+fn metrics(here: &Path, out: &str) -> Vec<serde_json::Value> {
+    let lines = std::fs::read_to_string(here.join(out).join("metrics.jsonl")).expect("metrics");
+    lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn a_student_learns_from_reward_and_its_rollouts_are_a_dataset() {
+    let here = tempfile::tempdir().expect("folder");
+    let here = here.path();
+    let more = ["--set", "reward.iterations=2", "--set", "reward.kl_weight=0.01", "--set", "reward.weights.length=0.5"];
+    let done = rewarded(here, "embedded", "12", &more);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    for part in ["3 batches, first quarter -> last", "right by the lenient reading alone", "% rollouts"] {
+        assert!(text(&done.stderr).contains(part), "`{part}` is not in\n{}", text(&done.stderr));
+    }
+    let lines = metrics(here, "out");
+    assert_eq!(lines.len(), 6, "a line for each update");
+    for (at, line) in lines.iter().enumerate() {
+        let term = |name: &str| line["terms"][name].as_f64().unwrap_or_else(|| panic!("`{name}` is not in {line}"));
+        let shares = ["pass_at_1", "well_formed", "overlong", "unended", "skipped_groups", "clip_fraction"];
+        assert!(shares.iter().all(|name| (0.0..=1.0).contains(&term(name))), "{line}");
+        assert!((term("reward") - term("pass_at_1") + 0.5 * term("overlong")).abs() < 1e-6, "{line}");
+        assert_eq!(term("staleness"), (at % 2) as f64);
+        let times = ["seconds_rollout", "seconds_scoring", "seconds_update"];
+        assert!(times.iter().all(|name| term(name) > 0.0), "{line}");
+        if term("skipped_groups") < 1.0 {
+            assert!(term("entropy") > 0.0 && term("kl") >= 0.0, "{line}");
+            // The first update of a batch is by the policy that wrote it.
+            assert!(at % 2 == 1 || term("clip_fraction") == 0.0 && term("rollout_kl") < 1e-3, "{line}");
+        }
+    }
+    assert!(retort(here, &["datagen", "verify", "out/rollouts"]).contains("48"));
+    assert!(retort(here, &["datagen", "stats", "out/rollouts"]).contains("modular"));
+    let shown = retort(here, &["datagen", "show", "out/rollouts", "--limit", "2"]);
+    assert!(shown.contains("advantage") && shown.contains("step 0, group 0"), "{shown}");
+    let exported = ["datagen", "export", "out/rollouts", "--format", "jsonl", "--all", "--out", "rollouts.jsonl"];
+    retort(here, &exported);
+    let rows = std::fs::read_to_string(here.join("rollouts.jsonl")).expect("rows");
+    assert_eq!(rows.lines().count(), 48);
+    retort(here, &["model", "generate", "out", "--prompt", "Find 3+4.", "--max-tokens", "4"]);
+}
+
+#[test]
+fn a_mixture_of_experts_learns_from_reward_and_stays_balanced() {
+    let here = tempfile::tempdir().expect("folder");
+    let here = here.path();
+    let sets = ["asking.sampling.max_tokens=64", "reward.overlong_buffer=50", "reward.weights.length=1"];
+    let done = rewarded(here, "embedded-teacher", "4", &sets.map(|set| ["--set", set]).concat());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let line = metrics(here, "out").remove(0);
+    assert!(line["terms"]["layer 1 max/mean load"].as_f64().expect("a load") >= 1.0, "{line}");
+    let config = std::fs::read_to_string(here.join("out/config.json")).expect("a config");
+    assert!(!config.contains("quantization_config"), "small steps would be rounded away");
+    retort(here, &["model", "generate", "out", "--prompt", "Find 3+4.", "--max-tokens", "4"]);
+}
+
+#[test]
+fn a_run_by_reward_refuses_what_it_would_not_heed() {
+    let here = tempfile::tempdir().expect("folder");
+    let terms = "objective.terms=[{ loss = \"policy_gradient\", weight = 1, clip_low = 0.2, clip_high = 0.2 }]";
+    for (arguments, says) in [
+        (vec!["--set", "per_step=10"], "multiple of `reward.group_size`"),
+        (vec!["--set", "asking.sampling.temperature=0.6"], "asking.sampling"),
+        (vec!["--set", "asking.n=4"], "`asking.n` says nothing"),
+        (vec!["--set", "validation_share=0.1"], "`validation_share` says nothing"),
+        (vec!["--set", terms], "`[reward]` sets up by itself"),
+        (vec!["--teacher", "embedded"], "asks no teacher anything"),
+    ] {
+        let refused = rewarded(here.path(), "embedded", "12", &arguments);
+        let message = text(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && message.contains(says), "{arguments:?}: {message}");
+    }
+    let refused = distill(here.path(), &["--recipe", &recipe("reward"), "--out", "x"]);
+    assert!(text(&refused.stderr).contains("name `--problems`"), "{}", text(&refused.stderr));
+    assert!(!here.path().join("out").exists() && !here.path().join("x").exists());
 }

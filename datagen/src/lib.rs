@@ -6,6 +6,7 @@ pub mod gym;
 pub mod page;
 pub mod problem;
 pub mod prompt;
+pub mod rollout;
 pub mod run;
 pub mod sample;
 pub mod show;

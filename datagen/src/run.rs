@@ -101,7 +101,8 @@ impl Plan {
         }
     }
 
-    fn header(&self, generator: &dyn Generate, problems: &[&Problem]) -> RunHeader {
+    /// What a run by this plan is.
+    pub fn header(&self, generator: &dyn Generate, problems: &[&Problem]) -> RunHeader {
         let past = if generator.is_reproducible() { Past::LeftOut } else { Past::NotKept };
         RunHeader {
             generator: GeneratorId { name: generator.name().into(), fingerprint: generator.fingerprint().into() },
@@ -114,6 +115,7 @@ impl Plan {
             quota: self.quota.map(|verified| Quota { verified, past }),
             verify: self.verify.clone(),
             capture: self.capture,
+            reward: None,
             verifier: verify::VERSION,
             benchmark: self.benchmark.clone(),
             problem_set: ProblemSet::of(problems.iter().copied()),

@@ -1,6 +1,7 @@
 //! One row of a trace dataset: a problem, what a model wrote for it, and what the verifier said.
 
 use crate::problem::Problem;
+use crate::rollout::Rollout;
 use crate::verify::Judgement;
 use retort_model::capture::Targets;
 use retort_model::chat::THINK;
@@ -94,6 +95,9 @@ pub struct Sample {
     /// What was captured of the model's distribution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Targets>,
+    /// What it earned, where a model was trained on it by reward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 impl Sample {
@@ -138,6 +142,7 @@ impl Sample {
             token_ids: completion.token_ids,
             forced: completion.forced,
             targets: completion.targets,
+            rollout: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A trace as a person reads it, and which ones a person wants to read.
 
+use crate::rollout::Rollout;
 use crate::sample::{Sample, Verdict};
 use retort_model::generate::Role;
 use std::fmt::Write;
@@ -72,7 +73,8 @@ pub fn show(sample: &Sample) -> String {
         ("training", kept),
         ("tokens", tokens),
     ];
-    for (name, value) in facts {
+    let earned = sample.rollout.as_ref().map(|rollout| ("reward", earned(rollout)));
+    for (name, value) in facts.into_iter().chain(earned) {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<9} {}", visible(&value));
     }
@@ -82,6 +84,16 @@ pub fn show(sample: &Sample) -> String {
         }
     }
     text
+}
+
+/// What a rollout earned, and for what.
+fn earned(rollout: &Rollout) -> String {
+    let Rollout { step, group, reward, advantage, accuracy, format, length, extracted, .. } = rollout;
+    let strictly = if rollout.is_right_leniently_only() { "; not right when read strictly" } else { "" };
+    format!(
+        "{reward:.3} (accuracy {accuracy}, format {format}, length {length:.2}), advantage {advantage:+.3}, step {step}, \
+         group {group}; found `{extracted}`{strictly}"
+    )
 }
 
 /// What the model read, turn by turn: what a template made of a problem, with what was appended to it, is in the user's.

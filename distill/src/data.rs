@@ -9,6 +9,7 @@ use rand_core::{Rng, SeedableRng};
 use retort_kernels::losses::SparseRows;
 use retort_model::batch::Batch;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One sequence to learn.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +23,20 @@ pub struct Example {
     pub captured: Option<Arc<Captured>>,
     /// The same text in the tokens of a teacher with another tokenizer.
     pub translation: Option<Arc<Translation>>,
+    /// What it earned, where the student wrote it to be rewarded.
+    pub earned: Option<Arc<Earned>>,
+}
+
+/// How a completion that the student wrote did against its group.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Earned {
+    pub advantage: f32,
+    /// Weight of each predicted token in the sum over the step.
+    pub share: f32,
+    /// What the student gave to each predicted token when it wrote it.
+    pub log_probs: Vec<f32>,
+    /// Whether its weights have moved since.
+    pub is_stale: bool,
 }
 
 /// A teacher's log-probabilities at temperature 1; row i is of the token at `loss_from + i`.
@@ -43,7 +58,7 @@ pub struct Translation {
 impl Example {
     /// Tokens alone.
     pub fn new(tokens: Vec<u32>, loss_from: usize) -> Self {
-        Self { tokens, loss_from, given: vec![], captured: None, translation: None }
+        Self { tokens, loss_from, given: vec![], captured: None, translation: None, earned: None }
     }
 
     /// How many tokens are predicted.
@@ -70,8 +85,18 @@ impl From<Vec<Example>> for Served {
 
 /// A source of training examples.
 pub trait Stream {
-    /// The examples of step `step`, counted from 0.
+    /// The examples of step `step`, counted from 0; none where there is nothing to learn, and then nothing moves.
     fn serve(&self, step: u64) -> Result<Served, Error>;
+    /// What there is to say of the last examples, by name; `update` is what it took to learn from them.
+    fn told(&self, update: Duration) -> Vec<(String, f64)> {
+        let _ = update;
+        Vec::new()
+    }
+    /// Whether examples from `step` on follow from the weights and the number alone, so that a run can be saved before it.
+    fn begins(&self, step: u64) -> bool {
+        let _ = step;
+        true
+    }
     /// A hash or description of the data, recorded with the run.
     fn fingerprint(&self) -> String;
 }
@@ -94,18 +119,18 @@ impl Epochs {
     pub fn steps(&self, epochs: f64) -> u64 {
         (self.examples.len() as f64 * epochs / self.per_step as f64).ceil() as u64
     }
+}
 
-    /// The order of `epoch`: a Fisher-Yates shuffle from its own stream of numbers.
-    fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(epoch);
-        let mut order: Vec<usize> = (0..self.examples.len()).collect();
-        for last in (1..order.len()).rev() {
-            let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
-            order.swap(last, other as usize);
-        }
-        order
+/// The order in which `count` things are gone through in `epoch`: a Fisher-Yates shuffle from its own stream of numbers.
+pub(crate) fn order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(epoch);
+    let mut order: Vec<usize> = (0..count).collect();
+    for last in (1..order.len()).rev() {
+        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
+        order.swap(last, other as usize);
     }
+    order
 }
 
 impl Epochs {
@@ -120,7 +145,7 @@ impl Epochs {
         Ok((first..first + self.per_step as u64)
             .map(|at| {
                 if order.0 != at / count {
-                    order = (at / count, self.order(at / count));
+                    order = (at / count, self::order(self.examples.len(), self.seed, at / count));
                 }
                 self.examples[order.1[(at % count) as usize]].clone()
             })

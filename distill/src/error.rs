@@ -27,6 +27,8 @@ pub enum Error {
     #[error("the loss `{loss}` {reason}")]
     Objective { loss: &'static str, reason: String },
     #[error(transparent)]
+    Datagen(Box<retort_datagen::Error>),
+    #[error(transparent)]
     Generate(#[from] retort_model::generate::GenerateError),
     #[error(transparent)]
     Score(#[from] retort_model::score::ScoreError),
@@ -41,6 +43,12 @@ pub enum Error {
     Model(#[from] retort_model::Error),
     #[error("a tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<retort_datagen::Error> for Error {
+    fn from(error: retort_datagen::Error) -> Self {
+        Self::Datagen(Box::new(error))
+    }
 }
 
 impl Error {
@@ -64,6 +72,7 @@ impl Error {
                     .into(),
             ),
             Self::Model(error) => error.hint(),
+            Self::Datagen(error) => error.hint(),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@ pub mod objective;
 pub mod on_policy;
 mod optimiser;
 pub mod pretrain;
+pub mod reward;
 pub mod schedule;
 pub mod sft;
 mod state;
@@ -22,5 +23,6 @@ mod tensorboard;
 pub mod trainer;
 pub mod translation;
 mod validation;
+mod writing;
 
 pub use error::Error;

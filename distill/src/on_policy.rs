@@ -11,7 +11,8 @@ use crate::Error;
 use crate::data::{Epochs, Example, Served, Stream};
 use crate::flops::Written;
 use crate::translation::Translator;
-use retort_model::generate::{Completion, Generate, JobError, Jobs, Message, Request};
+use crate::writing::written;
+use retort_model::generate::{Generate, Message, Request};
 use retort_model::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -87,14 +88,14 @@ impl Stream for OnPolicy<'_> {
             capture: None,
             noise: NoiseKey::new(self.seed, &format!("step {step}"), at as u32),
         });
-        let mut work = Writing { requests: requests.rev().collect(), written: vec![None; questions.len()] };
-        self.writer.generate(&mut work)?;
+        let written = written(self.writer, requests.collect())?;
         let (mut examples, mut lengths) = (Vec::with_capacity(questions.len()), Vec::new());
-        for (question, written) in questions.into_iter().zip(work.written) {
+        for (question, completion) in questions.into_iter().zip(written) {
             // A prompt that fills the context has no completion.
-            let Some(example) = written else { continue };
-            let prompt = example.loss_from;
-            lengths.push(Written { prompt, completion: example.tokens.len() - prompt });
+            let Some(completion) = completion.filter(|completion| !completion.token_ids.is_empty()) else { continue };
+            let loss_from = completion.prompt_token_ids.len();
+            lengths.push(Written { prompt: loss_from, completion: completion.token_ids.len() });
+            let example = Example::new([completion.prompt_token_ids, completion.token_ids].concat(), loss_from);
             examples.push(match self.translator {
                 Some(translator) => translator.translate(question, example)?,
                 None => example,
@@ -102,6 +103,9 @@ impl Stream for OnPolicy<'_> {
         }
         if let Some(dataset) = &self.dataset {
             examples.extend(dataset.examples(step)?);
+        }
+        if examples.is_empty() {
+            return Err(Error::EmptyStep { step });
         }
         Ok(Served { examples, written: lengths })
     }
@@ -115,26 +119,5 @@ impl Stream for OnPolicy<'_> {
             hasher.update(&(question.len() as u64).to_le_bytes()).update(question.as_bytes());
         }
         hasher.finalize().to_hex()[..16].to_string()
-    }
-}
-
-/// The requests of one step, last first, and what came of them.
-struct Writing {
-    requests: Vec<Request>,
-    written: Vec<Option<Example>>,
-}
-
-impl Jobs for Writing {
-    fn next(&mut self) -> Option<Request> {
-        self.requests.pop()
-    }
-
-    fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
-        let loss_from = completion.prompt_token_ids.len();
-        if !completion.token_ids.is_empty() {
-            let tokens = [completion.prompt_token_ids, completion.token_ids].concat();
-            self.written[id as usize] = Some(Example::new(tokens, loss_from));
-        }
-        Ok(())
     }
 }

@@ -14,10 +14,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// What a student learns from a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// Reasoning and answer: distillation.
+    #[default]
     Trace,
     /// The answer alone: what a control learns from the same problems.
     Answer,

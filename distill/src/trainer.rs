@@ -165,23 +165,28 @@ pub fn train(
     // The last look at the validation examples that no line tells of yet.
     let mut looked = None;
     for step in first..settings.steps {
-        if observer.cancelled() {
+        if observer.cancelled() && stream.begins(step) {
             outcome.interrupted = true;
             break;
         }
         let Served { examples, written } = stream.serve(step)?;
-        let budget = Budget { tokens: settings.micro_batch_tokens, precision };
-        let done = pass(model, objective, &workers, &examples, budget, step)?;
-        let moving = Instant::now();
-        let norm = global_norm(&done.gradients)?;
-        guard.admit(step, done.loss, norm)?;
+        let begun = Instant::now();
         let rate = settings.schedule.rate(step, settings.steps);
-        optimiser.step(model.parameters(), &done.gradients, norm, rate, step + 1)?;
-        outcome.phases.add(&done, moving.elapsed());
-        let remarks = model.after_step(step as f64 / settings.steps as f64)?;
-        if let Some(average) = &mut average {
-            average.add(model, step + 1)?;
+        let (mut done, mut norm, mut remarks) = (Pass::default(), 0.0, Vec::new());
+        if !examples.is_empty() {
+            let budget = Budget { tokens: settings.micro_batch_tokens, precision };
+            done = pass(model, objective, &workers, &examples, budget, step)?;
+            let moving = Instant::now();
+            norm = global_norm(&done.gradients)?;
+            guard.admit(step, done.loss, norm)?;
+            optimiser.step(model.parameters(), &done.gradients, norm, rate, step + 1)?;
+            outcome.phases.add(&done, moving.elapsed());
+            remarks = model.after_step(step as f64 / settings.steps as f64)?;
+            if let Some(average) = &mut average {
+                average.add(model, step + 1)?;
+            }
         }
+        remarks.extend(stream.told(begun.elapsed()));
 
         outcome.steps = step + 1;
         outcome.tokens += done.tokens;
@@ -218,7 +223,8 @@ pub fn train(
         if looks.is_over() {
             break;
         }
-        if settings.checkpoint_every > 0 && (last || outcome.steps.is_multiple_of(settings.checkpoint_every)) {
+        let due = last || outcome.steps.is_multiple_of(settings.checkpoint_every) && stream.begins(outcome.steps);
+        if settings.checkpoint_every > 0 && due {
             state::save(out, model, &optimiser, average.as_ref(), (outcome.steps, outcome.flops), &run)?;
         }
     }
@@ -261,7 +267,8 @@ pub fn rehearse(
     let begin = Instant::now();
     let Served { examples, written } = stream.serve(0)?;
     let budget = Budget { tokens: settings.micro_batch_tokens, precision: settings.precision.of_products() };
-    let done = pass(model, objective, &workers, &examples, budget, 0)?;
+    let nothing = examples.is_empty();
+    let done = if nothing { Pass::default() } else { pass(model, objective, &workers, &examples, budget, 0)? };
     let copies = 2 + usize::from(settings.average.is_some());
     let state_bytes = copies * parameters * size_of::<f32>();
     let completions = Written::flops(&written, &model.decoder().operations());

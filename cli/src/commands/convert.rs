@@ -120,7 +120,7 @@ fn say_what_stays(checkpoint: &Checkpoint, format: NumberFormat) -> Result<()> {
 }
 
 /// The config with the number format that other programs read from it.
-fn config(json: &str, format: NumberFormat) -> Result<String> {
+pub(super) fn config(json: &str, format: NumberFormat) -> Result<String> {
     let mut config: Map<String, Value> = serde_json::from_str(json)?;
     config.shift_remove("quantization_config");
     if let Some(quantisation) = format.quantization_config() {

@@ -1,6 +1,7 @@
-//! `retort distill run`: traces to a fine-tuned student, scored at the end.
+//! `retort distill run`: traces to a fine-tuned student, or problems to one that learns from reward; scored at the end.
 
 mod finetune;
+mod reward;
 
 pub use finetune::{Inputs, finetune};
 
@@ -20,10 +21,12 @@ use retort_datagen::sources::Selection;
 use retort_datagen::store::TraceReader;
 use retort_distill::objective::ObjectiveSettings;
 use retort_distill::on_policy::OnPolicySettings;
+use retort_distill::reward::RewardSettings;
 use retort_distill::schedule::Decay;
 use retort_distill::sft::Target;
 use retort_distill::trainer::{OptimiserSettings, Precision};
 use retort_student::lora::LoraSettings;
+use retort_teacher::train::Pretraining;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,12 +39,13 @@ pub const DEFAULT: &str = include_str!("../../../distill/recipes/sft.toml");
 #[serde(deny_unknown_fields)]
 pub struct DistillRecipe {
     pub seed: u64,
+    #[serde(default)]
     pub target: Target,
     /// Whether traces written in other tokens than the student's may be learnt from as text.
     #[serde(default)]
     pub retokenise: bool,
     pub epochs: f64,
-    /// Traces per optimiser step.
+    /// Traces per optimiser step; with `[reward]`, completions.
     pub per_step: usize,
     pub micro_batch_tokens: usize,
     pub learning_rate: f64,
@@ -49,6 +53,7 @@ pub struct DistillRecipe {
     pub warmup_share: f64,
     pub decay: Decay,
     /// Share of the problems that is scored instead of trained on.
+    #[serde(default)]
     pub validation_share: f64,
     /// Early stopping: ends after this many looks at those without a lower loss, with the weights that did best.
     #[serde(default)]
@@ -81,6 +86,15 @@ pub struct DistillRecipe {
     /// Lets the student write examples of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_policy: Option<OnPolicySettings>,
+    /// Learns from what the student's own completions earn, in place of traces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<RewardSettings>,
+    /// How problems are put to it for that, and which answers are right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asking: Option<AskingRecipe>,
+    /// How experts are balanced where a mixture of them learns from reward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretraining: Option<Pretraining>,
     pub benchmark: Benchmark,
 }
 
@@ -119,6 +133,16 @@ impl DistillRecipe {
             bail!("`{field}` is 0; it takes at least 1");
         }
         self.objective.check()?;
+        if self.objective.needs_rewards() {
+            bail!("the loss `policy_gradient` learns from rewards, which a section `[reward]` sets up by itself");
+        }
+        match &self.reward {
+            Some(reward) => self.check_reward(reward)?,
+            None if self.asking.is_some() || self.pretraining.is_some() => {
+                bail!("`[asking]` and `[pretraining]` are for recipes with `[reward]`, and there is none")
+            }
+            None => {}
+        }
         if let Some(on_policy) = &self.on_policy {
             on_policy.check()?;
             if self.target == Target::Answer {
@@ -129,13 +153,46 @@ impl DistillRecipe {
     }
 }
 
+impl DistillRecipe {
+    /// Refuses what a run by reward could not follow, or would not heed.
+    fn check_reward(&self, reward: &RewardSettings) -> Result<()> {
+        let asking = self.asking.clone().unwrap_or_default();
+        reward.check(&asking.sampling)?;
+        let unheeded = [
+            ("target", self.target != Target::Trace),
+            ("retokenise", self.retokenise),
+            ("validation_share", self.validation_share > 0.0),
+            ("patience", self.patience.is_some()),
+            ("objective", self.objective != ObjectiveSettings::default()),
+            ("on_policy", self.on_policy.is_some()),
+            ("asking.n", asking.n != 1),
+            ("asking.seed", asking.seed != 0),
+            ("asking.quota", asking.quota.is_some()),
+            ("asking.capture", asking.capture.is_some()),
+            ("asking.endpoint", asking.endpoint.is_some()),
+            ("asking.rows_per_shard", asking.rows_per_shard.is_some()),
+        ];
+        match unheeded.into_iter().find(|(_, set)| *set) {
+            Some((field, _)) => bail!("`{field}` says nothing to a recipe with `[reward]`: leave it out"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Everything that a fine-tuning run was started with, as it is written to `recipe.toml`.
 #[derive(Serialize)]
 struct Resolved<'a> {
     /// Fingerprint of the student before training.
     student: String,
     /// Name of the dataset's run.
-    traces: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traces: Option<String>,
+    /// What problems were named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<&'a str>,
+    /// How many of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<usize>,
     /// Name and fingerprint of the model that is asked while training.
     #[serde(skip_serializing_if = "Option::is_none")]
     teacher: Option<String>,
@@ -171,7 +228,9 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         None => recipe::parse(DEFAULT, &args.set).context("`--set` does not fit the recipe")?,
     };
     recipe.check()?;
-    for (flag, folder) in [("--student", Path::new(&args.student)), ("--traces", &args.traces)] {
+    let by_reward = reward::wanted(&recipe, args.problems.as_deref())?;
+    let given = args.traces.as_deref().map(|traces| ("--traces", traces));
+    for (flag, folder) in [("--student", Path::new(&args.student))].into_iter().chain(given) {
         if folder.canonicalize().is_ok_and(|folder| args.out.canonicalize().is_ok_and(|out| out == folder)) {
             bail!("`--out` is the folder of `{flag}`, which training would overwrite; name another");
         }
@@ -185,6 +244,9 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         }
         None => ModelFiles::open(&args.student, Embedded::Student)?,
     };
+    if by_reward {
+        return learn(&args, &recipe, &student);
+    }
     let progress = Progress::new();
     let teacher = match &args.teacher {
         Some(name) => Some(args.endpoint.scoring(name, None, &progress)?),
@@ -193,10 +255,10 @@ pub fn run(command: Distill) -> Result<ExitCode> {
             None
         }
     };
-    let reader = TraceReader::open(&args.traces)?;
+    let traces = args.traces.as_deref().context("no `--traces`")?;
+    let reader = TraceReader::open(traces)?;
     let samples = reader.read_all()?;
-    let inputs =
-        Inputs { recipe: &recipe, student: &student, teacher: teacher.as_ref(), samples, traces: &args.traces };
+    let inputs = Inputs { recipe: &recipe, student: &student, teacher: teacher.as_ref(), samples, traces };
     if args.dry_run {
         return finetune::dry_run(inputs);
     }
@@ -204,7 +266,9 @@ pub fn run(command: Distill) -> Result<ExitCode> {
     let problems = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
     let resolved = Resolved {
         student: student.fingerprint(&student.checkpoint()?)?,
-        traces: reader.manifest().run_id.clone(),
+        traces: Some(reader.manifest().run_id.clone()),
+        problems: None,
+        limit: None,
         teacher: teacher.as_ref().map(|teacher| teacher.model.model()),
         recipe: &recipe,
     };
@@ -213,6 +277,33 @@ pub fn run(command: Distill) -> Result<ExitCode> {
     };
     say!("student written to `{}` after {} steps", args.out.display(), outcome.steps);
     if args.no_eval { Ok(ExitCode::SUCCESS) } else { score(&args, &recipe.benchmark, &problems) }
+}
+
+/// A run by reward.
+fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Result<ExitCode> {
+    let (Some(settings), Some(source)) = (&recipe.reward, &args.problems) else {
+        bail!("a run by reward needs `[reward]` and `--problems`");
+    };
+    if args.teacher.is_some() && !args.student.starts_with("preset:") {
+        bail!("`--teacher` is given, and `[reward]` asks no teacher anything");
+    }
+    let (problems, plan) = reward::problems(recipe, source, args.limit)?;
+    let inputs = reward::Inputs { recipe, reward: settings, student, problems, plan };
+    if args.dry_run {
+        return reward::dry_run(inputs);
+    }
+    // What the end needs is opened before the long work begins.
+    let scored = if args.no_eval { Vec::new() } else { recipe.benchmark.problems()? };
+    let fingerprint = student.fingerprint(&student.checkpoint()?)?;
+    let limit = Some(inputs.problems.len());
+    let resolved =
+        Resolved { student: fingerprint, traces: None, problems: Some(source), limit, teacher: None, recipe };
+    let Some(outcome) = reward::learn(inputs, &args.out, || recipe::claim(&args.out, &resolved))? else {
+        return Ok(ExitCode::from(INTERRUPTED));
+    };
+    let (out, rollouts) = (args.out.display(), reward::rollouts_of(&args.out));
+    say!("model written to `{out}` after {} steps, its rollouts to `{}`", outcome.steps, rollouts.display());
+    if args.no_eval { Ok(ExitCode::SUCCESS) } else { score(args, &recipe.benchmark, &scored) }
 }
 
 fn score(args: &DistillRun, benchmark: &Benchmark, problems: &[Problem]) -> Result<ExitCode> {

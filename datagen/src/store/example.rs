@@ -26,6 +26,7 @@ pub(crate) fn header() -> RunHeader {
         quota: None,
         verify: Rule::ByDomain,
         capture: None,
+        reward: None,
         verifier: 1,
         benchmark: None,
         problem_set: ProblemSet::of(&problems()),
@@ -67,6 +68,7 @@ pub(crate) fn sample(header: &RunHeader, problem: &Problem, number: u32) -> Samp
         token_ids: if right { (0..20).collect() } else { vec![] },
         forced: vec![],
         targets: None,
+        rollout: None,
     }
 }
 

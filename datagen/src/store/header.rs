@@ -111,6 +111,9 @@ pub struct RunHeader {
     /// What is captured of the generator's distribution; not there where nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
+    /// How samples were rewarded, where a model was trained on them: then every row says what it earned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<serde_json::Value>,
     /// The version of the verifiers' rules.
     pub verifier: u32,
     /// Not there where the problems are no benchmark's.

@@ -16,8 +16,9 @@ use std::path::Path;
 /// 2. `slice`, for a part of a run, and `derived`, for a dataset that was made from others;
 /// 3. `prompt` in a run's header, for problems that are not asked as they stand;
 /// 4. `attempts`, for runs that count what they spend; what is captured of a teacher stands in the journal in bytes;
-/// 5. `partial`, for shards of a run that stopped before its end.
-pub const FORMAT_VERSION: u32 = 5;
+/// 5. `partial`, for shards of a run that stopped before its end;
+/// 6. `reward` in a run's header, for rollouts of a training run, whose rows say what they earned.
+pub const FORMAT_VERSION: u32 = 6;
 
 pub(super) const FILE: &str = "manifest.json";
 pub(super) const COPY: &str = ".manifest.json.copy";

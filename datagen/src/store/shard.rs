@@ -1,6 +1,7 @@
 //! Samples as Arrow: the schema, and shards as bytes of an Arrow IPC file (zstd).
 
 mod captured;
+mod rollout;
 
 pub(super) use captured::Optional;
 
@@ -126,6 +127,7 @@ fn size(row: &Sample) -> usize {
         + row.response.len()
         + 4 * ids
         + captured::size(row)
+        + row.rollout.as_ref().map_or(0, |rollout| rollout.extracted.len())
         + 1024
 }
 
@@ -240,6 +242,7 @@ impl Columns<'_> {
             token_ids: self.ids("token_ids", at)?,
             forced,
             targets,
+            rollout: rollout::read(self.batch, at)?,
         })
     }
 

@@ -248,14 +248,14 @@ fn folders_of_others_and_of_newer_versions_are_left_alone() {
     drop(open(dir.path(), 4).unwrap());
     let manifest = fs::read_to_string(dir.path().join("manifest.json")).unwrap();
     let (before_checksum, _) = manifest.rsplit_once(",\n  \"checksum\"").unwrap();
-    let newer = before_checksum.replace("\"format_version\": 5", "\"format_version\": 6") + "\n}";
+    let newer = before_checksum.replace("\"format_version\": 6", "\"format_version\": 7") + "\n}";
     fs::write(dir.path().join("manifest.json"), manifest::with_checksum(newer.into_bytes())).unwrap();
     let error = TraceReader::open(dir.path()).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { found: 6, .. }), "{error}");
+    assert!(matches!(error, Error::NewerFormat { found: 7, .. }), "{error}");
     assert!(error.hint().is_some());
     // What earlier versions wrote is read and continued.
-    for version in [1, 2, 3, 4] {
-        let older = before_checksum.replace("\"format_version\": 5", &format!("\"format_version\": {version}")) + "\n}";
+    for version in [1, 2, 3, 4, 5] {
+        let older = before_checksum.replace("\"format_version\": 6", &format!("\"format_version\": {version}")) + "\n}";
         fs::write(dir.path().join("manifest.json"), manifest::with_checksum(older.into_bytes())).unwrap();
         assert_eq!(open(dir.path(), 4).unwrap().manifest().run(), Some(&header()));
     }

@@ -133,7 +133,9 @@ impl<'a> Objective<'a> {
         let next = targets(examples, &batch, 1);
         let found = Targets::gather(self, examples, &batch, &next, share, step.step)?;
         let losses = found.losses(&self.settings.terms);
-        let rows: Vec<&dyn RowLoss> = losses.iter().flatten().map(|loss| &**loss).collect();
+        let told = found.told(&self.settings.terms);
+        let rows = losses.iter().flatten().chain(told.iter().map(|(_, loss)| loss));
+        let rows: Vec<&dyn RowLoss> = rows.map(|loss| &**loss).collect();
         let teacher = found.asked.as_ref().map(|asked| asked as &dyn TeacherLogits);
         let by_row = linear_loss(&output.hidden_nd, &output.head_vd, teacher, &rows)?;
         let mut total = by_row.total;
@@ -156,6 +158,7 @@ impl<'a> Objective<'a> {
         if terms.len() == 1 {
             terms.clear();
         }
+        terms.extend(told.iter().map(|(name, _)| *name).zip(values));
         for ahead in &output.ahead {
             let targets = targets(examples, &batch, ahead.distance);
             let weight = (ahead.weight * share) as f32;

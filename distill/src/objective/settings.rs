@@ -77,6 +77,16 @@ pub enum Term {
     SampledReverseKl {
         weight: f64,
     },
+    /// The clipped surrogate of a policy's own tokens by what they earned.
+    PolicyGradient {
+        weight: f64,
+        clip_low: f64,
+        clip_high: f64,
+    },
+    /// KL to a reference policy, estimated from the tokens that the student wrote without ever being negative.
+    ReferenceKl {
+        weight: f64,
+    },
     /// Squared distance of the final hidden states.
     Hidden {
         weight: f64,
@@ -97,6 +107,8 @@ fn one() -> f64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     Nothing,
+    /// What the student's own tokens earned.
+    Earned,
     /// The log-probability of the token that came.
     Token,
     /// The likeliest so many at temperature 1.
@@ -112,7 +124,7 @@ impl Need {
     /// What a teacher is asked for it.
     pub(super) fn want(self) -> Option<Want> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::Earned => None,
             Self::Token => Some(Want::Sampled),
             Self::TopK(k) => Some(Want::TopK(k)),
             Self::Draws(_) | Self::Full => Some(Want::Full),
@@ -125,6 +137,7 @@ impl std::fmt::Display for Need {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Nothing => write!(f, "nothing"),
+            Self::Earned => write!(f, "rewards"),
             Self::Token => write!(f, "the log-probability of every token"),
             Self::TopK(k) => write!(f, "the {k} likeliest tokens"),
             Self::Draws(_) => write!(f, "draws"),
@@ -146,6 +159,8 @@ impl Term {
             Self::SkewedReverseKl { .. } => "skewed_reverse_kl",
             Self::Sampled { .. } => "sampled",
             Self::SampledReverseKl { .. } => "sampled_reverse_kl",
+            Self::PolicyGradient { .. } => "policy_gradient",
+            Self::ReferenceKl { .. } => "reference_kl",
             Self::Hidden { .. } => "hidden",
             Self::Sorted { .. } => "sorted",
         }
@@ -162,6 +177,8 @@ impl Term {
             | Self::SkewedReverseKl { weight, .. }
             | Self::Sampled { weight, .. }
             | Self::SampledReverseKl { weight }
+            | Self::PolicyGradient { weight, .. }
+            | Self::ReferenceKl { weight }
             | Self::Hidden { weight }
             | Self::Sorted { weight, .. } => weight,
         }
@@ -197,7 +214,8 @@ impl Term {
         match *self {
             Self::CrossEntropy { .. } => Need::Nothing,
             Self::Sampled { draws, .. } => Need::Draws(draws),
-            Self::SampledReverseKl { .. } => Need::Token,
+            Self::PolicyGradient { .. } => Need::Earned,
+            Self::SampledReverseKl { .. } | Self::ReferenceKl { .. } => Need::Token,
             Self::Hidden { .. } => Need::Hidden,
             Self::Sorted { .. } => Need::Full,
             _ => match self.rows() {
@@ -224,6 +242,13 @@ impl Term {
                 bad(format!("has `alpha` {alpha}, which must be from 0 to below 1"))
             }
             Self::Sampled { draws: Some(0), .. } => bad("has `draws` 0, which must be at least 1".into()),
+            Self::PolicyGradient { clip_low, clip_high, .. }
+                if !((0.0..1.0).contains(&clip_low) && clip_high >= 0.0) =>
+            {
+                bad(format!(
+                    "has bounds {clip_low} below and {clip_high} above; the first is from 0 to below 1, the other 0 or more"
+                ))
+            }
             _ if matches!(self.rows(), Some(Rows::TopK(_))) && self.temperature() != 1.0 => bad(format!(
                 "has temperature {} and not all rows: the likeliest tokens at 1 do not say what the others would have at \
                  another temperature",
@@ -242,6 +267,11 @@ impl ObjectiveSettings {
             return Err(Error::Setting { field: "objective.terms", value: "[]".into(), allowed: "at least one loss" });
         }
         self.terms.iter().try_for_each(Term::check)
+    }
+
+    /// Whether some term learns from what the student's own completions earned.
+    pub fn needs_rewards(&self) -> bool {
+        self.terms.iter().any(|term| term.need() == Need::Earned)
     }
 
     /// Whether every term learns from tokens alone.

@@ -8,8 +8,8 @@ use crate::Error;
 use crate::data::{Captured, Example};
 use candle_core::Tensor;
 use retort_kernels::losses::{
-    CrossEntropy, Dense, ForwardKl, JensenShannon, Pointwise, ReverseKl, RowLoss, Sampled, SampledReverseKl, SkewedKl,
-    SkewedReverseKl, Sorted, SparseRows, TopK,
+    Clipped, CrossEntropy, Dense, Entropy, ForwardKl, JensenShannon, OfToken, Pointwise, PolicyGradient, ReferenceKl,
+    ReverseKl, RowLoss, Sampled, SampledReverseKl, SkewedKl, SkewedReverseKl, Sorted, SparseRows, Token, Told, TopK,
 };
 use retort_model::batch::Batch;
 
@@ -20,7 +20,17 @@ pub(super) enum Target {
     TopK(SparseRows),
     Sampled(SparseRows, Vec<u32>),
     Next(Vec<f32>),
+    Earned(Earnings),
     Hidden(Tensor),
+}
+
+/// What the student's own tokens earned, row by row; 0 where a row is none of them.
+pub(super) struct Earnings {
+    advantages: Vec<f32>,
+    /// What the student gave to them when it wrote them.
+    log_probs: Vec<f32>,
+    /// Whether its weights have moved since.
+    is_stale: bool,
 }
 
 /// The targets of a micro-batch.
@@ -31,12 +41,14 @@ pub(super) struct Targets<'a> {
     pub asked: Option<Asked<'a>>,
     /// The token after each row; 0 where there is none to predict.
     next: Vec<u32>,
+    /// Weights of rows in a mean over all targets of the step.
+    even: Vec<f32>,
 }
 
 impl<'a> Targets<'a> {
     /// Gathers what `objective` needs for `examples`, packed as `batch`; `next` says which rows predict what.
     ///
-    /// A row's weight is its term's times `share`; `step` has its own draws.
+    /// A row's weight is its term's times `share`, or times what its example says; `step` has its own draws.
     pub(super) fn gather(
         objective: &Objective<'a>,
         examples: &'a [Example],
@@ -49,11 +61,17 @@ impl<'a> Targets<'a> {
             Teacher::Online(teacher) => Some(Asked::new(teacher, examples, batch)),
             _ => None,
         };
+        let (shares, earnings) = (shares(examples, batch, share), Earnings::of(examples, batch));
+        let mut earnings = Some(earnings);
         let mut terms = Vec::new();
         for term in &objective.settings.terms {
             let all = vec![true; batch.len()];
             let (target, answered) = match (&asked, term.need()) {
                 (_, Need::Nothing) => (Target::None, all),
+                (_, Need::Earned) => {
+                    let answered = rewarded(examples, batch);
+                    (earnings.take().map_or(Target::None, Target::Earned), answered)
+                }
                 (Some(asked), need) => {
                     let target = match need {
                         Need::Token => Target::Next(asked.tokens()?),
@@ -64,7 +82,7 @@ impl<'a> Targets<'a> {
                         }
                         Need::Hidden if asked.is_empty() => Target::None,
                         Need::Hidden => Target::Hidden(asked.hidden()?),
-                        Need::Full | Need::Nothing => Target::None,
+                        Need::Full | Need::Nothing | Need::Earned => Target::None,
                     };
                     (target, asked.answered())
                 }
@@ -76,17 +94,52 @@ impl<'a> Targets<'a> {
                     }
                 }
             };
-            let weight = (term.weight() * share) as f32;
-            let rows = next.iter().zip(answered);
-            terms.push((target, rows.map(|(next, told)| if next.is_some() && told { weight } else { 0.0 }).collect()));
+            let rows = next.iter().zip(answered).zip(&shares);
+            let weight = |((next, told), share): ((&Option<u32>, bool), &f64)| {
+                if next.is_some() && told { (term.weight() * share) as f32 } else { 0.0 }
+            };
+            terms.push((target, rows.map(weight).collect()));
         }
-        Ok(Self { terms, asked, next: next.iter().map(|token| token.unwrap_or(0)).collect() })
+        let even = next.iter().map(|next| if next.is_some() { share as f32 } else { 0.0 }).collect();
+        Ok(Self { terms, asked, next: next.iter().map(|token| token.unwrap_or(0)).collect(), even })
     }
 
     /// The losses over rows of logits, by term; none for a term that is not one.
     pub(super) fn losses(&self, terms: &[Term]) -> Vec<Option<Box<dyn RowLoss + '_>>> {
         let pairs = terms.iter().zip(&self.terms);
         pairs.map(|(term, (target, weights))| self.loss(*term, target, weights)).collect()
+    }
+
+    /// What is told of a policy beside its losses, as means over all targets of the step: how open its choices are, the
+    /// share of tokens whose gradient the bounds hold back, its KL to the policy that wrote, and to the reference.
+    pub(super) fn told(&self, terms: &[Term]) -> Vec<(&'static str, Box<dyn RowLoss + '_>)> {
+        let mut told: Vec<(&'static str, Box<dyn RowLoss + '_>)> = Vec::new();
+        for (term, (target, _)) in terms.iter().zip(&self.terms) {
+            match (*term, target) {
+                (Term::PolicyGradient { clip_low, clip_high, .. }, Target::Earned(earnings)) => {
+                    let kl = ReferenceKl { log_probs: &earnings.log_probs };
+                    told.push(("entropy", Box::new(Told(Entropy { weights: &self.even }))));
+                    told.push((
+                        "clip_fraction",
+                        self.of_tokens(Clipped(earnings.surrogate(clip_low, clip_high)), &self.even),
+                    ));
+                    told.push((
+                        "rollout_kl",
+                        Box::new(Told(Token { kind: kl, tokens: &self.next, weights: &self.even })),
+                    ));
+                }
+                (Term::ReferenceKl { .. }, Target::Next(log_probs)) => {
+                    let kl = ReferenceKl { log_probs };
+                    told.push(("kl", Box::new(Told(Token { kind: kl, tokens: &self.next, weights: &self.even }))));
+                }
+                _ => {}
+            }
+        }
+        told
+    }
+
+    fn of_tokens<'s, K: OfToken + 's>(&'s self, kind: K, weights: &'s [f32]) -> Box<dyn RowLoss + 's> {
+        Box::new(Token { kind, tokens: &self.next, weights })
     }
 
     fn loss<'s>(&'s self, term: Term, target: &'s Target, weights: &'s [f32]) -> Option<Box<dyn RowLoss + 's>> {
@@ -104,12 +157,55 @@ impl<'a> Targets<'a> {
                 Box::new(Sampled { rows, counts, temperature, weights })
             }
             (Term::SampledReverseKl { .. }, Target::Next(log_probs)) => {
-                Box::new(SampledReverseKl { tokens: &self.next, log_probs, weights })
+                self.of_tokens(SampledReverseKl { log_probs }, weights)
+            }
+            (Term::ReferenceKl { .. }, Target::Next(log_probs)) => self.of_tokens(ReferenceKl { log_probs }, weights),
+            (Term::PolicyGradient { clip_low, clip_high, .. }, Target::Earned(earnings)) => {
+                self.of_tokens(earnings.surrogate(clip_low, clip_high), weights)
             }
             (Term::Sorted { .. }, _) => Box::new(Sorted { temperature, weights }),
             _ => return None,
         })
     }
+}
+
+impl Earnings {
+    fn of(examples: &[Example], batch: &Batch) -> Self {
+        let (mut advantages, mut log_probs) = (vec![0.0; batch.len()], vec![0.0; batch.len()]);
+        let mut is_stale = false;
+        for (example, span) in examples.iter().zip(batch.offsets.windows(2)) {
+            let Some(earned) = &example.earned else { continue };
+            let first = span[0] + example.loss_from.saturating_sub(1);
+            advantages[first..span[1]].fill(earned.advantage);
+            for (row, log_prob) in (first..span[1]).zip(&earned.log_probs) {
+                log_probs[row] = *log_prob;
+            }
+            is_stale |= earned.is_stale;
+        }
+        Self { advantages, log_probs, is_stale }
+    }
+
+    fn surrogate(&self, clip_low: f64, clip_high: f64) -> PolicyGradient<'_> {
+        let old_log_probs = self.is_stale.then_some(&*self.log_probs);
+        PolicyGradient { advantages: &self.advantages, old_log_probs, clip_low, clip_high }
+    }
+}
+
+/// Each row's share of the step: 1 / the step's targets, or what its example says.
+fn shares(examples: &[Example], batch: &Batch, share: f64) -> Vec<f64> {
+    let mut shares = vec![share; batch.len()];
+    for (example, span) in examples.iter().zip(batch.offsets.windows(2)) {
+        if let Some(earned) = &example.earned {
+            shares[span[0]..span[1]].fill(earned.share.into());
+        }
+    }
+    shares
+}
+
+/// Which rows belong to completions that earned something.
+fn rewarded(examples: &[Example], batch: &Batch) -> Vec<bool> {
+    let spans = examples.iter().zip(batch.offsets.windows(2));
+    spans.flat_map(|(example, span)| std::iter::repeat_n(example.earned.is_some(), span[1] - span[0])).collect()
 }
 
 fn divergence<'a, P: Pointwise + 'a>(

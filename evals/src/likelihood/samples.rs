@@ -43,6 +43,7 @@ pub fn samples(identity: &Identity, answers: &[Answer]) -> Vec<Sample> {
             token_ids: vec![],
             forced: vec![],
             targets: None,
+            rollout: None,
         }
     };
     let numbered = answers.iter().map(|answer| {

@@ -140,6 +140,7 @@ fn sample(
         token_ids: Vec::new(),
         forced: Vec::new(),
         targets: None,
+        rollout: None,
     }
 }
 

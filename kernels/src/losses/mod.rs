@@ -7,26 +7,36 @@
 
 mod cross_entropy;
 mod dense;
+mod entropy;
 mod forward_kl;
 mod jensen_shannon;
+mod policy_gradient;
+mod reference_kl;
 mod reverse_kl;
-mod reward;
 mod sampled;
+mod sampled_reverse_kl;
 mod skewed_kl;
 mod sorted;
 mod sparse;
+mod token;
+mod told;
 mod top_k;
 
 pub use cross_entropy::CrossEntropy;
 pub use dense::Dense;
+pub use entropy::Entropy;
 pub use forward_kl::ForwardKl;
 pub use jensen_shannon::JensenShannon;
+pub use policy_gradient::{Clipped, PolicyGradient};
+pub use reference_kl::ReferenceKl;
 pub use reverse_kl::ReverseKl;
-pub use reward::SampledReverseKl;
 pub use sampled::Sampled;
+pub use sampled_reverse_kl::SampledReverseKl;
 pub use skewed_kl::{SkewedKl, SkewedReverseKl};
 pub use sorted::Sorted;
 pub use sparse::SparseRows;
+pub use token::{OfToken, Token};
+pub use told::Told;
 pub use top_k::TopK;
 
 use crate::simd;

@@ -104,6 +104,7 @@ fn generate(raw: &Path, rows: u64) -> Result<()> {
             token_ids: vec![],
             forced: vec![],
             targets: None,
+            rollout: None,
         })?;
     }
     writer.finish()?;

@@ -49,7 +49,7 @@ const LOOKS: u64 = 10;
 const SLOTS: usize = 64;
 
 /// What turns text into a model's tokens.
-struct TextSide {
+pub(super) struct TextSide {
     tokenizer: Tokenizer,
     template: ChatTemplate,
     eos: u32,
@@ -57,7 +57,7 @@ struct TextSide {
 
 impl TextSide {
     /// From the files of the model called `name`.
-    fn open(files: &FolderFiles, name: &str) -> Result<Self> {
+    pub(super) fn open(files: &FolderFiles, name: &str) -> Result<Self> {
         let (tokenizer, template) = (files.tokenizer()?, files.template()?);
         let own = template.eos().and_then(|token| tokenizer.id(token));
         let eos =
@@ -208,10 +208,7 @@ pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) 
         claim()?;
         let outcome = train(model, stream, objective, settings, looks, out, &observer)?;
         if outcome.interrupted {
-            observer.remark(match settings.checkpoint_every {
-                0 => "interrupted; nothing of this training was saved, since `checkpoint_every` is 0",
-                _ => "interrupted; run the same command again to continue",
-            });
+            observer.remark(describe_interruption(settings));
             return Ok(None);
         }
         match lora {
@@ -222,8 +219,20 @@ pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) 
     })
 }
 
+/// What an interrupted run leaves to be done.
+pub(super) fn describe_interruption(settings: &TrainSettings) -> &'static str {
+    match settings.checkpoint_every {
+        0 => "interrupted; nothing of this training was saved, since `checkpoint_every` is 0",
+        _ => "interrupted; run the same command again to continue",
+    }
+}
+
 /// The student, writing with its weights as they stand.
-fn writer<'a>(student: &ModelFiles, text: &TextSide, decoder: &'a dyn Decoder) -> Result<Engine<&'a dyn Decoder>> {
+pub(super) fn writer<'a>(
+    student: &ModelFiles,
+    text: &TextSide,
+    decoder: &'a dyn Decoder,
+) -> Result<Engine<&'a dyn Decoder>> {
     Ok(Engine {
         context: decoder.context_length(),
         decoder,
@@ -240,7 +249,7 @@ fn writer<'a>(student: &ModelFiles, text: &TextSide, decoder: &'a dyn Decoder) -
     })
 }
 
-fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
+pub(super) fn settings(recipe: &DistillRecipe, steps: u64) -> TrainSettings {
     TrainSettings {
         steps,
         micro_batch_tokens: recipe.micro_batch_tokens,
@@ -315,7 +324,7 @@ fn coloured(example: &Example, tokenizer: &Tokenizer) -> Result<String> {
     Ok(text)
 }
 
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let minutes = (seconds / 60.0).ceil() as u64;
     if minutes < 60 { format!("{minutes} min") } else { format!("{} h {:02} min", minutes / 60, minutes % 60) }
 }

@@ -1,8 +1,9 @@
-//! Columns that only some datasets have: what was captured of the teacher's distribution, and which tokens were forced.
+//! Columns that only some datasets have: what was captured of the teacher's distribution, which tokens were forced, and
+//! what rollouts earned.
 //!
 //! Which ones a dataset has follows from how its run asks, so all shards of a dataset have the same columns.
 
-use super::{downcast, item};
+use super::{downcast, item, rollout};
 use crate::sample::Sample;
 use crate::store::{Origin, Parent, RunHeader};
 use arrow::array::{Array, ArrayRef, Float32Array, ListArray, RecordBatch, UInt32Array};
@@ -13,7 +14,7 @@ use retort_model::capture::{Capture, Targets};
 use std::sync::Arc;
 
 /// How these columns are to be read; it stands in every shard that has them.
-const CONVENTIONS: [(&str, &str); 3] = [
+const CONVENTIONS: [(&str, &str); 4] = [
     (
         "retort.teacher",
         "raw: temperature 1, before bias, penalty and filters; row i is about token_ids[i]; natural logarithms, \
@@ -25,6 +26,7 @@ const CONVENTIONS: [(&str, &str); 3] = [
          retort.run under capture.draws; count / draws is an unbiased estimate of the probability",
     ),
     ("retort.forced", "places in token_ids of tokens that were forced, not drawn: to be masked in a loss"),
+    rollout::CONVENTION,
 ];
 
 /// The optional columns of a dataset.
@@ -32,9 +34,12 @@ const CONVENTIONS: [(&str, &str); 3] = [
 pub(in crate::store) struct Optional {
     capture: Option<Capture>,
     forced: bool,
+    rollouts: bool,
 }
 
 impl Optional {
+    const NONE: Self = Self { capture: None, forced: false, rollouts: false };
+
     /// What the rows of a dataset have beside the columns of every dataset: that of its run, or of its parents' runs,
     /// which must agree.
     pub(in crate::store) fn of(origin: &Origin) -> Result<Self, ArrowError> {
@@ -42,7 +47,7 @@ impl Optional {
             Origin::Run { header, .. } => Ok(Self::of_run(header)),
             Origin::Derived(derived) => {
                 let mut optionals = derived.parents.iter().map(Self::of_parent);
-                let first = optionals.next().unwrap_or(Ok(Self { capture: None, forced: false }))?;
+                let first = optionals.next().unwrap_or(Ok(Self::NONE))?;
                 let differ = || ArrowError::SchemaError("its parents captured different things".into());
                 optionals.try_for_each(|optional| if optional? == first { Ok(()) } else { Err(differ()) })?;
                 Ok(first)
@@ -51,7 +56,7 @@ impl Optional {
     }
 
     fn of_run(run: &RunHeader) -> Self {
-        Self { capture: run.capture, forced: run.sampling.thinking_budget.is_some() }
+        Self { capture: run.capture, forced: run.sampling.thinking_budget.is_some(), rollouts: run.reward.is_some() }
     }
 
     fn of_parent(parent: &Parent) -> Result<Self, ArrowError> {
@@ -59,18 +64,20 @@ impl Optional {
             (Some(run), _) => Ok(Self::of_run(run)),
             (None, Some(derived)) => Self::of(&Origin::Derived(derived.as_ref().clone())),
             // A file holds text alone.
-            (None, None) => Ok(Self { capture: None, forced: false }),
+            (None, None) => Ok(Self::NONE),
         }
     }
 
     /// Every combination, for a reader that does not know the run.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let captures = [None, Some(Capture::Sampled), Some(Capture::TopK(1)), Some(Capture::Draws(1))];
-        captures.into_iter().flat_map(|capture| [false, true].map(|forced| Self { capture, forced }))
+        let flags = [(false, false), (false, true), (true, false), (true, true)];
+        captures.into_iter().flat_map(move |capture| flags.map(|(forced, rollouts)| Self { capture, forced, rollouts }))
     }
 
     pub(super) fn conventions(self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let stated = [self.capture.is_some(), matches!(self.capture, Some(Capture::Draws(_))), self.forced];
+        let drawn = matches!(self.capture, Some(Capture::Draws(_)));
+        let stated = [self.capture.is_some(), drawn, self.forced, self.rollouts];
         CONVENTIONS.into_iter().zip(stated).filter_map(|(convention, stated)| stated.then_some(convention))
     }
 
@@ -92,6 +99,9 @@ impl Optional {
         }
         if self.forced {
             fields.push(list("forced", DataType::UInt32));
+        }
+        if self.rollouts {
+            fields.extend(rollout::fields());
         }
         fields
     }
@@ -131,6 +141,9 @@ impl Optional {
         if self.forced {
             let values = UInt32Array::from_iter_values(rows.iter().flat_map(|row| row.forced.iter().copied()));
             columns.push(list(DataType::UInt32, rows.iter().map(|row| row.forced.len()).collect(), Arc::new(values))?);
+        }
+        if self.rollouts {
+            columns.extend(rollout::columns(rows));
         }
         Ok(columns)
     }
@@ -189,6 +202,7 @@ fn numbers(values: &ArrayRef, name: &str) -> Result<Vec<f32>, ArrowError> {
 mod tests {
     use super::super::{decode, described, encode};
     use super::*;
+    use crate::rollout::Rollout;
     use crate::store::example::{header, samples};
     use retort_model::sampling::Sampling;
 
@@ -196,9 +210,10 @@ mod tests {
     fn rows_of_every_kind_come_back() {
         let plain = samples();
         for capture in [None, Some(Capture::Sampled), Some(Capture::TopK(2)), Some(Capture::Draws(7))] {
-            for thinking_budget in [None, Some(9)] {
+            for (thinking_budget, rewarded) in [(None, false), (Some(9), false), (None, true), (Some(9), true)] {
                 let sampling = Sampling { thinking_budget, ..header().sampling };
-                let run = RunHeader { capture, sampling, ..header() };
+                let reward = rewarded.then(|| serde_json::json!({ "group_size": 2 }));
+                let run = RunHeader { capture, sampling, reward, ..header() };
                 let rows: Vec<Sample> = plain.iter().cloned().map(|row| filled(row, &run)).collect();
                 let optional = Optional::of_run(&run);
                 let schema = described([("retort.run", "{}".into())], optional);
@@ -228,13 +243,24 @@ mod tests {
             widths,
         };
         let forced = if run.sampling.thinking_budget.is_some() { (n / 2..n).collect() } else { vec![] };
-        Sample { targets: run.capture.map(|_| targets), forced, ..row }
+        let rollout = run.reward.as_ref().map(|_| Rollout {
+            step: 1 << 40,
+            group: 3,
+            reward: 1.25,
+            advantage: -0.3,
+            accuracy: 1.0,
+            format: 0.5,
+            length: -0.125,
+            extracted: row.answer.clone(),
+            strict: row.sample == 0,
+        });
+        Sample { targets: run.capture.map(|_| targets), forced, rollout, ..row }
     }
 
     #[test]
     fn a_shard_says_how_its_own_columns_are_to_be_read() {
         let names = |optional: Optional| optional.conventions().map(|(name, _)| name).collect::<Vec<_>>();
-        let drawn = Optional { capture: Some(Capture::Draws(7)), forced: true };
+        let drawn = Optional { capture: Some(Capture::Draws(7)), forced: true, rollouts: false };
         assert_eq!(names(drawn), ["retort.teacher", "retort.teacher_counts", "retort.forced"]);
         assert!(names(Optional::of_run(&header())).is_empty());
         let fields: Vec<String> = drawn.fields().iter().map(|field| field.name().clone()).collect();

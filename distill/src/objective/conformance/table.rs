@@ -15,6 +15,8 @@ pub(super) struct Place {
     pub next: usize,
     /// Outcome, log-probability, count.
     pub captured: Vec<(usize, f64, f64)>,
+    /// Advantage, and the log-probability when it was written.
+    pub earned: (f64, f64),
 }
 
 pub(super) fn softmax(z: &[f64], temperature: f64) -> Vec<f64> {
@@ -60,6 +62,13 @@ pub(super) fn top_k(k: usize, d: fn(&[f64], &[f64]) -> f64) -> Oracle {
     })
 }
 
+/// PPO's clipped surrogate.
+fn surrogate(place: &Place, low: f64, high: f64) -> f64 {
+    let (advantage, old) = place.earned;
+    let ratio = (softmax(&place.z, 1.0)[place.next].ln() - old).exp();
+    -(ratio * advantage).min(ratio.clamp(1.0 - low, 1.0 + high) * advantage)
+}
+
 /// Where a row of the table has its targets from.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Origin {
@@ -68,6 +77,10 @@ pub(super) enum Origin {
     /// The likeliest so many, with the traces.
     Likeliest(usize),
     Draws,
+    /// Tokens that earned something, before the weights moved or after.
+    Earned {
+        is_stale: bool,
+    },
 }
 
 /// The table.
@@ -87,6 +100,7 @@ pub(super) fn table() -> Vec<(Term, Origin, Oracle)> {
     let jsd = |(weight, temperature, rows)| Term::JensenShannon { weight, beta: 0.3, temperature, rows };
     let skew = |(weight, temperature, rows)| Term::SkewedKl { weight, alpha: 0.1, temperature, rows };
     let skew_reverse = |(weight, temperature, rows)| Term::SkewedReverseKl { weight, alpha: 0.1, temperature, rows };
+    let policy = |clip_low, clip_high| Term::PolicyGradient { weight: 1.5, clip_low, clip_high };
     vec![
         (Term::CrossEntropy { weight: 1.0 }, Tokens, Box::new(|place| -softmax(&place.z, 1.0)[place.next].ln())),
         (forward_kl(of(1.0, 1.0, Full)), Online, dense(1.0, forward)),
@@ -120,6 +134,24 @@ pub(super) fn table() -> Vec<(Term, Origin, Oracle)> {
                 excess + excess * (log(&place.z) - log(&place.unshifted))
             }),
         ),
+        (
+            Term::ReferenceKl { weight: 0.7 },
+            Online,
+            Box::new(|place| {
+                let d = softmax(&place.teacher_z, 1.0)[place.next].ln() - softmax(&place.z, 1.0)[place.next].ln();
+                d.exp() - d - 1.0
+            }),
+        ),
+        (
+            policy(0.2, 0.3),
+            Earned { is_stale: false },
+            Box::new(|place| {
+                let log = |z: &[f64]| softmax(z, 1.0)[place.next].ln();
+                -place.earned.0 * (log(&place.z) - log(&place.unshifted)).exp()
+            }),
+        ),
+        (policy(0.2, 0.3), Earned { is_stale: true }, Box::new(|place| surrogate(place, 0.2, 0.3))),
+        (policy(0.9, 1e3), Earned { is_stale: true }, Box::new(|place| surrogate(place, 0.9, 1e3))),
         (
             Term::Hidden { weight: 1.0 },
             Online,

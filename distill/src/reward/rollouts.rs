@@ -1,0 +1,308 @@
+//! The stream that a trainer learns from by reward: batches of completions by the model as its weights stand.
+
+use super::advantage::{Batch, advantages};
+use super::record::Record;
+use super::score::Rewards;
+use super::settings::RewardSettings;
+use crate::Error;
+use crate::data::{Earned, Example, Served, Stream, order};
+use crate::flops::Written;
+use crate::writing::written;
+use retort_datagen::problem::Problem;
+use retort_datagen::rollout::Rollout;
+use retort_datagen::run::Plan;
+use retort_datagen::sample::{Made, Sample, Verdict};
+use retort_datagen::store::RunHeader;
+use retort_datagen::verify::Judgement;
+use retort_model::capture::Capture;
+use retort_model::generate::{Completion, Generate, Request};
+use retort_model::sampling::NoiseKey;
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Where the time of a run by reward went.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Time {
+    pub rollout: Duration,
+    pub scoring: Duration,
+    pub update: Duration,
+}
+
+/// Groups of completions with what they earned.
+pub struct Rollouts<'a> {
+    settings: RewardSettings,
+    /// How problems are put; `n` counts all completions of a problem in the run.
+    plan: Plan,
+    /// The model that is trained.
+    writer: &'a dyn Generate,
+    /// In the order of the first epoch.
+    problems: Vec<Problem>,
+    /// Groups of a batch.
+    groups: usize,
+    rewards: Rewards,
+    record: RefCell<Option<Record>>,
+    batch: RefCell<Option<Harvest>>,
+    time: Cell<Time>,
+}
+
+/// A batch, as long as updates learn from it.
+struct Harvest {
+    /// The step before which it was written.
+    step: u64,
+    /// What there is to learn.
+    examples: Vec<(Example, Earned)>,
+    /// Of all completions, also of those that nothing is learnt from.
+    lengths: Vec<Written>,
+    told: Vec<(String, f64)>,
+    /// Updates since.
+    age: Cell<u64>,
+}
+
+/// One completion of a batch on its way to becoming an example and a row.
+struct Turn<'p> {
+    problem: &'p Problem,
+    /// Its number among the problem's completions.
+    sample: u32,
+    completion: Completion,
+    judgement: Judgement,
+    rollout: Rollout,
+}
+
+impl Turn<'_> {
+    /// Whether the program that drew said how likely each token was.
+    fn has_log_probs(&self) -> bool {
+        let told = self.completion.targets.as_ref().map_or(0, |targets| targets.token_logprobs.len());
+        told == self.completion.token_ids.len()
+    }
+}
+
+impl<'a> Rollouts<'a> {
+    /// A run of at most `steps` updates over `problems`, gone through in epochs, with `per_step` completions by `writer` in
+    /// each batch. `plan` says how problems are put, drawn and judged; its `n` and `capture` are set here.
+    pub fn new(
+        settings: RewardSettings,
+        plan: Plan,
+        writer: &'a dyn Generate,
+        problems: &[Problem],
+        per_step: usize,
+        steps: u64,
+    ) -> Result<Self, Error> {
+        settings.check(&plan.sampling)?;
+        let rewards = Rewards::new(&settings, &plan.verify, plan.sampling.max_tokens)?;
+        if per_step == 0 || !per_step.is_multiple_of(settings.group_size) {
+            let allowed = "a multiple of `reward.group_size`: it counts the completions of a step";
+            return Err(Error::Setting { field: "per_step", value: per_step.to_string(), allowed });
+        }
+        let groups = per_step / settings.group_size;
+        let problems: Vec<Problem> =
+            order(problems.len(), plan.seed, 0).into_iter().map(|at| problems[at].clone()).collect();
+        if problems.is_empty() {
+            return Err(Error::EmptyStep { step: 0 });
+        }
+        let batches = steps.div_ceil(settings.iterations);
+        let visits = (batches * groups as u64).div_ceil(problems.len() as u64).max(1);
+        let Ok(n) = u32::try_from(visits.saturating_mul(settings.group_size as u64)) else {
+            let allowed = "fewer: no problem is answered 4 billion times";
+            return Err(Error::Setting { field: "epochs", value: visits.to_string(), allowed });
+        };
+        let plan = Plan { n, capture: Some(Capture::Sampled), ..plan };
+        let (record, batch, time) = (RefCell::new(None), RefCell::new(None), Cell::default());
+        Ok(Self { settings, plan, writer, problems, groups, rewards, record, batch, time })
+    }
+
+    /// Writes every rollout to the dataset in `dir` from now on.
+    pub fn recorded(self, dir: &Path) -> Result<Self, Error> {
+        self.record.replace(Some(Record::open(dir, &self.header(), &self.problems)?));
+        Ok(self)
+    }
+
+    /// Ends the dataset, where there is one, so that other programs read all of it.
+    pub fn close(&self) -> Result<(), Error> {
+        self.record.borrow_mut().as_mut().map_or(Ok(()), Record::seal)
+    }
+
+    /// Where the time went so far.
+    pub fn time(&self) -> Time {
+        self.time.get()
+    }
+
+    /// The last batch for a person to read.
+    pub fn described(&self) -> String {
+        let batch = self.batch.borrow();
+        let told = batch.iter().flat_map(|written| &written.told);
+        told.map(|(name, value)| format!("{name} {value:.3}")).collect::<Vec<_>>().join(", ")
+    }
+
+    fn header(&self) -> RunHeader {
+        let problems: Vec<&Problem> = self.problems.iter().collect();
+        // Structs of numbers and names always serialise.
+        let reward = serde_json::to_value(&self.settings).unwrap_or_default();
+        RunHeader { reward: Some(reward), ..self.plan.header(self.writer, &problems) }
+    }
+
+    /// The problem of group `group` of the batch before `step`, and the number of its first completion.
+    fn question(&self, step: u64, group: usize) -> (&Problem, u32) {
+        let (count, batch) = (self.problems.len() as u64, step / self.settings.iterations);
+        let at = batch * self.groups as u64 + group as u64;
+        let (epoch, place) = (at / count, (at % count) as usize);
+        let place = if epoch == 0 { place } else { order(self.problems.len(), self.plan.seed, epoch)[place] };
+        // Below `n`, which is a u32.
+        (&self.problems[place], epoch as u32 * self.settings.group_size as u32)
+    }
+
+    /// Lets the model write the batch before `step`, rewards it and records it.
+    fn write(&self, step: u64) -> Result<Harvest, Error> {
+        let begun = Instant::now();
+        let size = self.settings.group_size as u32;
+        let asked: Vec<(&Problem, u32)> = (0..self.groups)
+            .flat_map(|group| {
+                let (problem, first) = self.question(step, group);
+                (first..first + size).map(move |sample| (problem, sample))
+            })
+            .collect();
+        let request = |&(problem, sample): &(&Problem, u32)| Request {
+            id: 0,
+            messages: self.plan.messages(problem),
+            sampling: self.plan.sampling.clone(),
+            capture: self.plan.capture,
+            noise: NoiseKey::new(self.plan.seed, &problem.uuid, sample),
+        };
+        let completions = written(self.writer, asked.iter().map(request).collect())?;
+        let written = Instant::now();
+        let turns = asked.into_iter().zip(completions).enumerate();
+        let turns = turns.filter_map(|(at, ((problem, sample), completion))| {
+            let completion = completion?;
+            let (judgement, rollout) = self.rewards.of(problem, &completion);
+            let group = at as u32 / size;
+            Some(Turn { problem, sample, completion, judgement, rollout: Rollout { step, group, ..rollout } })
+        });
+        let mut turns: Vec<Turn> = turns.collect();
+        let length = |Completion { prompt_token_ids, token_ids, .. }: &Completion| Written {
+            prompt: prompt_token_ids.len(),
+            completion: token_ids.len(),
+        };
+        let lengths = turns.iter().map(|turn| length(&turn.completion)).collect();
+        let batch = Batch {
+            completions: turns.len(),
+            tokens: turns.iter().map(|turn| turn.completion.token_ids.len()).sum(),
+            max_tokens: self.plan.sampling.max_tokens,
+        };
+        if self.settings.iterations > 1
+            && let Some(turn) = turns.iter().find(|turn| !turn.has_log_probs())
+        {
+            let reason =
+                format!("needs log-probabilities of all that was written, and `{}` gave none", turn.problem.uuid);
+            return Err(Error::Objective { loss: "policy_gradient", reason });
+        }
+        let (mut examples, mut skipped) = (Vec::new(), 0);
+        for group in turns.chunk_by_mut(|a, b| a.rollout.group == b.rollout.group) {
+            let rewards: Vec<f32> = group.iter().map(|turn| turn.rollout.reward).collect();
+            let Some(advantages) = advantages(&rewards, self.settings.normalise) else {
+                skipped += 1;
+                continue;
+            };
+            for (turn, advantage) in group.iter_mut().zip(advantages) {
+                turn.rollout.advantage = advantage;
+                examples.extend(self.example(turn, batch));
+            }
+        }
+        let mut told = described(&turns);
+        told.push(("skipped_groups".into(), f64::from(skipped) / self.groups as f64));
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            let run_id = record.run_id();
+            record.add(turns.into_iter().map(|turn| self.sample(&run_id, turn)).collect())?;
+        }
+        let (rollout, scoring) = (written - begun, written.elapsed());
+        told.push(("seconds_rollout".into(), rollout.as_secs_f64()));
+        told.push(("seconds_scoring".into(), scoring.as_secs_f64()));
+        let time = self.time.get();
+        self.time.set(Time { rollout: time.rollout + rollout, scoring: time.scoring + scoring, ..time });
+        Ok(Harvest { step, examples, lengths, told, age: Cell::new(0) })
+    }
+
+    /// What is learnt from a completion; nothing where none was written.
+    fn example(&self, turn: &Turn, batch: Batch) -> Option<(Example, Earned)> {
+        let Completion { prompt_token_ids, token_ids, targets, .. } = &turn.completion;
+        let loss_from = prompt_token_ids.len();
+        let log_probs = targets.as_ref().map(|targets| targets.token_logprobs.clone()).unwrap_or_default();
+        let share = self.settings.normalise.share(token_ids.len(), batch);
+        let earned = Earned { advantage: turn.rollout.advantage, share, log_probs, is_stale: false };
+        let example = Example::new([prompt_token_ids.as_slice(), token_ids].concat(), loss_from);
+        (!token_ids.is_empty()).then_some((example, earned))
+    }
+
+    /// A completion as a row of the dataset.
+    fn sample(&self, run_id: &str, turn: Turn) -> Sample {
+        let Turn { problem, sample, completion, judgement, rollout } = turn;
+        let made = Made {
+            run_id: run_id.into(),
+            sample,
+            generator: format!("{}@{} + {} steps", self.writer.name(), self.writer.fingerprint(), rollout.step),
+            seed: self.plan.seed,
+        };
+        let kept = judgement.verdict == Verdict::Right;
+        let sample = Sample::new(made, problem, &self.plan.messages(problem), completion, judgement, kept);
+        Sample { rollout: Some(rollout), ..sample }
+    }
+}
+
+/// Means over the completions of a batch, by name.
+fn described(turns: &[Turn]) -> Vec<(String, f64)> {
+    let mean = |of: &dyn Fn(&Turn) -> f64| turns.iter().map(of).sum::<f64>() / turns.len().max(1) as f64;
+    let share = |of: &dyn Fn(&Turn) -> bool| mean(&|turn| f64::from(u8::from(of(turn))));
+    let unended = [Verdict::Truncated, Verdict::Unterminated, Verdict::Loop];
+    let means = [
+        ("reward", mean(&|turn| turn.rollout.reward.into())),
+        ("pass_at_1", mean(&|turn| turn.rollout.accuracy.into())),
+        ("well_formed", mean(&|turn| turn.rollout.format.into())),
+        ("overlong", mean(&|turn| f64::from(-turn.rollout.length))),
+        ("completion_tokens", mean(&|turn| turn.completion.completion_tokens as f64)),
+        ("unended", share(&|turn| unended.contains(&turn.judgement.verdict))),
+        ("right_leniently_only", share(&|turn| turn.rollout.is_right_leniently_only())),
+        ("well_formed_only", share(&|turn| turn.rollout.is_well_formed_only())),
+    ];
+    means.into_iter().map(|(name, mean)| (name.into(), mean)).collect()
+}
+
+impl Stream for Rollouts<'_> {
+    fn serve(&self, step: u64) -> Result<Served, Error> {
+        let mut batch = self.batch.borrow_mut();
+        let from = step - step % self.settings.iterations;
+        let written = match batch.take().filter(|written| written.step == from) {
+            Some(written) => batch.insert(written),
+            None => batch.insert(self.write(from)?),
+        };
+        let age = step - from;
+        written.age.set(age);
+        let examples = written.examples.iter().map(|(example, earned)| {
+            let earned = Earned { is_stale: age > 0, ..earned.clone() };
+            Example { earned: Some(Arc::new(earned)), ..example.clone() }
+        });
+        let examples = examples.collect();
+        // Written once, for all updates that learn from it.
+        Ok(Served { examples, written: if age == 0 { written.lengths.clone() } else { vec![] } })
+    }
+
+    fn told(&self, update: Duration) -> Vec<(String, f64)> {
+        let time = self.time.get();
+        self.time.set(Time { update: time.update + update, ..time });
+        let batch = self.batch.borrow();
+        let Some(written) = &*batch else { return Vec::new() };
+        let mut told = written.told.clone();
+        told.push(("seconds_update".into(), update.as_secs_f64()));
+        told.push(("staleness".into(), written.age.get() as f64));
+        told
+    }
+
+    fn begins(&self, step: u64) -> bool {
+        step.is_multiple_of(self.settings.iterations)
+    }
+
+    fn fingerprint(&self) -> String {
+        let header = serde_json::to_string(&self.header()).unwrap_or_default();
+        let hash = blake3::hash(format!("{header} {} groups", self.groups).as_bytes());
+        hash.to_hex()[..16].to_string()
+    }
+}

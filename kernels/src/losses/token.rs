@@ -1,0 +1,71 @@
+//! A loss of the log-probability of one token, f(log p_y), at temperature 1: what a policy drew, or what it is held against
+//! for what it drew.
+//!
+//! Gradient in z: f'(log p_y) (onehot(y) - p).
+
+use super::{RowLoss, Scratch, check_rows, log_normaliser, log_softmax, weighted_sum};
+use crate::simd;
+use candle_core::{Result, Tensor, bail};
+
+/// How a token's log-probability enters a loss.
+pub trait OfToken: Sync {
+    /// Value and slope at the log-probability of the token of row `row`.
+    fn of(&self, row: usize, log_p: f32) -> (f32, f32);
+
+    /// Refuses numbers that are not those of `n` rows.
+    fn check(&self, n: usize) -> Result<()>;
+
+    /// The values of all rows from their log-probabilities [n].
+    fn reference(&self, log_p_n: &Tensor) -> Result<Tensor>;
+}
+
+/// The loss `kind` of `tokens[j]` in row j with weight `weights[j]`; a row of weight 0 may name any token.
+pub struct Token<'a, K> {
+    pub kind: K,
+    pub tokens: &'a [u32],
+    pub weights: &'a [f32],
+}
+
+impl<K: OfToken> RowLoss for Token<'_, K> {
+    fn weight(&self, row: usize) -> f32 {
+        self.weights[row]
+    }
+
+    fn row(&self, row: usize, logits: &mut [f32], _: &[f32], _: &mut Scratch) -> f64 {
+        let (token, weight) = (self.tokens[row] as usize, self.weights[row]);
+        let z = logits[token];
+        let log_z = simd::dispatch(
+            #[inline(always)]
+            || log_normaliser(logits, 1.0),
+        );
+        let (value, slope) = self.kind.of(row, z - log_z);
+        let scale = -weight * slope;
+        if scale == 0.0 {
+            logits.fill(0.0);
+        } else {
+            simd::dispatch(
+                #[inline(always)]
+                || logits.iter_mut().for_each(|x| *x = scale * simd::exp(*x - log_z)),
+            );
+            logits[token] -= scale;
+        }
+        f64::from(weight) * f64::from(value)
+    }
+
+    fn check(&self, n: usize, v: usize) -> Result<()> {
+        check_rows("a loss of tokens", n, self.tokens.len())?;
+        check_rows("a loss of tokens", n, self.weights.len())?;
+        self.kind.check(n)?;
+        match self.tokens.iter().zip(self.weights).find(|&(&t, &w)| w != 0.0 && t as usize >= v) {
+            Some((token, _)) => bail!("a loss of tokens: token {token} with a vocabulary of {v}"),
+            None => Ok(()),
+        }
+    }
+
+    fn reference(&self, logits_nv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
+        let picked = self.tokens.iter().zip(self.weights).map(|(&t, &w)| if w == 0.0 { 0 } else { t });
+        let index = Tensor::from_iter(picked, logits_nv.device())?.unsqueeze(1)?;
+        let log_p_n = log_softmax(logits_nv, 1.0)?.gather(&index, 1)?.squeeze(1)?;
+        weighted_sum(&self.kind.reference(&log_p_n)?, self.weights)
+    }
+}
