@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::data::Example;
-use retort_model::chat::{ChatTemplate, join_thinking, opens_thinking};
+use retort_model::chat::{ChatTemplate, THINK, join_thinking, opens_thinking};
 use retort_model::generate::Message;
 use retort_model::tokenizer::Tokenizer;
 
@@ -14,6 +14,16 @@ pub struct Chat<'a> {
 }
 
 impl Chat<'_> {
+    /// The tokens that open a thinking block.
+    pub fn opening(&self) -> Result<Vec<u32>, Error> {
+        Ok(self.tokenizer.encode(&format!("{}\n", THINK.0))?)
+    }
+
+    /// Whether the prompt for `question` opens a thinking block.
+    pub fn opens(&self, question: &str) -> Result<bool, Error> {
+        Ok(opens_thinking(&self.template.prompt(&[Message::user(question)])?))
+    }
+
     /// Prompt and completion are encoded apart, as they are when the model generates; the loss covers the completion.
     pub fn example(&self, question: &str, reasoning: &str, response: &str) -> Result<Example, Error> {
         let prompt = self.template.prompt(&[Message::user(question)])?;

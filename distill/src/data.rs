@@ -17,6 +17,9 @@ pub struct Example {
     pub tokens: Vec<u32>,
     /// Tokens from here on are predicted; those before are given (completion-only loss).
     pub loss_from: usize,
+    /// How many tokens from there on stand in the teacher's prompt and not in the student's: the opening of a thinking
+    /// block, where the teacher's template writes it.
+    pub opening: usize,
     /// Places of tokens behind that which are given all the same: nobody chose them.
     pub given: Vec<usize>,
     /// What the teacher said of the predicted tokens when it wrote them, where that was captured.
@@ -58,7 +61,7 @@ pub struct Translation {
 impl Example {
     /// Tokens alone.
     pub fn new(tokens: Vec<u32>, loss_from: usize) -> Self {
-        Self { tokens, loss_from, given: vec![], captured: None, translation: None, earned: None }
+        Self { tokens, loss_from, opening: 0, given: vec![], captured: None, translation: None, earned: None }
     }
 
     /// How many tokens are predicted.

@@ -54,6 +54,7 @@ pub struct OnPolicy<'a> {
     questions: Vec<String>,
     dataset: Option<Epochs>,
     translator: Option<&'a Translator<'a>>,
+    opening: Vec<u32>,
     seed: u64,
 }
 
@@ -73,17 +74,25 @@ impl<'a> OnPolicy<'a> {
         let numbers = (0..questions.len() as u32).map(|at| Example::new(vec![at], 0)).collect();
         let given = per_step.saturating_sub(own);
         let dataset = (given > 0).then(|| Epochs::new(dataset, given, seed));
-        Ok(Self { settings, writer, order: Epochs::new(numbers, own, seed), questions, dataset, translator, seed })
+        let (order, opening) = (Epochs::new(numbers, own, seed), vec![]);
+        Ok(Self { settings, writer, order, questions, dataset, translator, opening, seed })
+    }
+
+    /// Lets the student write behind `opening`, the tokens that open a thinking block, where its own prompt has none and
+    /// the teacher's has: the teacher has nothing to say of a turn that it would never have begun.
+    pub fn opened(self, opening: Vec<u32>) -> Self {
+        Self { opening, ..self }
     }
 }
 
 impl Stream for OnPolicy<'_> {
     fn serve(&self, step: u64) -> Result<Served, Error> {
         let chosen = self.order.examples(step)?;
+        let opened = (!self.opening.is_empty()).then(Message::opened_thinking);
         let questions: Vec<&str> = chosen.iter().map(|number| &*self.questions[number.tokens[0] as usize]).collect();
         let requests = questions.iter().enumerate().map(|(at, question)| Request {
             id: at as u64,
-            messages: vec![Message::user(*question)],
+            messages: [Message::user(*question)].into_iter().chain(opened.clone()).collect(),
             sampling: self.settings.sampling.clone(),
             capture: None,
             noise: NoiseKey::new(self.seed, &format!("step {step}"), at as u32),
@@ -93,9 +102,11 @@ impl Stream for OnPolicy<'_> {
         for (question, completion) in questions.into_iter().zip(written) {
             // A prompt that fills the context has no completion.
             let Some(completion) = completion.filter(|completion| !completion.token_ids.is_empty()) else { continue };
-            let loss_from = completion.prompt_token_ids.len();
-            lengths.push(Written { prompt: loss_from, completion: completion.token_ids.len() });
-            let example = Example::new([completion.prompt_token_ids, completion.token_ids].concat(), loss_from);
+            let prompt = completion.prompt_token_ids.len();
+            lengths.push(Written { prompt, completion: completion.token_ids.len() });
+            let opening = self.opening.len();
+            let tokens = [completion.prompt_token_ids, completion.token_ids].concat();
+            let example = Example { opening, ..Example::new(tokens, prompt.saturating_sub(opening)) };
             examples.push(match self.translator {
                 Some(translator) => translator.translate(question, example)?,
                 None => example,
@@ -114,7 +125,8 @@ impl Stream for OnPolicy<'_> {
         let settings = serde_json::to_string(&self.settings).unwrap_or_default();
         let dataset = self.dataset.as_ref().map(Stream::fingerprint).unwrap_or_default();
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{settings} seed {} {} {dataset}", self.seed, self.order.fingerprint()).as_bytes());
+        let (seed, order, opening) = (self.seed, self.order.fingerprint(), &self.opening);
+        hasher.update(format!("{settings} seed {seed} {order} {dataset} {opening:?}").as_bytes());
         for question in &self.questions {
             hasher.update(&(question.len() as u64).to_le_bytes()).update(question.as_bytes());
         }

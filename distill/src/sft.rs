@@ -7,8 +7,7 @@ use crate::translation::Translator;
 use retort_datagen::sample::Sample;
 use retort_kernels::losses::SparseRows;
 use retort_model::capture::Targets;
-use retort_model::chat::{THINK, Thought, opens_thinking, split_thinking};
-use retort_model::generate::Message;
+use retort_model::chat::{THINK, Thought, split_thinking};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,6 +55,8 @@ pub struct Reading<'a> {
     pub translator: Option<&'a Translator<'a>>,
     /// Whether traces that were written in other tokens than the student's may be learnt from as text.
     pub retokenise: bool,
+    /// The opening of a thinking block, where a teacher that is asked has it in its prompt and the student has not.
+    pub opening: &'a [u32],
     /// Whether the targets that were captured with the traces are learnt from: then tokens are those that were written.
     pub captured: bool,
     /// The longest example that the student, and a teacher with the same tokens, can read.
@@ -81,6 +82,9 @@ impl Reading<'_> {
                 trace.tokens.truncate(trace.loss_from);
                 trace.tokens.extend(opener.iter().chain(&sample.token_ids));
                 trace.captured = Some(Arc::new(captured(targets, opener.len())));
+                trace.opening = opener.len();
+            } else if trace.tokens[trace.loss_from..].starts_with(self.opening) {
+                trace.opening = self.opening.len();
             }
             audit.other_tokens += usize::from(!self.reads_as_written(sample)?);
             let prompt = &sample.prompt_token_ids;
@@ -125,12 +129,11 @@ impl Reading<'_> {
 
     /// The tokens that open a thinking block which the teacher's prompt opened and the student's does not.
     fn missing_opener(&self, sample: &Sample) -> Result<Vec<u32>, Error> {
-        let opens = opens_thinking(&self.chat.template.prompt(&[Message::user(sample.problem.as_str())])?);
         let text = self.chat.tokenizer.decode(&sample.token_ids)?;
-        if opens || sample.reasoning.is_empty() || text.trim_start().starts_with(THINK.0) {
+        if self.chat.opens(&sample.problem)? || sample.reasoning.is_empty() || text.trim_start().starts_with(THINK.0) {
             return Ok(vec![]);
         }
-        Ok(self.chat.tokenizer.encode(&format!("{}\n", THINK.0))?)
+        self.chat.opening()
     }
 
     /// Whether the tokens that the teacher wrote are the row's text in the student's vocabulary too.

@@ -133,8 +133,8 @@ impl<'a> Objective<'a> {
         let next = targets(examples, &batch, 1);
         let found = Targets::gather(self, examples, &batch, &next, share, step.step)?;
         let losses = found.losses(&self.settings.terms);
-        let told = found.told(&self.settings.terms);
-        let rows = losses.iter().flatten().chain(told.iter().map(|(_, loss)| loss));
+        let (opening, told) = (found.opening(), found.told(&self.settings.terms));
+        let rows = losses.iter().flatten().chain(opening.iter().chain(&told).map(|(_, loss)| loss));
         let rows: Vec<&dyn RowLoss> = rows.map(|loss| &**loss).collect();
         let teacher = found.asked.as_ref().map(|asked| asked as &dyn TeacherLogits);
         let by_row = linear_loss(&output.hidden_nd, &output.head_vd, teacher, &rows)?;
@@ -154,6 +154,7 @@ impl<'a> Objective<'a> {
             };
             terms.push((term.name(), value));
         }
+        terms.extend(opening.iter().map(|(name, _)| *name).zip(&mut values));
         let value = terms.iter().map(|(_, value)| value).sum();
         if terms.len() == 1 {
             terms.clear();

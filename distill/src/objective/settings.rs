@@ -121,6 +121,11 @@ pub enum Need {
 }
 
 impl Need {
+    /// Whether it is what a teacher takes the next token to be.
+    pub(super) fn is_a_distribution(self) -> bool {
+        matches!(self, Self::Token | Self::TopK(_) | Self::Draws(_) | Self::Full)
+    }
+
     /// What a teacher is asked for it.
     pub(super) fn want(self) -> Option<Want> {
         match self {

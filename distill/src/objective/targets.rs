@@ -43,6 +43,9 @@ pub(super) struct Targets<'a> {
     next: Vec<u32>,
     /// Weights of rows in a mean over all targets of the step.
     even: Vec<f32>,
+    /// Weights of the rows whose token stands in the teacher's prompt: there its distribution is of something that it never
+    /// writes, and its word is the token itself.
+    opening: Vec<f32>,
 }
 
 impl<'a> Targets<'a> {
@@ -63,6 +66,7 @@ impl<'a> Targets<'a> {
         };
         let (shares, earnings) = (shares(examples, batch, share), Earnings::of(examples, batch));
         let mut earnings = Some(earnings);
+        let (opens, mut opening) = (opening_rows(examples, batch), vec![0f32; batch.len()]);
         let mut terms = Vec::new();
         for term in &objective.settings.terms {
             let all = vec![true; batch.len()];
@@ -94,14 +98,26 @@ impl<'a> Targets<'a> {
                     }
                 }
             };
-            let rows = next.iter().zip(answered).zip(&shares);
-            let weight = |((next, told), share): ((&Option<u32>, bool), &f64)| {
-                if next.is_some() && told { (term.weight() * share) as f32 } else { 0.0 }
-            };
-            terms.push((target, rows.map(weight).collect()));
+            let mut weights = vec![0f32; batch.len()];
+            for (row, answered) in answered.into_iter().enumerate().filter(|(row, _)| next[*row].is_some()) {
+                let weight = (term.weight() * shares[row]) as f32;
+                if opens[row] && term.need().is_a_distribution() {
+                    opening[row] += weight;
+                } else if answered {
+                    weights[row] = weight;
+                }
+            }
+            terms.push((target, weights));
         }
         let even = next.iter().map(|next| if next.is_some() { share as f32 } else { 0.0 }).collect();
-        Ok(Self { terms, asked, next: next.iter().map(|token| token.unwrap_or(0)).collect(), even })
+        let next = next.iter().map(|token| token.unwrap_or(0)).collect();
+        Ok(Self { terms, asked, next, even, opening })
+    }
+
+    /// What is learnt of the tokens that stand in the teacher's prompt, where there are such.
+    pub(super) fn opening(&self) -> Option<(&'static str, Box<dyn RowLoss + '_>)> {
+        let weights = Some(&self.opening).filter(|weights| weights.iter().any(|weight| *weight != 0.0))?;
+        Some(("opening", Box::new(CrossEntropy { targets: &self.next, weights })))
     }
 
     /// The losses over rows of logits, by term; none for a term that is not one.
@@ -220,6 +236,17 @@ fn divergence<'a, P: Pointwise + 'a>(
     }
 }
 
+/// Which rows of a batch predict a token of an opening.
+fn opening_rows(examples: &[Example], batch: &Batch) -> Vec<bool> {
+    let mut opens = vec![false; batch.len()];
+    for (example, span) in examples.iter().zip(batch.offsets.windows(2)) {
+        let first = example.loss_from.max(1) - 1;
+        let last = (first + example.opening).min(example.tokens.len());
+        opens[span[0]..span[1]][first.min(last)..last].fill(true);
+    }
+    opens
+}
+
 /// Captured rows of a batch for `term`, their counts, and which rows have some.
 fn captured(term: &Term, examples: &[Example], batch: &Batch) -> (SparseRows, Vec<u32>, Vec<bool>) {
     let most = match term.rows() {
@@ -285,5 +312,36 @@ impl CapturedForm {
             (Self::Sampled, Self::Sampled) => Some(Self::Sampled),
             _ => None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{pack, targets};
+    use crate::objective::ObjectiveSettings;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_stands_in_the_teacher_s_prompt_is_learnt_as_it_is() -> Result<(), Error> {
+        // Captured of all but the first two predicted tokens, which open the turn.
+        let rows = SparseRows { offsets: vec![0, 0, 0, 1, 2], ids: vec![7, 9], log_probs: vec![-0.5, -0.5] };
+        let captured = Some(Arc::new(Captured { rows, counts: None }));
+        let example = Example { opening: 2, captured, ..Example::new(vec![1, 2, 4, 5, 7, 9], 2) };
+        let terms = vec![
+            Term::CrossEntropy { weight: 0.25 },
+            Term::ForwardKl { weight: 0.5, temperature: 1.0, rows: Rows::TopK(1) },
+        ];
+        let settings = ObjectiveSettings { terms: terms.clone() };
+        let objective = Objective::new(settings, Teacher::Captured(CapturedForm::TopK(1)), None)?;
+        let examples = [example];
+        let (batch, share) = (pack(&examples), 0.25);
+        let next = targets(&examples, &batch, 1);
+        let found = Targets::gather(&objective, &examples, &batch, &next, share, 0)?;
+        assert_eq!(found.terms[0].1, [0.0, 0.0625, 0.0625, 0.0625, 0.0625, 0.0]);
+        assert_eq!(found.terms[1].1, [0.0, 0.0, 0.0, 0.125, 0.125, 0.0]);
+        assert_eq!(found.opening, [0.0, 0.125, 0.125, 0.0, 0.0, 0.0]);
+        assert!(found.opening().is_some());
+        Ok(())
     }
 }

@@ -97,6 +97,13 @@ impl<'a> Asked<'a> {
         Ok(Self { model: &*teacher.model, text: own, same_tokens })
     }
 
+    /// The opening of a thinking block in the student's tokens, where this teacher has it in its prompt and the student
+    /// has not.
+    fn opening(&self, student: &TextSide) -> Result<Vec<u32>> {
+        let missing = self.text.chat().opens("")? && !student.chat().opens("")?;
+        Ok(if missing { student.chat().opening()? } else { vec![] })
+    }
+
     /// What brings the student's examples into this teacher's tokens, where those differ.
     fn translator<'t>(&'t self, student: &'t TextSide) -> Option<Translator<'t>> {
         (!self.same_tokens).then(|| Translator {
@@ -134,6 +141,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let text = TextSide::open(&student.files, &student.name)?;
     let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
+    let opening = asked.as_ref().map_or(Ok(vec![]), |asked| asked.opening(&text))?;
     let trainee = student.trainee(recipe.lora.as_ref(), recipe.seed)?;
     let trainee = if recipe.recompute { trainee.recomputing() } else { trainee };
     let matches_hidden = recipe.objective.terms.iter().any(|term| matches!(term, Term::Hidden { .. }));
@@ -153,6 +161,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
         chat: text.chat(),
         translator: translator.as_ref(),
         retokenise: recipe.retokenise && !captured,
+        opening: &opening,
         captured,
         context,
     };
@@ -177,7 +186,8 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
             let questions: BTreeSet<&str> = training.iter().map(|sample| &*sample.problem).collect();
             let questions = questions.into_iter().map(String::from).collect();
             let (per_step, seed) = (recipe.per_step, recipe.seed);
-            Box::new(OnPolicy::new(on_policy, writer, questions, examples, per_step, seed, translator.as_ref())?)
+            let own = OnPolicy::new(on_policy, writer, questions, examples, per_step, seed, translator.as_ref())?;
+            Box::new(own.opened(opening.clone()))
         }
         _ => Box::new(Epochs::new(examples, recipe.per_step, recipe.seed)),
     };
