@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Numbers that are hashed at a time.
+const PIECE: usize = 1 << 16;
+
 /// Settings and hashes by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Identity(BTreeMap<String, Value>);
@@ -25,8 +28,11 @@ impl Identity {
         let mut hasher = blake3::Hasher::new();
         for (name, var) in model.parameters().iter().cloned().chain(model.buffers()) {
             hasher.update(name.as_bytes());
-            for value in var.flatten_all()?.to_vec1::<f32>()? {
-                hasher.update(&value.to_le_bytes());
+            // A piece at a time: a copy of the largest matrix would be a good part of all there is.
+            let numbers = var.flatten_all()?;
+            for start in (0..numbers.elem_count()).step_by(PIECE) {
+                let piece = numbers.narrow(0, start, PIECE.min(numbers.elem_count() - start))?.to_vec1::<f32>()?;
+                hasher.update(&piece.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
             }
         }
         let mut all = BTreeMap::new();
