@@ -43,18 +43,23 @@ fn a_live_teacher_is_asked_and_the_student_writes() {
     let run = ["--teacher", "embedded", "--recipe", &kl, "--set", "epochs=1", "--set", "average=0.9", "--out", "kl"];
     let done = distill(here.path(), &run);
     assert!(done.status.success(), "{}", text(&done.stderr));
-    let metrics = std::fs::read_to_string(here.path().join("kl/metrics.jsonl")).expect("metrics");
-    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().expect("a line")).expect("JSON");
-    let terms = ["cross_entropy", "forward_kl"].map(|term| last["terms"][term].as_f64().expect("a number"));
-    assert!((terms[0] + terms[1] - last["loss"].as_f64().expect("a number")).abs() < 1e-9, "{last}");
+    let last = metrics(here.path(), "kl").pop().expect("a line");
+    // The teacher's template opens the thinking block, and the student's does not.
+    let terms = ["cross_entropy", "forward_kl", "opening"].map(|term| last["terms"][term].as_f64().expect("a number"));
+    assert!((terms.iter().sum::<f64>() - last["loss"].as_f64().expect("a number")).abs() < 1e-9, "{last}");
     assert!(here.path().join("kl/tensorboard").is_dir() && here.path().join("kl/best/model.safetensors").is_file());
 
     let on_policy = recipe("on-policy");
-    let settings = ["--set", "epochs=0.5", "--set", "per_step=4", "--set", "on_policy.sampling.max_tokens=40"];
+    let settings = ["epochs=1", "per_step=4", "report_every=1", "on_policy.sampling.max_tokens=40"];
+    let settings = settings.map(|setting| ["--set", setting]).concat();
     let run = [&["--teacher", "embedded", "--recipe", &on_policy, "--out", "own"][..], &settings].concat();
     let done = distill(here.path(), &run);
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(here.path().join("own/model.safetensors").is_file());
+    // Untouched by what the teacher would say of a turn that it never begins, the student learns to begin as it does.
+    let opening: Vec<f64> =
+        metrics(here.path(), "own").iter().map(|line| line["terms"]["opening"].as_f64().expect("a number")).collect();
+    assert!(opening.len() > 1 && opening[opening.len() - 1] < 0.8 * opening[0], "{opening:?}");
 }
 
 #[test]
