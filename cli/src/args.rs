@@ -207,9 +207,15 @@ pub struct DistillRun {
     /// What a recipe with `[reward]` learns from in place of traces: `gym`, `gym:FAMILY@LEVEL`, a file or dataset folder
     #[arg(long, value_name = "FILE|gym", conflicts_with = "traces")]
     pub problems: Option<String>,
-    /// The first so many of the problems
+    /// The first so many of the problems; of the gym 300 where nothing is said
     #[arg(long, value_name = "N", requires = "problems")]
     pub limit: Option<usize>,
+    /// Which configuration of a dataset folder
+    #[arg(long, value_name = "NAME", requires = "problems")]
+    pub config: Option<String>,
+    /// Which split of a dataset folder
+    #[arg(long, value_name = "NAME", requires = "problems")]
+    pub split: Option<String>,
     /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`,
     /// `embedded`, or the URL of an endpoint that echoes tokens, for losses that need no more than log-probabilities of
     /// the likeliest 20 and of given ones; without it, what the traces captured

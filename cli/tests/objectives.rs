@@ -56,6 +56,13 @@ fn a_live_teacher_is_asked_and_the_student_writes() {
     let done = distill(here.path(), &run);
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(here.path().join("own/model.safetensors").is_file());
+    assert!(here.path().join("own/best").is_dir());
+
+    let sampled = "objective.terms=[{ loss = \"sampled_reverse_kl\", weight = 1 }]";
+    let run = ["--teacher", "embedded", "--recipe", &on_policy, "--out", "sampled", "--set", sampled];
+    let done = distill(here.path(), &[&run[..], &settings].concat());
+    assert!(text(&done.stderr).contains("no look at the validation problems"), "{}", text(&done.stderr));
+    assert!(here.path().join("sampled/model.safetensors").is_file() && !here.path().join("sampled/best").exists());
     // Untouched by what the teacher would say of a turn that it never begins, the student learns to begin as it does.
     let opening: Vec<f64> =
         metrics(here.path(), "own").iter().map(|line| line["terms"]["opening"].as_f64().expect("a number")).collect();

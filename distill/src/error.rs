@@ -1,5 +1,6 @@
 //! Why a training run stopped.
 
+use retort_model::score::ScoreError;
 use std::path::PathBuf;
 
 /// Errors of this crate.
@@ -31,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     Generate(#[from] retort_model::generate::GenerateError),
     #[error(transparent)]
-    Score(#[from] retort_model::score::ScoreError),
+    Score(#[from] ScoreError),
     #[error("`{path}` could not be {action}")]
     Io {
         action: &'static str,
@@ -52,6 +53,11 @@ impl From<retort_datagen::Error> for Error {
 }
 
 impl Error {
+    /// Whether somebody asked to stop while a teacher was being asked.
+    pub(crate) fn is_interruption(&self) -> bool {
+        matches!(self, Self::Score(ScoreError::Model(retort_model::Error::Interrupted)))
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -175,7 +175,13 @@ pub fn train(
         let (mut done, mut norm, mut remarks) = (Pass::default(), 0.0, Vec::new());
         if !examples.is_empty() {
             let budget = Budget { tokens: settings.micro_batch_tokens, precision };
-            done = pass(model, objective, &workers, &examples, budget, step)?;
+            done = match pass(model, objective, &workers, &examples, budget, step) {
+                Err(error) if error.is_interruption() => {
+                    outcome.interrupted = true;
+                    break;
+                }
+                done => done?,
+            };
             let moving = Instant::now();
             norm = global_norm(&done.gradients)?;
             guard.admit(step, done.loss, norm)?;

@@ -18,6 +18,7 @@ use crate::Error;
 use crate::generate::JobError;
 use crate::operations::Operations;
 use candle_core::Tensor;
+use std::fmt;
 
 /// One sequence: row i of its answer is about `text[i]`, after `prompt` and `text[..i]`.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +77,27 @@ impl Offer {
             Want::Full => self.full,
             Want::Hidden => self.hidden.is_some(),
         }
+    }
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sampled => write!(f, "the log-probability of every token"),
+            Self::TopK(k) => write!(f, "the {k} likeliest tokens"),
+            Self::Full => write!(f, "its whole distribution"),
+            Self::Hidden => write!(f, "its hidden states"),
+        }
+    }
+}
+
+impl fmt::Display for Offer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let likeliest = Want::TopK(self.top_k);
+        let all = [(self.sampled, Want::Sampled), (self.top_k > 0, likeliest), (self.full, Want::Full)];
+        let given = all.into_iter().chain([(self.hidden.is_some(), Want::Hidden)]).filter(|(given, _)| *given);
+        let given: Vec<String> = given.map(|(_, want)| want.to_string()).collect();
+        write!(f, "{}", if given.is_empty() { "nothing".into() } else { given.join(", ") })
     }
 }
 
@@ -176,7 +198,7 @@ pub fn check(model: &dyn Score, sequences: &[Given<'_>], want: Want) -> Result<(
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScoreError {
-    #[error("`{model}` cannot give {want:?} for given text; it gives {offer:?}")]
+    #[error("`{model}` cannot give {want} for given text; it gives {offer}")]
     NotOffered { model: String, want: Want, offer: Offer },
     #[error("sequence {sequence} has no token before its text, and a first token follows from nothing")]
     NoPrompt { sequence: usize },

@@ -7,7 +7,8 @@ mod faults;
 use asking::{CHAT, KEY, ask, cause, events, golden, quick, serve, whole};
 use faults::{Asked, STREAM, Server, Step, answer, stream};
 use retort_model::generate::FinishReason;
-use retort_model::observe::Silent;
+use retort_model::observe::{Observer, Silent};
+use retort_model::score::{Given, Score, ScoreError, Want};
 use retort_teacher::endpoint::{ApiKey, Endpoint, Error, Settings};
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -295,4 +296,23 @@ fn what_cannot_work_is_told_before_anything_is_asked() {
     drop(server);
     let error = open(&gone, "wise", quick());
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+/// Somebody who has asked to stop.
+struct Leaving;
+
+impl Observer for Leaving {
+    fn cancelled(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn who_asks_about_given_text_may_stop() {
+    let server = serve("vllm", |_| answer("503 Busy", "", ""));
+    let endpoint = Endpoint::open(&server.url(), "wise", ApiKey::new(KEY, "the test"), quick(), None, &Leaving)
+        .expect("an endpoint");
+    let given = [Given { prompt: &[1], text: &[2, 3] }];
+    let stopped = endpoint.score(&given, Want::Sampled, &mut |_| Ok(())).expect_err("nothing was told");
+    assert!(matches!(stopped, ScoreError::Model(retort_model::Error::Interrupted)), "{stopped:?}");
 }

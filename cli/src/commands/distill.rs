@@ -287,7 +287,8 @@ fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Res
     if args.teacher.is_some() && !args.student.starts_with("preset:") {
         bail!("`--teacher` is given, and `[reward]` asks no teacher anything");
     }
-    let (problems, plan) = reward::problems(recipe, source, args.limit)?;
+    let selection = Selection { config: args.config.clone(), split: args.split.clone() };
+    let (problems, plan) = reward::problems(recipe, source, selection, args.limit)?;
     let inputs = reward::Inputs { recipe, reward: settings, student, problems, plan };
     if args.dry_run {
         return reward::dry_run(inputs);

@@ -120,6 +120,13 @@ pub enum Need {
     Hidden,
 }
 
+impl Term {
+    /// Whether it estimates something by the tokens that came, which has a meaning only where the student drew them.
+    pub fn is_of_own_tokens(&self) -> bool {
+        matches!(self, Self::SampledReverseKl { .. } | Self::ReferenceKl { .. })
+    }
+}
+
 impl Need {
     /// Whether it is what a teacher takes the next token to be.
     pub(super) fn is_a_distribution(self) -> bool {

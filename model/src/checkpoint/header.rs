@@ -63,6 +63,9 @@ pub(super) struct Header {
 impl Header {
     /// Parses and checks the header of `file`, the bytes of a whole file. The error is a clause about the file.
     pub(super) fn parse(file: &[u8]) -> Result<Self, String> {
+        if file.starts_with(b"version https://git-lfs") {
+            return Err("it is a pointer of Git LFS and not the file itself: `git lfs pull` fetches that".into());
+        }
         let Some((length, rest)) = file.split_first_chunk::<8>() else {
             return Err(format!("it has {} bytes, too few for the length of a header", file.len()));
         };

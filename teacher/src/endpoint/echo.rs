@@ -10,6 +10,7 @@ use super::pump::Pump;
 use retort_model::attempts::Estimate;
 use retort_model::capture::{Capture, Targets};
 use retort_model::generate::{Completion, FinishReason, Generate, JobError, Jobs, Request};
+use retort_model::observe::Observer;
 use retort_model::sampling::{NoiseKey, Sampling};
 use retort_model::score::{Chunk, Given, Offer, Rows, Score, ScoreError, TopK, Want, check};
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ const TOLD_BYTES: usize = 512;
 
 /// Texts to be echoed, as jobs.
 struct Echoes<'a> {
+    observer: &'a dyn Observer,
     sequences: &'a [Given<'a>],
     /// How many of the likeliest tokens are told of each.
     k: usize,
@@ -43,6 +45,10 @@ impl Jobs for Echoes<'_> {
     fn prompt(&mut self, id: u64) -> Option<Vec<u32>> {
         let Given { prompt, text } = self.sequences.get(usize::try_from(id).ok()?)?;
         Some([*prompt, *text].concat())
+    }
+
+    fn cancelled(&self) -> bool {
+        self.observer.cancelled()
     }
 
     fn done(&mut self, id: u64, completion: Completion) -> Result<(), JobError> {
@@ -112,8 +118,12 @@ impl Score for Endpoint<'_> {
         check(self, sequences, want)?;
         let k = if let Want::TopK(k) = want { k } else { 0 };
         let sampling = Sampling { max_tokens: self.way.profile.echo_tokens, temperature: 0.0, ..Sampling::default() };
-        let mut echoes = Echoes { sequences, k, sampling, next: 0, told: vec![None; sequences.len()] };
+        let observer = self.observer;
+        let mut echoes = Echoes { observer, sequences, k, sampling, next: 0, told: vec![None; sequences.len()] };
         Pump::new(self, &mut echoes).run().map_err(|error| ScoreError::Remote(error.into()))?;
+        if observer.cancelled() {
+            return Err(retort_model::Error::Interrupted.into());
+        }
         for (sequence, (given, told)) in sequences.iter().zip(echoes.told).enumerate() {
             let asked = given.prompt.len()..given.prompt.len() + given.text.len();
             if asked.is_empty() {

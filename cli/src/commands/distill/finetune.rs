@@ -199,11 +199,16 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
         stream: &*stream,
         objective: &objective,
         settings: &settings,
-        looks: (!held_out.is_empty()).then_some(looks),
+        looks: (!held_out.is_empty() && only_own(recipe).is_none()).then_some(looks),
         text: &text,
         audit,
         example,
     })
+}
+
+/// A term that is estimated by the student's own tokens: on traces it would call best what lies furthest from them.
+fn only_own(recipe: &DistillRecipe) -> Option<&Term> {
+    recipe.objective.terms.iter().find(|term| term.is_of_own_tokens())
 }
 
 /// Trains on the kept traces and writes the model folder, or the adapter's; `None` when interrupted.
@@ -212,9 +217,13 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
 pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> Result<Option<Outcome>> {
     memory::keep_freed_pages();
     let observer = Progress::new();
-    let files = &inputs.student.files;
+    let (files, recipe) = (&inputs.student.files, inputs.recipe);
     prepare(inputs, |Ready { model, lora, stream, objective, settings, looks, audit, .. }| {
         observer.remark(&describe(&audit));
+        if let Some(term) = only_own(recipe).filter(|_| recipe.validation_share > 0.0) {
+            let term = term.name();
+            observer.remark(&format!("no look at the validation problems: `{term}` tells nothing of tokens of others"));
+        }
         claim()?;
         let outcome = train(model, stream, objective, settings, looks, out, &observer)?;
         if outcome.interrupted {

@@ -50,9 +50,14 @@ pub fn rollouts_of(out: &Path) -> PathBuf {
 }
 
 /// The problems named by `source` and how they are put.
-pub fn problems(recipe: &DistillRecipe, source: &str, limit: Option<usize>) -> Result<(Vec<Problem>, Plan)> {
+pub fn problems(
+    recipe: &DistillRecipe,
+    source: &str,
+    selection: Selection,
+    limit: Option<usize>,
+) -> Result<(Vec<Problem>, Plan)> {
     let asking = recipe.asking.clone().unwrap_or_default();
-    let problems = asking.problems(source, Split::Train, recipe.seed, Selection::default(), limit)?;
+    let problems = asking.problems(source, Split::Train, recipe.seed, selection, limit)?;
     let mut distinct = std::collections::HashSet::new();
     let problems: Vec<Problem> = problems.into_iter().filter(|problem| distinct.insert(problem.uuid.clone())).collect();
     let plan = Plan { seed: recipe.seed, rows_per_shard: DEFAULT_ROWS_PER_SHARD, ..asking.plan(source)? };
