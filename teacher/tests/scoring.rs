@@ -133,7 +133,7 @@ fn what_cannot_be_scored_is_refused_before_the_first_chunk() {
     assert!(matches!(refused(&[1], &tokens), ScoreError::TooLong { sequence: 1, tokens: 40_001, .. }));
     let vocabulary = teacher.head().rows();
     let beyond = score(&teacher, &[], Want::TopK(vocabulary + 1)).expect_err("refused");
-    assert!(beyond.to_string().contains("TopK"), "{beyond}");
+    assert!(beyond.to_string().contains(&format!("the {} likeliest tokens", vocabulary + 1)), "{beyond}");
     assert!(score(&teacher, &[], Want::Full).expect("nothing asked").is_empty());
     // A text of no tokens has no rows; those beside it keep their numbers.
     let beside = [Given { prompt: &[1, 2], text: &[] }, Given { prompt: &[1], text: &[2] }];
