@@ -25,6 +25,8 @@ pub enum Error {
         "`{path}` was written in other tokens than the student's: {rows} of {of} kept rows are another text in them"
     )]
     OtherTokens { path: PathBuf, rows: usize, of: usize },
+    #[error("the rollouts that led to step {step} are gone")]
+    NoRollouts { step: u64 },
     #[error("the loss `{loss}` {reason}")]
     Objective { loss: &'static str, reason: String },
     #[error(transparent)]
@@ -64,6 +66,9 @@ impl Error {
             Self::NotFinite { .. } | Self::Diverged { .. } => Some(
                 "the weights of the last checkpoint are intact; lower `learning_rate` or look at the data of this step"
                     .into(),
+            ),
+            Self::NoRollouts { .. } => Some(
+                "they belong to the run's checkpoints: put their folder back, or delete the run's to start anew".into(),
             ),
             Self::OtherRun { .. } => Some("choose another `--out`, or delete the folder to start anew".into()),
             Self::Damaged { .. } => {

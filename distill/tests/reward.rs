@@ -227,6 +227,9 @@ fn a_killed_run_leaves_the_rows_of_one_that_was_not() -> Result<(), Error> {
     }
     resumed.close()?;
     assert_eq!(rows(&parts)?.len(), 40);
+    // Nothing of the first batches is there.
+    let lost = rollouts(&guesser, "", 5)?.recorded(&folder.path().join("lost"))?.serve(3);
+    assert!(matches!(lost, Err(Error::NoRollouts { step: 3 })));
     assert!(rows(&whole)? == rows(&parts)?, "other rows");
     let checked = verify(&parts)?;
     assert!(checked.damage.is_empty(), "{:?}", checked.damage);

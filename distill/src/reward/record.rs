@@ -27,6 +27,11 @@ impl Record {
         self.store.manifest().run_id.clone()
     }
 
+    /// Whether a completion stands in it.
+    pub(super) fn has(&self, uuid: &str, sample: u32) -> bool {
+        !self.store.needs(uuid, sample)
+    }
+
     /// Stores a batch, durably, before anything is learnt from it.
     pub(super) fn add(&mut self, batch: Vec<Sample>) -> Result<(), Error> {
         for sample in batch {

@@ -152,16 +152,32 @@ impl<'a> Rollouts<'a> {
         (&self.problems[place], epoch as u32 * self.settings.group_size as u32)
     }
 
+    /// The completions of the batch before `step`: problems, and numbers among the completions of each.
+    fn asked(&self, step: u64) -> Vec<(&Problem, u32)> {
+        let size = self.settings.group_size as u32;
+        let group = |group| {
+            let (problem, first) = self.question(step, group);
+            (first..first + size).map(move |sample| (problem, sample))
+        };
+        (0..self.groups).flat_map(group).collect()
+    }
+
+    /// Refuses to go on beside a dataset that the batch before this one does not stand in.
+    fn check_record(&self, step: u64) -> Result<(), Error> {
+        let (record, before) = (self.record.borrow(), step.checked_sub(self.settings.iterations));
+        let (Some(record), Some(before)) = (&*record, before) else { return Ok(()) };
+        match self.asked(before).iter().any(|(problem, sample)| record.has(&problem.uuid, *sample)) {
+            true => Ok(()),
+            false => Err(Error::NoRollouts { step }),
+        }
+    }
+
     /// Lets the model write the batch before `step`, rewards it and records it.
     fn write(&self, step: u64) -> Result<Harvest, Error> {
+        self.check_record(step)?;
         let begun = Instant::now();
         let size = self.settings.group_size as u32;
-        let asked: Vec<(&Problem, u32)> = (0..self.groups)
-            .flat_map(|group| {
-                let (problem, first) = self.question(step, group);
-                (first..first + size).map(move |sample| (problem, sample))
-            })
-            .collect();
+        let asked = self.asked(step);
         let request = |&(problem, sample): &(&Problem, u32)| Request {
             id: 0,
             messages: self.plan.messages(problem),

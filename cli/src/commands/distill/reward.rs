@@ -156,7 +156,12 @@ pub fn learn(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> 
                 files.write(out, &model.state()?, |_| Stored::F32)?;
             }
         }
-        Review::read(&rollouts_of(out))?.lines().iter().for_each(|line| observer.remark(line));
+        let review = Review::read(&rollouts_of(out))?;
+        if review.batches > 0 {
+            review.lines().iter().for_each(|line| observer.remark(line));
+        } else {
+            observer.remark("no rollouts stand beside this run any more, so there is nothing to say of them");
+        }
         observer.remark(&shares(rollouts.time()));
         Ok(Some(outcome))
     })
