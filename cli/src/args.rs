@@ -147,6 +147,23 @@ pub struct Pretrain {
     pub set: Vec<String>,
 }
 
+/// What is read of a dataset's folder.
+#[derive(Debug, Args)]
+pub struct DatasetPart {
+    /// The config of a dataset's folder, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub config: Option<String>,
+    /// The split of a dataset's folder, where it has several
+    #[arg(long, value_name = "NAME")]
+    pub split: Option<String>,
+}
+
+impl DatasetPart {
+    pub fn selection(&self) -> Selection {
+        Selection { config: self.config.clone(), split: self.split.clone() }
+    }
+}
+
 /// Settings that `datagen run` and `evals run` share.
 #[derive(Debug, Args)]
 pub struct Asking {
@@ -159,12 +176,8 @@ pub struct Asking {
     /// At most this many problems
     #[arg(long)]
     pub limit: Option<NonZeroUsize>,
-    /// The config of a dataset's folder, where it has several
-    #[arg(long, value_name = "NAME")]
-    pub config: Option<String>,
-    /// The split of a dataset's folder, where it has several
-    #[arg(long, value_name = "NAME")]
-    pub split: Option<String>,
+    #[command(flatten)]
+    pub part: DatasetPart,
     #[arg(long)]
     pub seed: Option<u64>,
     /// Seconds that completions in flight may still take after Ctrl-C
@@ -176,13 +189,6 @@ pub struct Asking {
     /// Change one key of the recipe, such as `sampling.max_tokens=256`; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-}
-
-impl Asking {
-    /// The part of a dataset's folder that is asked for.
-    pub fn selection(&self) -> Selection {
-        Selection { config: self.config.clone(), split: self.split.clone() }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -210,12 +216,8 @@ pub struct DistillRun {
     /// The first so many of the problems; of the gym 300 where nothing is said
     #[arg(long, value_name = "N", requires = "problems")]
     pub limit: Option<usize>,
-    /// Which configuration of a dataset folder
-    #[arg(long, value_name = "NAME", requires = "problems")]
-    pub config: Option<String>,
-    /// Which split of a dataset folder
-    #[arg(long, value_name = "NAME", requires = "problems")]
-    pub split: Option<String>,
+    #[command(flatten)]
+    pub part: DatasetPart,
     /// The model that an objective beyond `cross_entropy` asks while training: a folder, `hub:org/name[@revision]`,
     /// `embedded`, or the URL of an endpoint that echoes tokens, for losses that need no more than log-probabilities of
     /// the likeliest 20 and of given ones; without it, what the traces captured

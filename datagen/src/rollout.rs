@@ -58,21 +58,15 @@ pub fn strictly_right(problem: &Problem, turn: &Completion, verifier: &dyn Verif
 mod tests {
     use super::*;
     use crate::verify::Rule;
+    use retort_model::chat::Thought;
 
     #[test]
     fn a_strict_reading_wants_one_box_and_an_end() {
         let problem = Problem::new("2+2?".into(), "4".into(), "gym", "arithmetic", "1");
-        let turn = |response: &str, finish_reason| Completion {
+        let thought = |response: &str| Thought {
             reasoning: "two and two".into(),
             response: response.into(),
             unterminated: false,
-            finish_reason,
-            prompt_token_ids: vec![],
-            token_ids: vec![],
-            forced: vec![],
-            targets: None,
-            prompt_tokens: 1,
-            completion_tokens: 1,
         };
         let verifier = Rule::ByDomain.verifier().expect("a rule");
         for (response, finish_reason, lenient, strict) in [
@@ -82,7 +76,7 @@ mod tests {
             ("\\boxed{4}", FinishReason::Length, true, false),
             ("\\boxed{5}", FinishReason::Stop, false, false),
         ] {
-            let turn = turn(response, finish_reason);
+            let turn = Completion::of(thought(response), finish_reason);
             assert_eq!(verifier.verify(&problem, &turn).verdict == Verdict::Right, lenient, "{response}");
             assert_eq!(strictly_right(&problem, &turn, &*verifier), strict, "{response}");
         }

@@ -13,6 +13,7 @@ use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{OptimiserSettings, Precision, TrainSettings, train};
 use retort_model::batch::Batch;
 use retort_model::capture::Targets;
+use retort_model::chat::Thought;
 use retort_model::decoder::Trainable;
 use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, Jobs};
 use retort_model::observe::Silent;
@@ -45,17 +46,18 @@ impl Generate for Guesser {
                 widths: vec![0; 3],
                 ..Targets::default()
             };
-            let completion = Completion {
+            let text = Thought {
                 reasoning: if thought < 0.67 { "hm".into() } else { String::new() },
                 response: format!("\\boxed{{{answer}}}"),
                 unterminated: false,
-                finish_reason: FinishReason::Stop,
+            };
+            let completion = Completion {
                 prompt_token_ids: vec![request.messages[0].content.len() as u32, 1],
                 completion_tokens: token_ids.len(),
                 token_ids,
-                forced: vec![],
                 targets: Some(targets),
                 prompt_tokens: 2,
+                ..Completion::of(text, FinishReason::Stop)
             };
             jobs.done(request.id, completion).map_err(GenerateError::Job)?;
         }

@@ -10,6 +10,7 @@ use retort_distill::on_policy::{OnPolicy, OnPolicySettings};
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{OptimiserSettings, Outcome, Precision, TrainSettings, Validation, train};
 use retort_kernels::{Value, add, lift, linear};
+use retort_model::chat::Thought;
 use retort_model::decoder::Trainable;
 use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, Jobs};
 use retort_model::observe::{Observer, Silent};
@@ -271,16 +272,11 @@ impl Generate for Parrot {
         while let Some(request) = jobs.next() {
             let (question, noise) = (request.messages[0].content.len() as u32, request.noise.uniform(0));
             let completion = Completion {
-                reasoning: String::new(),
-                response: String::new(),
-                unterminated: false,
-                finish_reason: FinishReason::Stop,
                 prompt_token_ids: vec![question, 1],
                 token_ids: vec![2, (noise * 24.0) as u32],
-                forced: vec![],
-                targets: None,
                 prompt_tokens: 2,
                 completion_tokens: 2,
+                ..Completion::of(Thought::default(), FinishReason::Stop)
             };
             jobs.done(request.id, completion).map_err(GenerateError::Job)?;
         }

@@ -62,9 +62,7 @@ impl InplaceOp2 for Step<'_> {
     }
 
     fn cpu_fwd(&self, w: &mut CpuStorage, lw: &Layout, g: &CpuStorage, lg: &Layout) -> Result<()> {
-        let Some((start, end)) = lw.contiguous_offsets() else { bail!("adamw: the weights are not contiguous") };
-        let CpuStorage::F32(w) = w else { bail!("adamw: the weights are not f32") };
-        let (w, g) = (&mut w[start..end], cpu::slice(g, lg)?);
+        let (w, g) = (cpu::slice_mut(w, lw)?, cpu::slice(g, lg)?);
         let mut moments = self.moments.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (m, v) = &mut *moments;
         let s = self.settings;

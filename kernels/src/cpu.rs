@@ -17,6 +17,17 @@ pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a 
     }
 }
 
+/// The same for the argument that an op changes in place.
+pub(crate) fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a kernel changes contiguous numbers, got strides {:?}", layout.stride());
+    };
+    match storage {
+        CpuStorage::F32(values) => Ok(&mut values[start..end]),
+        _ => bail!("a kernel changes f32 in place, and was given other numbers"),
+    }
+}
+
 /// The numbers of a contiguous CPU tensor, held for reading.
 pub(crate) struct Data<G> {
     storage: G,

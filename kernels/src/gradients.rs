@@ -35,9 +35,7 @@ impl InplaceOp2 for AddRows<'_> {
     }
 
     fn cpu_fwd(&self, all: &mut CpuStorage, to: &Layout, rows: &CpuStorage, from: &Layout) -> Result<()> {
-        let Some((start, end)) = to.contiguous_offsets() else { bail!("a gradient is not contiguous") };
-        let CpuStorage::F32(all) = all else { bail!("a gradient is not f32") };
-        let (all, d) = (&mut all[start..end], from.dims()[1]);
+        let (all, d) = (cpu::slice_mut(all, to)?, from.dims()[1]);
         for (&row, part) in self.0.iter().zip(cpu::slice(rows, from)?.chunks(d)) {
             all[row as usize * d..][..d].iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
         }
@@ -64,11 +62,12 @@ impl Gradients {
 
     /// Adds the gradients `gradient` [k, d] of the rows `rows` of a parameter [n, d].
     pub(crate) fn add_rows(&mut self, id: TensorId, n: usize, rows: &[u32], gradient: &Tensor) -> Result<()> {
+        let d = gradient.dim(1)?;
         let all = match self.0.remove(&id) {
             // It may be a large part of all there is, so that a copy would show.
             Some(before) if self.shares_nothing_with(&before)? => before,
             Some(before) => before.copy()?,
-            None => cpu::shaped(vec![0f32; n * gradient.dim(1)?], (n, gradient.dim(1)?))?,
+            None => cpu::shaped(vec![0f32; n * d], (n, d))?,
         };
         all.inplace_op2(&gradient.contiguous()?, &AddRows(rows))?;
         self.0.insert(id, all);

@@ -8,7 +8,6 @@ use crate::value::{Value, lift};
 use crate::written::{PIECE, written};
 use crate::{cpu, simd};
 use candle_core::{D, Result, Tensor, bail};
-use rayon::prelude::*;
 
 /// silu(gate) * up for two values [.., f].
 pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
@@ -42,9 +41,8 @@ pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
 fn gated(gate: &Aside, up: &Aside) -> Result<Tensor> {
     let (g, u) = (gate.pieces()?, up.pieces()?);
     let [y] = written(gate.shape().elem_count(), 1, |range, [y]| {
-        let mut rooms = [[0f32; PIECE]; 2];
-        let [a, b] = &mut rooms;
-        forward(y, g.get(range.clone(), a), u.get(range, b));
+        let [mut a, mut b] = [[0f32; PIECE]; 2];
+        forward(y, g.get(range.clone(), &mut a), u.get(range, &mut b));
     });
     cpu::shaped(y, gate.shape())
 }
@@ -69,11 +67,12 @@ pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
     let y = Value::record(y, [gate_up], move |dy, _| {
         let x_t = kept.tensor()?;
         let (x, dy) = (cpu::data(&x_t)?, cpu::data(dy)?);
-        let mut dx = vec![0f32; x.len()];
-        let rows = dx.par_chunks_mut(width).zip(x.par_chunks(width)).zip(dy.par_chunks(f)).with_min_len(64);
-        rows.for_each(|((dx, x), dy)| {
-            let (dgate, dup) = dx.split_at_mut(f);
-            backward(dgate, dup, &x[..f], &x[f..], dy);
+        let [dx] = written(x.len(), width, |range, [dx]| {
+            let dy = dy[range.start / 2..range.end / 2].chunks(f);
+            for ((dx, x), dy) in dx.chunks_mut(width).zip(x[range].chunks(width)).zip(dy) {
+                let (dgate, dup) = dx.split_at_mut(f);
+                backward(dgate, dup, &x[..f], &x[f..], dy);
+            }
         });
         Ok([Some(cpu::tensor(dx, &x_t)?)])
     })?;
@@ -83,8 +82,10 @@ pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
 /// The same for the halves of n rows, [.., f].
 fn gated_halves(x_t: &Tensor, n: usize, f: usize) -> Result<Tensor> {
     let x = cpu::data(x_t)?;
-    let mut y = vec![0f32; n * f];
-    y.par_chunks_mut(f).zip(x.par_chunks(2 * f)).with_min_len(64).for_each(|(y, x)| forward(y, &x[..f], &x[f..]));
+    let [y] = written(n * f, f, |range, [y]| {
+        let x = x[2 * range.start..2 * range.end].chunks(2 * f);
+        y.chunks_mut(f).zip(x).for_each(|(y, x)| forward(y, &x[..f], &x[f..]));
+    });
     let mut dims = x_t.dims().to_vec();
     dims[x_t.rank() - 1] = f;
     cpu::shaped(y, dims)

@@ -28,19 +28,14 @@ pub(crate) fn written<const N: usize>(
         let end = span.min(rests[0].len());
         spans.push(rests.each_mut().map(|rest| rest.split_off_mut(..end).unwrap_or_default()));
     }
-    spans.into_par_iter().enumerate().for_each(|(at, outs)| {
-        let mut rooms = [const { Vec::new() }; N].map(|_: Vec<f32>| vec![0f32; piece]);
-        let mut start = at * span;
-        let mut outs = outs.map(|out| out.chunks_mut(piece));
-        while let Some(first) = outs[0].next() {
-            let range = start..start + first.len();
-            start = range.end;
-            write(range.clone(), rooms.each_mut().map(|room| &mut room[..range.len()]));
-            first.write_copy_of_slice(&rooms[0][..range.len()]);
-            for (out, room) in outs[1..].iter_mut().zip(&rooms[1..]) {
-                if let Some(out) = out.next() {
-                    out.write_copy_of_slice(&room[..range.len()]);
-                }
+    spans.into_par_iter().enumerate().for_each(|(at, mut outs)| {
+        let mut rooms: [Vec<f32>; N] = std::array::from_fn(|_| vec![0f32; piece]);
+        let (before, len) = (at * span, outs[0].len());
+        for start in (0..len).step_by(piece) {
+            let end = len.min(start + piece);
+            write(before + start..before + end, rooms.each_mut().map(|room| &mut room[..end - start]));
+            for (out, room) in outs.iter_mut().zip(&rooms) {
+                out[start..end].write_copy_of_slice(&room[..end - start]);
             }
         }
     });

@@ -5,7 +5,7 @@
 
 use crate::attempts::Attempts;
 use crate::capture::{Capture, Targets};
-use crate::chat::THINK;
+use crate::chat::{THINK, Thought};
 use crate::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,25 @@ pub struct Completion {
     pub targets: Option<Targets>,
     pub prompt_tokens: usize,
     pub completion_tokens: usize,
+}
+
+impl Completion {
+    /// One of which no more is known than its text and how it ended.
+    pub fn of(text: Thought, finish_reason: FinishReason) -> Self {
+        let Thought { reasoning, response, unterminated } = text;
+        Self {
+            reasoning,
+            response,
+            unterminated,
+            finish_reason,
+            prompt_token_ids: vec![],
+            token_ids: vec![],
+            forced: vec![],
+            targets: None,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        }
+    }
 }
 
 /// The caller's side of a generation: a queue to pull from and a place to put what is done.

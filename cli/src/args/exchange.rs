@@ -1,6 +1,6 @@
 //! Arguments of `retort datagen export`, `import` and `batch`.
 
-use super::Asking;
+use super::{Asking, DatasetPart};
 use clap::{Args, Subcommand};
 use retort_datagen::exchange::{Format, Think};
 use std::num::NonZeroUsize;
@@ -37,12 +37,8 @@ pub struct Import {
     /// Folder of the new dataset
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The config of a dataset's folder, where it has several
-    #[arg(long, value_name = "NAME")]
-    pub config: Option<String>,
-    /// The split of a dataset's folder, where it has several
-    #[arg(long, value_name = "NAME")]
-    pub split: Option<String>,
+    #[command(flatten)]
+    pub part: DatasetPart,
     /// At most this many rows
     #[arg(long)]
     pub limit: Option<NonZeroUsize>,

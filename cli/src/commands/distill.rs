@@ -151,9 +151,7 @@ impl DistillRecipe {
         }
         Ok(())
     }
-}
 
-impl DistillRecipe {
     /// Refuses what a run by reward could not follow, or would not heed.
     fn check_reward(&self, reward: &RewardSettings) -> Result<()> {
         let asking = self.asking.clone().unwrap_or_default();
@@ -229,6 +227,9 @@ pub fn run(command: Distill) -> Result<ExitCode> {
     };
     recipe.check()?;
     let by_reward = reward::wanted(&recipe, args.problems.as_deref())?;
+    if !by_reward && args.part.selection() != Selection::default() {
+        bail!("`--config` and `--split` choose among problems: name those with `--problems`");
+    }
     let given = args.traces.as_deref().map(|traces| ("--traces", traces));
     for (flag, folder) in [("--student", Path::new(&args.student))].into_iter().chain(given) {
         if folder.canonicalize().is_ok_and(|folder| args.out.canonicalize().is_ok_and(|out| out == folder)) {
@@ -287,8 +288,7 @@ fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Res
     if args.teacher.is_some() && !args.student.starts_with("preset:") {
         bail!("`--teacher` is given, and `[reward]` asks no teacher anything");
     }
-    let selection = Selection { config: args.config.clone(), split: args.split.clone() };
-    let (problems, plan) = reward::problems(recipe, source, selection, args.limit)?;
+    let (problems, plan) = reward::problems(recipe, source, args.part.selection(), args.limit)?;
     let inputs = reward::Inputs { recipe, reward: settings, student, problems, plan };
     if args.dry_run {
         return reward::dry_run(inputs);

@@ -149,7 +149,7 @@ impl Source<'_> {
         };
         let mut completion = match import.tokens {
             Some(tokens) => tokens.completion(asked, answer)?,
-            None => untold(answer),
+            None => Completion::of(answer.thought.clone(), answer.finish_reason),
         };
         if own && import.tokens.is_none() {
             completion.prompt_token_ids = ids(row, "prompt_token_ids");
@@ -173,23 +173,6 @@ fn ids(row: &Row, column: &str) -> Vec<u32> {
     ids.filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect()
 }
 
-/// The text alone.
-fn untold(answer: &Answer) -> Completion {
-    let Answer { thought, finish_reason } = answer;
-    Completion {
-        reasoning: thought.reasoning.clone(),
-        response: thought.response.clone(),
-        unterminated: thought.unterminated,
-        finish_reason: *finish_reason,
-        prompt_token_ids: vec![],
-        token_ids: vec![],
-        forced: vec![],
-        targets: None,
-        prompt_tokens: 0,
-        completion_tokens: 0,
-    }
-}
-
 impl Tokens {
     /// The text with the tokens that this model would have written it in.
     fn completion(&self, asked: &[Message], answer: &Answer) -> Result<Completion, Error> {
@@ -206,6 +189,7 @@ impl Tokens {
         let mut token_ids = self.tokenizer.encode(&turn).map_err(failed)?;
         token_ids.extend((*finish_reason == FinishReason::Stop).then_some(self.eos));
         let (prompt_tokens, completion_tokens) = (prompt_token_ids.len(), token_ids.len());
-        Ok(Completion { prompt_token_ids, token_ids, prompt_tokens, completion_tokens, ..untold(answer) })
+        let text = Completion::of(answer.thought.clone(), answer.finish_reason);
+        Ok(Completion { prompt_token_ids, token_ids, prompt_tokens, completion_tokens, ..text })
     }
 }

@@ -6,6 +6,7 @@ mod regrade;
 use super::*;
 use crate::sample::Verdict;
 use crate::store::TraceReader;
+use retort_model::chat::Thought;
 use retort_model::generate::{Completion, FinishReason, Jobs, Request};
 use retort_model::observe::Silent;
 use std::cell::{Cell, RefCell};
@@ -35,17 +36,14 @@ impl Adder {
             request.messages[0].content.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
         let u = request.noise.uniform(0);
         let answer = numbers[0] + numbers[1] + i64::from(u > 0.7);
+        let response = format!("\\boxed{{{answer}}}");
+        let thought = Thought { reasoning: format!("noise {u}"), response, unterminated: false };
         Completion {
-            reasoning: format!("noise {u}"),
-            response: format!("\\boxed{{{answer}}}"),
-            unterminated: false,
-            finish_reason: FinishReason::Stop,
             prompt_token_ids: vec![1, 2],
             token_ids: vec![answer as u32; 5],
-            forced: vec![],
-            targets: None,
             prompt_tokens: 2,
             completion_tokens: 5,
+            ..Completion::of(thought, FinishReason::Stop)
         }
     }
 }

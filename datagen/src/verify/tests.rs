@@ -3,6 +3,7 @@
 mod rules;
 
 use super::*;
+use retort_model::chat::Thought;
 use retort_model::generate::FinishReason;
 
 #[test]
@@ -187,17 +188,9 @@ fn an_expression_needs_the_golds_numbers_and_value() {
 #[test]
 fn how_a_completion_ended_comes_before_its_answer() {
     let problem = |domain| Problem::new("q".into(), "1 + 2".into(), "gym", domain, "1");
-    let completion = |finish_reason, unterminated, response: &str, token_ids: Vec<u32>| Completion {
-        reasoning: "so \\boxed{1 + 2}".into(),
-        response: response.into(),
-        unterminated,
-        finish_reason,
-        prompt_token_ids: vec![],
-        prompt_tokens: 1,
-        completion_tokens: token_ids.len(),
-        token_ids,
-        forced: vec![],
-        targets: None,
+    let completion = |finish_reason, unterminated, response: &str, token_ids: Vec<u32>| {
+        let thought = Thought { reasoning: "so \\boxed{1 + 2}".into(), response: response.into(), unterminated };
+        Completion { completion_tokens: token_ids.len(), token_ids, ..Completion::of(thought, finish_reason) }
     };
     use FinishReason::{Budget, Length, Loop, Stop, StopString};
     let cases = [

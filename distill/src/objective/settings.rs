@@ -120,13 +120,6 @@ pub enum Need {
     Hidden,
 }
 
-impl Term {
-    /// Whether it estimates something by the tokens that came, which has a meaning only where the student drew them.
-    pub fn is_of_own_tokens(&self) -> bool {
-        matches!(self, Self::SampledReverseKl { .. } | Self::ReferenceKl { .. })
-    }
-}
-
 impl Need {
     /// Whether it is what a teacher takes the next token to be.
     pub(super) fn is_a_distribution(self) -> bool {
@@ -147,14 +140,11 @@ impl Need {
 
 impl std::fmt::Display for Need {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Nothing => write!(f, "nothing"),
-            Self::Earned => write!(f, "rewards"),
-            Self::Token => write!(f, "the log-probability of every token"),
-            Self::TopK(k) => write!(f, "the {k} likeliest tokens"),
-            Self::Draws(_) => write!(f, "draws"),
-            Self::Full => write!(f, "its whole distribution"),
-            Self::Hidden => write!(f, "its hidden states"),
+        match (self, self.want()) {
+            (Self::Earned, _) => write!(f, "rewards"),
+            (Self::Draws(_), _) => write!(f, "draws"),
+            (_, Some(want)) => want.fmt(f),
+            (_, None) => write!(f, "nothing"),
         }
     }
 }
@@ -279,6 +269,11 @@ impl ObjectiveSettings {
             return Err(Error::Setting { field: "objective.terms", value: "[]".into(), allowed: "at least one loss" });
         }
         self.terms.iter().try_for_each(Term::check)
+    }
+
+    /// A term that is estimated by the student's own tokens: on others' it would call best what lies furthest from them.
+    pub fn of_own_tokens(&self) -> Option<&Term> {
+        self.terms.iter().find(|term| matches!(term, Term::SampledReverseKl { .. } | Term::ReferenceKl { .. }))
     }
 
     /// Whether some term learns from what the student's own completions earned.

@@ -64,18 +64,14 @@ impl<'a> Targets<'a> {
             Teacher::Online(teacher) => Some(Asked::new(teacher, examples, batch)),
             _ => None,
         };
-        let (shares, earnings) = (shares(examples, batch, share), Earnings::of(examples, batch));
-        let mut earnings = Some(earnings);
+        let shares = shares(examples, batch, share);
         let (opens, mut opening) = (opening_rows(examples, batch), vec![0f32; batch.len()]);
         let mut terms = Vec::new();
         for term in &objective.settings.terms {
             let all = vec![true; batch.len()];
             let (target, answered) = match (&asked, term.need()) {
                 (_, Need::Nothing) => (Target::None, all),
-                (_, Need::Earned) => {
-                    let answered = rewarded(examples, batch);
-                    (earnings.take().map_or(Target::None, Target::Earned), answered)
-                }
+                (_, Need::Earned) => (Target::Earned(Earnings::of(examples, batch)), rewarded(examples, batch)),
                 (Some(asked), need) => {
                     let target = match need {
                         Need::Token => Target::Next(asked.tokens()?),
@@ -133,29 +129,24 @@ impl<'a> Targets<'a> {
         for (term, (target, _)) in terms.iter().zip(&self.terms) {
             match (*term, target) {
                 (Term::PolicyGradient { clip_low, clip_high, .. }, Target::Earned(earnings)) => {
-                    let kl = ReferenceKl { log_probs: &earnings.log_probs };
+                    let clipped = Clipped(earnings.surrogate(clip_low, clip_high));
                     told.push(("entropy", Box::new(Told(Entropy { weights: &self.even }))));
-                    told.push((
-                        "clip_fraction",
-                        self.of_tokens(Clipped(earnings.surrogate(clip_low, clip_high)), &self.even),
-                    ));
-                    told.push((
-                        "rollout_kl",
-                        Box::new(Told(Token { kind: kl, tokens: &self.next, weights: &self.even })),
-                    ));
+                    told.push(("clip_fraction", Box::new(self.of_tokens(clipped, &self.even))));
+                    told.push(("rollout_kl", self.told_kl(&earnings.log_probs)));
                 }
-                (Term::ReferenceKl { .. }, Target::Next(log_probs)) => {
-                    let kl = ReferenceKl { log_probs };
-                    told.push(("kl", Box::new(Told(Token { kind: kl, tokens: &self.next, weights: &self.even }))));
-                }
+                (Term::ReferenceKl { .. }, Target::Next(log_probs)) => told.push(("kl", self.told_kl(log_probs))),
                 _ => {}
             }
         }
         told
     }
 
-    fn of_tokens<'s, K: OfToken + 's>(&'s self, kind: K, weights: &'s [f32]) -> Box<dyn RowLoss + 's> {
-        Box::new(Token { kind, tokens: &self.next, weights })
+    fn told_kl<'s>(&'s self, log_probs: &'s [f32]) -> Box<dyn RowLoss + 's> {
+        Box::new(Told(self.of_tokens(ReferenceKl { log_probs }, &self.even)))
+    }
+
+    fn of_tokens<'s, K: OfToken>(&'s self, kind: K, weights: &'s [f32]) -> Token<'s, K> {
+        Token { kind, tokens: &self.next, weights }
     }
 
     fn loss<'s>(&'s self, term: Term, target: &'s Target, weights: &'s [f32]) -> Option<Box<dyn RowLoss + 's>> {
@@ -173,11 +164,13 @@ impl<'a> Targets<'a> {
                 Box::new(Sampled { rows, counts, temperature, weights })
             }
             (Term::SampledReverseKl { .. }, Target::Next(log_probs)) => {
-                self.of_tokens(SampledReverseKl { log_probs }, weights)
+                Box::new(self.of_tokens(SampledReverseKl { log_probs }, weights))
             }
-            (Term::ReferenceKl { .. }, Target::Next(log_probs)) => self.of_tokens(ReferenceKl { log_probs }, weights),
+            (Term::ReferenceKl { .. }, Target::Next(log_probs)) => {
+                Box::new(self.of_tokens(ReferenceKl { log_probs }, weights))
+            }
             (Term::PolicyGradient { clip_low, clip_high, .. }, Target::Earned(earnings)) => {
-                self.of_tokens(earnings.surrogate(clip_low, clip_high), weights)
+                Box::new(self.of_tokens(earnings.surrogate(clip_low, clip_high), weights))
             }
             (Term::Sorted { .. }, _) => Box::new(Sorted { temperature, weights }),
             _ => return None,

@@ -142,24 +142,24 @@ impl<'a> Rollouts<'a> {
         RunHeader { reward: Some(reward), ..self.plan.header(self.writer, &problems) }
     }
 
-    /// The problem of group `group` of the batch before `step`, and the number of its first completion.
-    fn question(&self, step: u64, group: usize) -> (&Problem, u32) {
-        let (count, batch) = (self.problems.len() as u64, step / self.settings.iterations);
-        let at = batch * self.groups as u64 + group as u64;
-        let (epoch, place) = (at / count, (at % count) as usize);
-        let place = if epoch == 0 { place } else { order(self.problems.len(), self.plan.seed, epoch)[place] };
-        // Below `n`, which is a u32.
-        (&self.problems[place], epoch as u32 * self.settings.group_size as u32)
-    }
-
-    /// The completions of the batch before `step`: problems, and numbers among the completions of each.
+    /// The completions of the batch before `step`, group by group: problems, and numbers among the completions of each.
     fn asked(&self, step: u64) -> Vec<(&Problem, u32)> {
-        let size = self.settings.group_size as u32;
-        let group = |group| {
-            let (problem, first) = self.question(step, group);
-            (first..first + size).map(move |sample| (problem, sample))
-        };
-        (0..self.groups).flat_map(group).collect()
+        let (count, groups) = (self.problems.len(), self.groups as u64);
+        let first = step / self.settings.iterations * groups;
+        // The problems lie in the order of the first epoch.
+        let mut places = (0, (0..count).collect::<Vec<_>>());
+        let mut asked = Vec::with_capacity(self.groups * self.settings.group_size);
+        for at in first..first + groups {
+            let (epoch, place) = (at / count as u64, (at % count as u64) as usize);
+            if places.0 != epoch {
+                places = (epoch, order(count, self.plan.seed, epoch));
+            }
+            let problem = &self.problems[places.1[place]];
+            // Below `n`, which is a u32.
+            let (size, before) = (self.settings.group_size as u32, epoch as u32);
+            asked.extend((before * size..(before + 1) * size).map(|sample| (problem, sample)));
+        }
+        asked
     }
 
     /// Refuses to go on beside a dataset that the batch before this one does not stand in.

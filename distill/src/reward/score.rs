@@ -56,6 +56,7 @@ fn overlong(tokens: usize, most: usize, buffer: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use retort_model::chat::Thought;
 
     #[test]
     fn what_is_too_long_costs_more_the_longer_it_is() {
@@ -74,17 +75,9 @@ mod tests {
         .expect("settings");
         let rewards = Rewards::new(&settings, &Rule::ByDomain, 20)?;
         let problem = Problem::new("2+2?".into(), "4".into(), "gym", "arithmetic", "1");
-        let turn = |reasoning: &str, response: &str, tokens: usize, finish_reason| Completion {
-            reasoning: reasoning.into(),
-            response: response.into(),
-            unterminated: false,
-            finish_reason,
-            prompt_token_ids: vec![],
-            token_ids: vec![],
-            forced: vec![],
-            targets: None,
-            prompt_tokens: 1,
-            completion_tokens: tokens,
+        let turn = |reasoning: &str, response: &str, completion_tokens: usize, finish_reason| {
+            let thought = Thought { reasoning: reasoning.into(), response: response.into(), unterminated: false };
+            Completion { completion_tokens, ..Completion::of(thought, finish_reason) }
         };
         use FinishReason::{Length, Stop};
         for (reasoning, response, tokens, end, reward, strict) in [

@@ -29,14 +29,18 @@ pub(super) struct Trial {
 impl Trial {
     /// Whether the next step is to be a plain one.
     pub(super) fn withholds(&self) -> bool {
-        (self.guessing.times.len() + self.plain.times.len()) % PLAIN_EVERY == PLAIN_EVERY - 1
+        self.steps() % PLAIN_EVERY == PLAIN_EVERY - 1
+    }
+
+    fn steps(&self) -> usize {
+        self.guessing.times.len() + self.plain.times.len()
     }
 
     /// Takes note of a step in which `sequences` drew `tokens`, and says whether guesses are worth going on with.
     pub(super) fn goes_on(&mut self, withheld: bool, sequences: usize, tokens: usize, time: Duration) -> bool {
         let pace = if withheld { &mut self.plain } else { &mut self.guessing };
         pace.add(sequences, tokens, time);
-        if self.guessing.times.len() + self.plain.times.len() < TRIAL {
+        if self.steps() < TRIAL {
             return true;
         }
         let Self { guessing, plain } = std::mem::take(self);

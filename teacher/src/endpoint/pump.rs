@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::prompt::{Form, prepare, unsupported};
 use super::{Endpoint, Error, echo};
 use retort_model::attempts::{Admission, AttemptId, Charge, Estimate, Settlement};
+use retort_model::chat::Thought;
 use retort_model::generate::{Completion, FinishReason, GenerateError, Jobs, Request};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -365,16 +366,5 @@ impl<'a> Pump<'a> {
 
 /// What stands for an answer that the server will not give.
 fn refused(reason: String) -> Completion {
-    Completion {
-        reasoning: String::new(),
-        response: reason,
-        unterminated: false,
-        finish_reason: FinishReason::Refused,
-        prompt_token_ids: vec![],
-        token_ids: vec![],
-        forced: vec![],
-        targets: None,
-        prompt_tokens: 0,
-        completion_tokens: 0,
-    }
+    Completion::of(Thought { response: reason, ..Thought::default() }, FinishReason::Refused)
 }

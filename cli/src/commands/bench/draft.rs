@@ -49,7 +49,8 @@ pub fn run(args: &BenchDraft) -> Result<ExitCode> {
         "{}",
         json!({
             "model": model.name, "batch": args.batch, "problems": problems.len(), "repeats": args.repeats,
-            "tokens": written[0].len(), "drafted": drafted / args.repeats.get() as u64, "acceptance": accepted as f64 / drafted.max(1) as f64,
+            "tokens": written[0].len(), "drafted": drafted / args.repeats.get() as u64,
+            "acceptance": accepted as f64 / drafted.max(1) as f64,
             "tokens_per_second": with, "tokens_per_second_without": without, "speed_up": with / without,
             "same_tokens": true,
         })

@@ -27,7 +27,7 @@ fn resolved(args: &BatchRun) -> Result<(Vec<Problem>, Plan, Batch)> {
     if args.asking.memory.is_some() {
         bail!("`--memory` is for a model that runs here, and a batch is answered elsewhere");
     }
-    let (selection, limit) = (args.asking.selection(), args.asking.limit.map(NonZeroUsize::get));
+    let (selection, limit) = (args.asking.part.selection(), args.asking.limit.map(NonZeroUsize::get));
     let problems = recipe.problems(&args.problems, Split::Train, recipe.seed, selection, limit)?;
     let batch = Batch::new(&args.teacher_model, recipe.endpoint.clone().unwrap_or_default())?;
     Ok((problems, recipe.plan(&args.problems)?, batch))

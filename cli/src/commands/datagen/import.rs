@@ -8,7 +8,7 @@ use crate::recipe;
 use anyhow::{Context, Result, bail};
 use retort_datagen::exchange::{Import, Imported, Tokens, import};
 use retort_datagen::sample::Verdict;
-use retort_datagen::sources::{Columns, Selection, Table};
+use retort_datagen::sources::{Columns, Table};
 use serde::Deserialize;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -21,11 +21,11 @@ struct ImportRecipe {
 }
 
 pub fn run(args: &Arguments) -> Result<ExitCode> {
-    let Arguments { source, format, out, config, split, limit, keep_unverified, tokenizer, set } = args;
+    let Arguments { source, format, out, part, limit, keep_unverified, tokenizer, set } = args;
     let ImportRecipe { problems: columns } =
         recipe::parse("", set).context("`--set` takes `problems.NAME=COLUMN` here")?;
     let tokens = tokenizer.as_deref().map(tokens).transpose()?;
-    let table = Table::open(source, &Selection { config: config.clone(), split: split.clone() })?;
+    let table = Table::open(source, &part.selection())?;
     let how = Import {
         format: *format,
         columns,

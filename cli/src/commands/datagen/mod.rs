@@ -43,7 +43,7 @@ pub fn run(command: Datagen) -> Result<ExitCode> {
 
 fn generate(args: &DatagenRun) -> Result<ExitCode> {
     let recipe = AskingRecipe::read(&args.asking)?;
-    let (selection, limit) = (args.asking.selection(), args.asking.limit.map(NonZeroUsize::get));
+    let (selection, limit) = (args.asking.part.selection(), args.asking.limit.map(NonZeroUsize::get));
     let problems = recipe.problems(&args.problems, Split::Train, recipe.seed, selection, limit)?;
     let progress = Progress::new();
     let (grace, budget) = (Duration::from_secs(args.asking.grace), args.endpoint.budget()?);

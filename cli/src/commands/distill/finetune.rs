@@ -2,6 +2,8 @@
 //! trains, writes the model folder.
 
 use super::DistillRecipe;
+use crate::architecture::Architecture;
+use crate::commands::convert;
 use crate::endpoint::Scoring;
 use crate::memory;
 use crate::open::ModelFiles;
@@ -15,10 +17,10 @@ use retort_distill::objective::{CapturedForm, Objective, Projected, Teacher, Ter
 use retort_distill::on_policy::OnPolicy;
 use retort_distill::schedule::Schedule;
 use retort_distill::sft::{self, Audit, Reading};
-use retort_distill::trainer::{Outcome, TrainSettings, Validation, rehearse, train};
+use retort_distill::trainer::{Outcome, Rehearsal, TrainSettings, Validation, rehearse, train};
 use retort_distill::translation::Translator;
 use retort_model::chat::ChatTemplate;
-use retort_model::checkpoint::Stored;
+use retort_model::checkpoint::{NumberFormat, Stored};
 use retort_model::decoder::{Decoder, Trainable};
 use retort_model::engine::{CacheSettings, Engine};
 use retort_model::folder::FolderFiles;
@@ -199,16 +201,11 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
         stream: &*stream,
         objective: &objective,
         settings: &settings,
-        looks: (!held_out.is_empty() && only_own(recipe).is_none()).then_some(looks),
+        looks: (!held_out.is_empty() && recipe.objective.of_own_tokens().is_none()).then_some(looks),
         text: &text,
         audit,
         example,
     })
-}
-
-/// A term that is estimated by the student's own tokens: on traces it would call best what lies furthest from them.
-fn only_own(recipe: &DistillRecipe) -> Option<&Term> {
-    recipe.objective.terms.iter().find(|term| term.is_of_own_tokens())
 }
 
 /// Trains on the kept traces and writes the model folder, or the adapter's; `None` when interrupted.
@@ -217,10 +214,10 @@ fn only_own(recipe: &DistillRecipe) -> Option<&Term> {
 pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> Result<Option<Outcome>> {
     memory::keep_freed_pages();
     let observer = Progress::new();
-    let (files, recipe) = (&inputs.student.files, inputs.recipe);
+    let (student, recipe) = (inputs.student, inputs.recipe);
     prepare(inputs, |Ready { model, lora, stream, objective, settings, looks, audit, .. }| {
         observer.remark(&describe(&audit));
-        if let Some(term) = only_own(recipe).filter(|_| recipe.validation_share > 0.0) {
+        if let Some(term) = recipe.objective.of_own_tokens().filter(|_| recipe.validation_share > 0.0) {
             let term = term.name();
             observer.remark(&format!("no look at the validation problems: `{term}` tells nothing of tokens of others"));
         }
@@ -230,12 +227,24 @@ pub fn finetune(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) 
             observer.remark(describe_interruption(settings));
             return Ok(None);
         }
-        match lora {
-            Some(lora) => Adapter::write(out, lora, &model.state()?)?,
-            None => files.write(out, &model.state()?, |_| Stored::F32)?,
-        }
+        write(student, lora, model, out)?;
         Ok(Some(outcome))
     })
+}
+
+/// Writes what `student` has become to the folder `out`: the model, or the adapter beside it.
+pub(super) fn write(student: &ModelFiles, lora: Option<&LoraConfig>, model: &dyn Trainable, out: &Path) -> Result<()> {
+    match (lora, &student.architecture) {
+        (Some(lora), _) => Ok(Adapter::write(out, lora, &model.state()?)?),
+        (None, Architecture::Dense(_)) => Ok(student.files.write(out, &model.state()?, |_| Stored::F32)?),
+        (None, Architecture::DeepSeek(_)) => {
+            // In FP8 steps this small would be rounded away.
+            let mut files = student.files.clone();
+            files.config = convert::config(&files.config, NumberFormat::F32)
+                .with_context(|| format!("the `config.json` of `{}` could not be changed", student.name))?;
+            Ok(files.write(out, &model.state()?, |_| Stored::F32)?)
+        }
+    }
 }
 
 /// What an interrupted run leaves to be done.
@@ -324,11 +333,17 @@ pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
         let seconds = cost.seconds * settings.steps as f64;
         say!("{:.0} tokens/s: about {}", cost.tokens as f64 / cost.seconds, duration(seconds));
         say!("a step like the first takes {}", cost.flops);
-        if let Some(peak) = memory::peak_resident() {
-            say!("about {} of memory", memory::mib(peak + cost.state_bytes));
-        }
+        say_memory(&cost)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Says how much memory a run takes that was rehearsed just now.
+pub(super) fn say_memory(cost: &Rehearsal) -> Result<()> {
+    if let Some(peak) = memory::peak_resident() {
+        say!("about {} of memory", memory::mib(peak + cost.state_bytes));
+    }
+    Ok(())
 }
 
 /// An example's text, what is given dim and what is predicted green.

@@ -2,14 +2,13 @@
 //! trains, writes the model folder with the rollouts beside it, and says what came of them.
 
 use super::DistillRecipe;
-use super::finetune::{TextSide, describe_interruption, duration, settings, writer};
+use super::finetune::{TextSide, describe_interruption, duration, say_memory, settings, write, writer};
 use crate::architecture::Architecture;
-use crate::commands::convert;
 use crate::memory;
 use crate::open::{self, ModelFiles};
 use crate::output::say;
 use crate::progress::Progress;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::Device;
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
@@ -19,12 +18,11 @@ use retort_datagen::store::DEFAULT_ROWS_PER_SHARD;
 use retort_distill::objective::{Objective, Teacher};
 use retort_distill::reward::{Review, RewardSettings, Rollouts, Time};
 use retort_distill::trainer::{Outcome, TrainSettings, rehearse, train};
-use retort_model::checkpoint::{NumberFormat, Stored};
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
 use retort_model::score::Scorer;
 use retort_model::workers::Workers;
-use retort_student::lora::{Adapter, LoraConfig};
+use retort_student::lora::LoraConfig;
 use retort_teacher::train::Pretraining;
 use retort_teacher::weights::Published;
 use std::path::{Path, PathBuf};
@@ -145,17 +143,7 @@ pub fn learn(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> 
             observer.remark(describe_interruption(settings));
             return Ok(None);
         }
-        match (lora, &student.architecture) {
-            (Some(lora), _) => Adapter::write(out, lora, &model.state()?)?,
-            (None, Architecture::Dense(_)) => student.files.write(out, &model.state()?, |_| Stored::F32)?,
-            (None, Architecture::DeepSeek(_)) => {
-                // In FP8 steps this small would be rounded away.
-                let mut files = student.files.clone();
-                files.config = convert::config(&files.config, NumberFormat::F32)
-                    .with_context(|| format!("the `config.json` of `{}` could not be changed", student.name))?;
-                files.write(out, &model.state()?, |_| Stored::F32)?;
-            }
-        }
+        write(student, lora, model, out)?;
         let review = Review::read(&rollouts_of(out))?;
         if review.batches > 0 {
             review.lines().iter().for_each(|line| observer.remark(line));
@@ -183,9 +171,7 @@ pub fn dry_run(inputs: Inputs) -> Result<ExitCode> {
         let cost = rehearse(model, &rollouts, objective, settings)?;
         say!("the first rollouts: {}", rollouts.described());
         say!("about {}, as long as completions keep their length", duration(cost.seconds * settings.steps as f64));
-        if let Some(peak) = memory::peak_resident() {
-            say!("about {} of memory", memory::mib(peak + cost.state_bytes));
-        }
+        say_memory(&cost)?;
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -68,7 +68,7 @@ pub(super) fn show(name: Option<&str>) -> Result<ExitCode> {
 /// Asks a model what a definition says, and scores what it answers.
 pub(super) fn run(args: &EvalsRun, definition: &Definition) -> Result<ExitCode> {
     let progress = Progress::new();
-    let origin = Origin { path: data(args, definition, &progress)?, selection: args.asking.selection() };
+    let origin = Origin { path: data(args, definition, &progress)?, selection: args.asking.part.selection() };
     let limit = args.asking.limit.map(NonZeroUsize::get);
     let items = Items::read(definition, &origin, limit)?;
     // What is generated is worked through once, and the run says so.
@@ -98,7 +98,7 @@ fn data(args: &EvalsRun, definition: &Definition, progress: &Progress) -> Result
     let Some(published) = &definition.data else {
         bail!("`{}` does not say where its data is: name it by `--data`", definition.name);
     };
-    let config = args.asking.config.as_ref().or(published.config.as_ref()).map(|config| format!("{config}/"));
+    let config = args.asking.part.config.as_ref().or(published.config.as_ref()).map(|config| format!("{config}/"));
     let wanted = |all: &[&str], file: &str| {
         // A config may be a folder; where none is, the card says which files it has.
         let folder = config.as_deref().filter(|folder| all.iter().any(|file| file.starts_with(folder)));

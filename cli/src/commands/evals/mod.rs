@@ -57,7 +57,7 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
     if recipe.quota.is_some() {
         bail!("`quota` is for traces: a score needs every sample");
     }
-    let (selection, limit) = (args.asking.selection(), args.asking.limit.map(NonZeroUsize::get));
+    let (selection, limit) = (args.asking.part.selection(), args.asking.limit.map(NonZeroUsize::get));
     let problems = recipe.problems(&args.benchmark, Split::HeldOut, recipe.seed, selection, limit)?;
     let progress = Progress::new();
     let model = args.endpoint.open(&args.model, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;

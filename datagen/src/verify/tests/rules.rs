@@ -2,22 +2,14 @@
 
 use super::super::*;
 use crate::sample::Verdict::{self, NoAnswer, Right, Undecided, Wrong};
+use retort_model::chat::Thought;
 use retort_model::generate::FinishReason;
 use serde_json::json;
 
 fn turn(reasoning: &str, response: &str) -> Completion {
-    Completion {
-        reasoning: reasoning.into(),
-        response: response.into(),
-        unterminated: false,
-        finish_reason: FinishReason::Stop,
-        prompt_token_ids: vec![],
-        token_ids: vec![],
-        forced: vec![],
-        targets: None,
-        prompt_tokens: 1,
-        completion_tokens: response.split_whitespace().count(),
-    }
+    let thought = Thought { reasoning: reasoning.into(), response: response.into(), unterminated: false };
+    let completion_tokens = response.split_whitespace().count();
+    Completion { completion_tokens, ..Completion::of(thought, FinishReason::Stop) }
 }
 
 fn verdict(rule: &Rule, question: &str, gold: &str, turn: &Completion) -> Verdict {
