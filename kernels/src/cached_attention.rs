@@ -7,72 +7,25 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
-mod span;
+mod exact;
+mod kept;
+mod looks;
+mod part;
 
 use crate::cpu;
 use crate::rounding::round;
 use candle_core::{CpuStorage, DType, InplaceOp1, InplaceOp2, Layout, Result, Tensor, bail};
+use kept::Kept;
+use looks::{Block, Seen};
+pub use looks::{CacheRow, CacheRows};
+use part::{Part, Sums};
 use rayon::prelude::*;
-use span::{Kept, Queries, Scratch, Span};
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Entries of a page. They are looked at together; what the pages of a longer past give is put together as in arXiv
 /// 2205.14135, and so a row's result depends on nothing but the row and what it sees.
 pub const PAGE: usize = 64;
-
-/// Rows that look at a page together.
-const ROWS: usize = 8;
-
-/// What a query row sees of a cache (its own entry included).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheRow {
-    /// Pages of its sequence, in order; more than it sees, perhaps.
-    pub pages: Arc<[u32]>,
-    /// Entries that it sees.
-    pub len: usize,
-}
-
-impl CacheRow {
-    /// Each page that it sees, with the entries that it sees of it.
-    fn seen(&self) -> impl Iterator<Item = (usize, usize)> {
-        let counts = (0..self.len).step_by(PAGE).map(|start| PAGE.min(self.len - start));
-        self.pages.iter().map(|&page| page as usize).zip(counts)
-    }
-}
-
-/// What the rows of a batch see: the same for every layer.
-#[derive(Debug, Default)]
-pub struct CacheRows {
-    rows: Vec<CacheRow>,
-    /// A page, the entries seen of it, and the rows that look at it together.
-    looks: Vec<((usize, usize), Vec<usize>)>,
-    /// For each row its looks, page after page, and its place in each.
-    places: Vec<Vec<(usize, usize)>>,
-}
-
-impl CacheRows {
-    /// Rows that see the same of a page look at it together.
-    pub fn new(rows: Vec<CacheRow>) -> Self {
-        let mut looks: Vec<((usize, usize), Vec<usize>)> = Vec::new();
-        let mut open: HashMap<(usize, usize), usize> = HashMap::new();
-        let mut places = Vec::with_capacity(rows.len());
-        for (j, row) in rows.iter().enumerate() {
-            let place = |seen| {
-                let mut look = *open.entry(seen).or_insert(usize::MAX);
-                if looks.get(look).is_none_or(|(_, together)| together.len() == ROWS) {
-                    look = looks.len();
-                    looks.push((seen, Vec::new()));
-                    open.insert(seen, look);
-                }
-                looks[look].1.push(j);
-                (look, looks[look].1.len() - 1)
-            };
-            places.push(row.seen().map(place).collect());
-        }
-        Self { rows, looks, places }
-    }
-}
 
 /// y [n, h, v_width] for `q` [n, h, c] over caches `k` [pages, PAGE, g, c] and `v` [pages, PAGE, g, >= v_width].
 pub fn cached_attention(
@@ -83,7 +36,7 @@ pub fn cached_attention(
     seen: &CacheRows,
     scale: f64,
 ) -> Result<Tensor> {
-    let CacheRows { rows, looks, places } = seen;
+    let CacheRows { rows, blocks } = seen;
     let ((n, h, c), (pages, size, g, kc), (vp, vsize, vg, vw)) = (q.dims3()?, k.dims4()?, v.dims4()?);
     let fits = (kc, vp, vg, size, vsize) == (c, pages, g, PAGE, PAGE) && v_width <= vw && g > 0 && h % g == 0;
     let sees = |row: &CacheRow| {
@@ -93,29 +46,130 @@ pub fn cached_attention(
     if !fits || rows.len() != n || !rows.iter().all(sees) {
         bail!("cached_attention: q {:?}, k {:?}, v {:?}, {} rows", q.shape(), k.shape(), v.shape(), rows.len());
     }
-    if !cpu::fast(&[q]) || !is_kept_here(k) || !is_kept_here(v) {
+    if !cpu::fast(&[q]) || !is_kept_here(k) || !is_kept_here(v) || q.elem_count() == 0 || v_width == 0 {
         return reference(q, k, v, v_width, rows, scale);
     }
     let q = q.contiguous()?;
-    let q = cpu::data(&q)?;
     let ((k_storage, k_layout), (v_storage, v_layout)) = (k.storage_and_layout(), v.storage_and_layout());
-    let (k, v) = (Kept::new(&k_storage, k_layout)?, Kept::new(&v_storage, v_layout)?);
-    let queries = Queries::new(&q, (k, v), c, v_width);
-    let group = h / g;
-    let parts = (0..looks.len() * g).into_par_iter().map_init(Scratch::default, |scratch, at| {
-        let (((page, count), rows), hk) = (&looks[at / g], at % g);
-        let places = rows.iter().map(|j| (j * h + hk * group) * c).map(|start| start..start + group * c);
-        let (keys, values) = (k.rows(page * PAGE * g + hk, g, c), v.rows(page * PAGE * g + hk, g, vw));
-        Span { keys, values, count: *count, v_width, scale: scale as f32 }.attend(&queries, places, scratch)
-    });
-    let parts: Vec<_> = parts.collect();
+    let past = Past {
+        q: &cpu::data(&q)?,
+        k: Kept::new(&k_storage, k_layout)?,
+        v: Kept::new(&v_storage, v_layout)?,
+        dims: Dims { h, g, c, vw, v_width },
+        scale: scale as f32,
+    };
     let mut y = vec![0f32; n * h * v_width];
-    y.par_chunks_mut(v_width).enumerate().with_min_len(4).for_each(|(at, y)| {
-        let (row, hk, head) = (at / h, at % h / group, at % group);
-        let own = places[row].iter().map(|&(look, place)| (&parts[look * g + hk], place * group + head));
-        span::join(y, &own.collect::<Vec<_>>());
-    });
+    let mut rest = y.as_mut_slice();
+    for block in blocks {
+        let (own, others) = rest.split_at_mut(block.rows.len() * h * v_width);
+        past.attend(block, own);
+        rest = others;
+    }
     cpu::shaped(y, (n, h, v_width))
+}
+
+/// Heads of queries and of the cache, widths of keys, of values as they are kept and of those that are wanted.
+#[derive(Clone, Copy)]
+struct Dims {
+    h: usize,
+    g: usize,
+    c: usize,
+    vw: usize,
+    v_width: usize,
+}
+
+/// Queries, and what they look back at.
+struct Past<'a> {
+    q: &'a [f32],
+    k: Kept<'a>,
+    v: Kept<'a>,
+    dims: Dims,
+    scale: f32,
+}
+
+thread_local! {
+    /// Kept from one call to the next.
+    static ROOM: RefCell<Room> = RefCell::default();
+}
+
+/// Memory that one thread uses look after look.
+#[derive(Default)]
+struct Room {
+    /// Queries of the rows and heads of a look, end to end.
+    q: Vec<f32>,
+    exact: exact::Exact,
+    #[cfg(target_arch = "x86_64")]
+    packed: bf16::Packed,
+    later: Part,
+}
+
+impl Past<'_> {
+    /// What the rows of a block get, [rows, h, v_width].
+    fn attend(&self, block: &Block, y: &mut [f32]) {
+        let Dims { h, g, v_width, .. } = self.dims;
+        let group = h / g;
+        let parts: Vec<_> =
+            (0..block.looks.len() * g).into_par_iter().map(|at| self.look(block, at / g, at % g)).collect();
+        y.par_chunks_mut(v_width).enumerate().with_min_len(4).for_each(|(at, y)| {
+            let (hk, head) = (at % h / group, at % group);
+            let mut all = Sums::new(v_width);
+            for stretch in block.rows[at / h].chunk_by(|_, next| !next.begins) {
+                let part = |share: &looks::Share| parts[share.look * g + hk].query(share.place * group + head);
+                match stretch {
+                    [share] => all.add(part(share)),
+                    shares => {
+                        let mut sums = Sums::new(v_width);
+                        shares.iter().for_each(|share| sums.add(part(share)));
+                        all.add(sums.weighed());
+                    }
+                }
+            }
+            all.mean(y);
+        });
+    }
+
+    /// What the pages of look `at` give to the queries of its rows that belong to head `hk` of the cache.
+    fn look(&self, block: &Block, at: usize, hk: usize) -> Part {
+        let Dims { h, g, c, .. } = self.dims;
+        let (look, group) = (&block.looks[at], h / g);
+        let mut room = ROOM.take();
+        room.q.clear();
+        look.rows.iter().for_each(|row| room.q.extend_from_slice(&self.q[(row * h + hk * group) * c..][..group * c]));
+        #[cfg(target_arch = "x86_64")]
+        if bf16::multiplies() {
+            room.packed.set(&room.q, c);
+        }
+        // A thread mostly goes on with the look that follows.
+        let following = block.looks.get(at + 1).map(|look| look.pages[0]);
+        let ahead = look.pages[1..].iter().copied().map(Some).chain([following]);
+        let (mut part, mut later) = (Part::default(), std::mem::take(&mut room.later));
+        for (place, (seen, next)) in look.pages.iter().zip(ahead).enumerate() {
+            if place == 0 {
+                self.page(*seen, next, hk, &mut room, &mut part);
+            } else {
+                self.page(*seen, next, hk, &mut room, &mut later);
+                part.add(&later);
+            }
+        }
+        room.later = later;
+        ROOM.set(room);
+        part
+    }
+
+    /// What one page gives to the queries in `room`; `next` is the page that is looked at after it.
+    fn page(&self, Seen { page, count }: Seen, next: Option<Seen>, hk: usize, room: &mut Room, part: &mut Part) {
+        let Dims { g, c, vw, v_width, .. } = self.dims;
+        let keys_of = |page: usize| self.k.rows(page * PAGE * g + hk, g, c);
+        let values = self.v.rows(page * PAGE * g + hk, g, vw);
+        #[cfg(target_arch = "x86_64")]
+        if bf16::multiplies()
+            && let (Some(keys), Some(values)) = (keys_of(page).rounded(), values.rounded())
+        {
+            let next = next.and_then(|seen| keys_of(seen.page).rounded());
+            return room.packed.attend((keys, values), v_width, count, self.scale, next, part);
+        }
+        room.exact.attend(&room.q, (keys_of(page), values), v_width, count, self.scale, part);
+    }
 }
 
 /// The same in candle's own ops, row by row.
@@ -239,84 +293,4 @@ impl InplaceOp2 for WriteCache {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{close, random};
-
-    fn row(pages: &[u32], len: usize) -> CacheRow {
-        CacheRow { pages: pages.into(), len }
-    }
-
-    #[test]
-    fn agrees_with_the_reference() -> Result<()> {
-        // The first two see a page in common, the last two the same of it.
-        let rows = [row(&[3, 0], PAGE + 5), row(&[3, 2], 2 * PAGE), row(&[1], 1), row(&[4], 7), row(&[4], 7)];
-        let all = CacheRows::new(rows.to_vec());
-        for (h, g, c, vw, v_width) in [(4, 2, 6, 5, 5), (3, 1, 8, 8, 6), (10, 2, 20, 150, 150)] {
-            let (q, k, v) = (random(&[5, h, c], 1), random(&[5, PAGE, g, c], 2), random(&[5, PAGE, g, vw], 3));
-            for dtype in [DType::F32, DType::BF16] {
-                let (k, v) = (k.to_dtype(dtype)?, v.to_dtype(dtype)?);
-                let fast = cached_attention(&q, &k, &v, v_width, &all, 0.4)?;
-                close("cached attention", &fast, &reference(&q, &k, &v, v_width, &rows, 0.4)?, 1e-5)?;
-                // The same bits, whatever rows lie beside it.
-                for (j, row) in rows.iter().enumerate() {
-                    let q = q.narrow(0, j, 1)?.contiguous()?;
-                    let alone = cached_attention(&q, &k, &v, v_width, &CacheRows::new(vec![row.clone()]), 0.4)?;
-                    close("alone", &alone, &fast.narrow(0, j, 1)?, 0.0)?;
-                }
-            }
-            // Keys and values in one.
-            if c == vw {
-                let fast = cached_attention(&q, &k, &k, v_width, &all, 0.4)?;
-                close("latents", &fast, &reference(&q, &k, &k, v_width, &rows, 0.4)?, 1e-5)?;
-            }
-            for wrong in [row(&[5], 1), row(&[0], 0), row(&[0], PAGE + 1)] {
-                assert!(
-                    cached_attention(&q.narrow(0, 0, 1)?, &k, &v, v_width, &CacheRows::new(vec![wrong]), 0.4).is_err()
-                );
-            }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn pages_in_bf16_give_what_rounded_numbers_would() -> Result<()> {
-        let rows = [row(&[3, 0], PAGE + 5), row(&[3, 2], 2 * PAGE), row(&[1], 1), row(&[3, 4], PAGE + 64)];
-        let all = CacheRows::new(rows.to_vec());
-        for (h, g, c, vw) in [(8, 1, 96, 64), (6, 2, 64, 32), (10, 1, 32, 96)] {
-            let (q, k, v) = (random(&[4, h, c], 1), random(&[5, PAGE, g, c], 2), random(&[5, PAGE, g, vw], 3));
-            let (k, v) = (k.to_dtype(DType::BF16)?, v.to_dtype(DType::BF16)?);
-            let rounded = q.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;
-            let found = cached_attention(&q, &k, &v, vw, &all, 0.4)?;
-            // Queries may be rounded, and probabilities too: to 2^-9 of themselves.
-            close("bf16", &found, &reference(&rounded, &k, &v, vw, &rows, 0.4)?, 8e-3)?;
-            for (j, row) in rows.iter().enumerate() {
-                let q = q.narrow(0, j, 1)?.contiguous()?;
-                let alone = cached_attention(&q, &k, &v, vw, &CacheRows::new(vec![row.clone()]), 0.4)?;
-                close("alone", &alone, &found.narrow(0, j, 1)?, 0.0)?;
-            }
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn written_and_copied_numbers_are_where_they_should_be() -> Result<()> {
-        for dtype in [DType::F32, DType::BF16] {
-            let cache = Tensor::zeros((3, PAGE, 1, 2), dtype, &candle_core::Device::Cpu)?;
-            let numbers = || cache.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-            let new = random(&[2, 1, 2], 5);
-            write_cache(&cache, &new, &[PAGE + 2, 0].into())?;
-            let written = new.to_dtype(dtype)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-            let mut expected = vec![0f32; 3 * PAGE * 2];
-            expected[2 * (PAGE + 2)..][..2].copy_from_slice(&written[..2]);
-            expected[..2].copy_from_slice(&written[2..]);
-            assert_eq!(numbers()?, expected);
-            copy_page(&cache, 1, 2)?;
-            expected.copy_within(2 * PAGE..4 * PAGE, 4 * PAGE);
-            assert_eq!(numbers()?, expected);
-            assert!(write_cache(&cache, &random(&[1, 1, 2], 6), &[3 * PAGE].into()).is_err());
-            assert!(copy_page(&cache, 3, 0).is_err() && copy_page(&cache, 0, 3).is_err());
-        }
-        Ok(())
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Matrix products over strided views: a safe wrapper around the `gemm` crate, and products in bf16 of our own.
 
 #[cfg(target_arch = "x86_64")]
-mod bf16;
+pub(crate) mod bf16;
 mod precision;
 
 use gemm::Parallelism;

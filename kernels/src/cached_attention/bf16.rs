@@ -1,168 +1,212 @@
-//! The two products of attention over a page kept in bf16, in the bf16 instructions of AVX-512.
+//! Attention over a page kept in bf16, in the bf16 instructions of AVX-512.
 //!
-//! Queries and probabilities are rounded to bf16 as the page is; products are exact and sums are f32.
+//! Queries and weights are rounded to bf16 as the page is; products are exact and sums are f32. Both products are those of
+//! `matmul::bf16`: a query's numbers are summed in one order, whatever lies beside it.
 
 use super::PAGE;
-use crate::avx512_bf16::{dot, is_here};
+use super::kept::Rows;
+use super::part::Part;
+use crate::avx512_bf16::is_here;
+use crate::matmul::Mat;
+use crate::matmul::bf16::{LANES, LINES, ROWS, Tile, pack_columns, pack_line, pack_rows};
+use crate::simd;
 use half::bf16;
 use std::arch::x86_64::*;
 
-/// Numbers of a vector.
-const LANES: usize = 32;
-/// Keys that are asked for before they are needed.
-const AHEAD: usize = 6;
-/// Queries whose sums stay in registers.
-const M: usize = 8;
-
-/// Whether this machine multiplies rows of `c` and `v_width` numbers: they must be whole vectors.
-pub(super) fn multiplies(c: usize, v_width: usize) -> bool {
-    is_here() && c.is_multiple_of(LANES) && v_width.is_multiple_of(LANES)
+/// Whether this machine multiplies numbers kept in bf16.
+pub(super) fn multiplies() -> bool {
+    is_here()
 }
 
-/// p [m, count] = q [m, c] keys [count, c]^T, rows of keys lying `stride` apart.
-pub(super) fn scores(p: &mut [f32], q: &[bf16], keys: &[bf16], stride: usize, c: usize, count: usize) {
-    assert!(is_here() && c.is_multiple_of(LANES) && keys.len() >= (count - 1) * stride + c, "scores of {c} numbers");
-    for (q, p) in q.chunks(M * c).zip(p.chunks_mut(M * count)) {
-        for entry in 0..count {
-            let key = &keys[entry * stride..][..c];
-            let mut sums = [0f32; M];
-            #[expect(unsafe_code, reason = "the instructions were found on this machine")]
-            // SAFETY: checked above.
-            unsafe {
-                dots(q, key, &mut sums);
-            }
-            p.chunks_mut(count).zip(sums).for_each(|(p, sum)| p[entry] = sum);
-        }
-    }
+/// Lines of keys that are packed at a time: a page has twice as many.
+const KEY_LINES: usize = 2;
+
+/// Queries packed for the instruction, and room for what a page gives.
+#[derive(Default)]
+pub(super) struct Packed {
+    /// Queries.
+    m: usize,
+    /// [lines, c / 2, 16]: two neighbours of a query in each lane.
+    queries: Vec<u32>,
+    /// Lines of keys, then of values.
+    entries: Vec<u32>,
+    /// [m, PAGE]
+    scores: Vec<f32>,
+    /// [lines, PAGE / 2, 16]
+    weights: Vec<u32>,
 }
 
-/// The dot products of up to M rows of q with one key.
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn dots(q: &[bf16], key: &[bf16], out: &mut [f32; M]) {
-    let c = key.len();
-    // A page comes from memory here, once, in order.
-    for line in (0..c).step_by(LANES) {
-        _mm_prefetch::<_MM_HINT_T0>(key.as_ptr().wrapping_add(AHEAD * c + line).cast());
+impl Packed {
+    /// Queries `q` [m, c].
+    pub(super) fn set(&mut self, q: &[f32], c: usize) {
+        self.m = q.len() / c;
+        pack_all(q, c, &mut self.queries);
     }
-    if q.len() == M * c {
-        let mut sums = [_mm512_setzero_ps(); M];
-        for at in (0..c).step_by(LANES) {
-            let key = load(&key[at..]);
-            for m in 0..M {
-                sums[m] = dot(sums[m], load(&q[m * c + at..]), key);
-            }
-        }
-        *out = fold(sums);
-    } else {
-        let mut sums = [_mm512_setzero_ps(); M];
-        for (q, sum) in q.chunks(c).zip(&mut sums) {
-            for at in (0..c).step_by(LANES) {
-                *sum = dot(*sum, load(&q[at..]), load(&key[at..]));
-            }
-        }
-        *out = fold(sums);
-    }
-}
 
-/// The sum of the numbers of each vector.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn fold(sums: [__m512; M]) -> [f32; M] {
-    let mut halves = [_mm256_setzero_ps(); M];
-    for m in 0..M {
-        let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(sums[m])));
-        halves[m] = _mm256_add_ps(_mm512_castps512_ps256(sums[m]), upper);
-    }
-    let [a, b, c, d, e, f, g, h] = halves;
-    let four = |a, b, c, d| {
-        let sums = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
-        _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps::<1>(sums))
-    };
-    let mut out = [0f32; M];
-    #[expect(unsafe_code, reason = "vectors go to memory")]
-    // SAFETY: eight numbers, four at a time.
-    unsafe {
-        _mm_storeu_ps(out.as_mut_ptr(), four(a, b, c, d));
-        _mm_storeu_ps(out.as_mut_ptr().add(4), four(e, f, g, h));
-    }
-    out
-}
-
-/// y [m, width] = p [m, PAGE] values [PAGE, width], rows of values lying `stride` apart; those from `count` on are taken
-/// as 0 and so must be `p`.
-pub(super) fn weighted(y: &mut [f32], p: &[bf16], values: &[bf16], stride: usize, width: usize, count: usize) {
-    assert!(
-        is_here() && width.is_multiple_of(LANES) && values.len() >= (count - 1) * stride + width,
-        "weighted values"
-    );
-    for (p, y) in p.chunks(M * PAGE).zip(y.chunks_mut(M * width)) {
+    /// What the first `count` entries of a page give for the queries, scores multiplied with `scale`.
+    pub(super) fn attend(
+        &mut self,
+        (keys, values): (Rows<&[bf16]>, Rows<&[bf16]>),
+        v_width: usize,
+        count: usize,
+        scale: f32,
+        next: Option<Rows<&[bf16]>>,
+        part: &mut Part,
+    ) {
+        part.largest.resize(self.m, 0.0);
+        part.sums.resize(self.m, 0.0);
+        let mut ahead = Ahead { next, entry: 0 };
+        self.score(keys, count, &mut ahead);
         #[expect(unsafe_code, reason = "the instructions were found on this machine")]
-        // SAFETY: checked above.
+        // SAFETY: it multiplies.
         unsafe {
-            match p.len() / PAGE {
-                8 => sums::<8>(y, p, values, stride, width, count),
-                7 => sums::<7>(y, p, values, stride, width, count),
-                6 => sums::<6>(y, p, values, stride, width, count),
-                5 => sums::<5>(y, p, values, stride, width, count),
-                4 => sums::<4>(y, p, values, stride, width, count),
-                3 => sums::<3>(y, p, values, stride, width, count),
-                2 => sums::<2>(y, p, values, stride, width, count),
-                _ => sums::<1>(y, p, values, stride, width, count),
+            weigh(&mut self.scores, count, scale, part);
+        }
+        self.sum(values, v_width, count, &mut ahead, &mut part.values);
+    }
+
+    /// The products of every query with every key.
+    fn score(&mut self, keys: Rows<&[bf16]>, count: usize, ahead: &mut Ahead) {
+        let c = keys.width;
+        let line = c.div_ceil(2) * LANES;
+        self.scores.resize(self.m * PAGE, 0.0);
+        self.entries.resize(KEY_LINES * line, 0);
+        for first in (0..count).step_by(KEY_LINES * LANES) {
+            let width = (KEY_LINES * LANES).min(count - first);
+            for (at, out) in self.entries.chunks_mut(line).enumerate().take(width.div_ceil(LANES)) {
+                let entry = first + at * LANES;
+                pack_rows(&keys.numbers[entry * keys.stride..], LANES.min(count - entry), c, keys.stride, out);
             }
+            ahead.ask(12);
+            #[expect(unsafe_code, reason = "as products are written")]
+            // SAFETY: a row has room for all entries of a page.
+            unsafe {
+                let out = self.scores.as_mut_ptr().add(first);
+                multiply(&self.queries, &self.entries, c, self.m, width, out, PAGE);
+            }
+        }
+    }
+
+    /// y [m, width]: the values of the entries, weighted and summed.
+    fn sum(&mut self, values: Rows<&[bf16]>, width: usize, count: usize, ahead: &mut Ahead, y: &mut Vec<f32>) {
+        let line = count.div_ceil(2) * LANES;
+        self.weights.resize(self.m.div_ceil(LANES) * line, 0);
+        for (out, p) in self.weights.chunks_mut(line).zip(self.scores.chunks(LANES * PAGE)) {
+            pack_line(Mat::strided(p, p.len() / PAGE, count, PAGE), out);
+        }
+        self.entries.resize(LINES * line, 0);
+        y.clear();
+        y.reserve(self.m * width);
+        for first in (0..width).step_by(LINES * LANES) {
+            let columns = (LINES * LANES).min(width - first);
+            for (at, out) in self.entries[..columns.div_ceil(LANES) * line].chunks_mut(2 * line).enumerate() {
+                let column = first + at * 2 * LANES;
+                pack_columns(
+                    &values.numbers[column..],
+                    (2 * LANES).min(first + columns - column),
+                    count,
+                    values.stride,
+                    out,
+                );
+            }
+            ahead.ask(4);
+            #[expect(unsafe_code, reason = "memory that is written once")]
+            // SAFETY: there is room for m rows.
+            unsafe {
+                multiply(&self.weights, &self.entries, count, self.m, columns, y.as_mut_ptr().add(first), width);
+            }
+        }
+        #[expect(unsafe_code, reason = "memory that is written once")]
+        // SAFETY: these were all columns of all rows.
+        unsafe {
+            y.set_len(self.m * width);
         }
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn sums<const R: usize>(y: &mut [f32], p: &[bf16], values: &[bf16], stride: usize, width: usize, count: usize) {
-    // Two entries side by side for each column, as the instruction takes them; unpacking leaves the columns in fours.
-    let order = |half: i32| {
-        let from = |at: i32| (at / 8) * 4 + at % 4 + if at % 8 < 4 { 0 } else { 16 } + half * 8;
-        let places: [i32; 16] = std::array::from_fn(|at| from(at as i32));
-        #[expect(unsafe_code, reason = "a vector comes from memory")]
-        // SAFETY: sixteen numbers.
-        unsafe {
-            _mm512_loadu_si512(places.as_ptr().cast())
-        }
-    };
-    let (first, second) = (order(0), order(1));
-    let rows: [&[bf16]; R] = std::array::from_fn(|r| &p[r * PAGE..][..PAGE]);
-    for column in (0..width).step_by(LANES) {
-        let mut low = [_mm512_setzero_ps(); R];
-        let mut high = [_mm512_setzero_ps(); R];
-        for entry in (0..count).step_by(2) {
-            let a = load(&values[entry * stride + column..]);
-            let b =
-                if entry + 1 < count { load(&values[(entry + 1) * stride + column..]) } else { _mm512_setzero_si512() };
-            let (low_pairs, high_pairs) = (_mm512_unpacklo_epi16(a, b), _mm512_unpackhi_epi16(a, b));
-            for r in 0..R {
-                let pair = u32::from(rows[r][entry].to_bits()) | u32::from(rows[r][entry + 1].to_bits()) << 16;
-                let pair = _mm512_set1_epi32(pair as i32);
-                low[r] = dot(low[r], low_pairs, pair);
-                high[r] = dot(high[r], high_pairs, pair);
-            }
-        }
-        for r in 0..R {
-            let y = &mut y[r * width + column..][..LANES];
-            for (half, order) in [first, second].into_iter().enumerate() {
-                let sums = _mm512_permutex2var_ps(low[r], order, high[r]);
-                #[expect(unsafe_code, reason = "a vector goes to memory")]
-                // SAFETY: 32 numbers, 16 at a time.
+/// A page that comes from memory while another is worked on.
+struct Ahead<'a> {
+    next: Option<Rows<&'a [bf16]>>,
+    entry: usize,
+}
+
+impl Ahead<'_> {
+    /// Asks for `count` more of its entries.
+    fn ask(&mut self, count: usize) {
+        let Some(Rows { numbers, stride, width }) = self.next else { return };
+        for entry in self.entry..PAGE.min(self.entry + count) {
+            for at in (0..width).step_by(32) {
+                let line = numbers.as_ptr().wrapping_add(entry * stride + at);
+                #[expect(unsafe_code, reason = "SSE is everywhere here; nothing is read")]
+                // SAFETY: an address that is not there is ignored.
                 unsafe {
-                    _mm512_storeu_ps(y.as_mut_ptr().add(16 * half), sums);
+                    _mm_prefetch::<_MM_HINT_T1>(line.cast());
                 }
             }
         }
+        self.entry += count;
+    }
+}
+
+/// Packs rows `x` [m, c], line after line.
+fn pack_all(x: &[f32], c: usize, out: &mut Vec<u32>) {
+    let line = c.div_ceil(2) * LANES;
+    out.resize((x.len() / c).div_ceil(LANES) * line, 0);
+    for (out, x) in out.chunks_mut(line).zip(x.chunks(LANES * c)) {
+        pack_line(Mat::new(x, x.len() / c, c), out);
+    }
+}
+
+/// Scores to weights exp(score - largest); the largest and the sum of each query.
+#[target_feature(enable = "avx512f")]
+fn weigh(scores: &mut [f32], count: usize, scale: f32, part: &mut Part) {
+    for (scores, (largest, sum)) in scores.chunks_mut(PAGE).zip(part.largest.iter_mut().zip(&mut part.sums)) {
+        // What is not seen weighs nothing.
+        scores[count..].fill(f32::NEG_INFINITY);
+        let lines = &mut scores.as_chunks_mut::<LANES>().0[..count.div_ceil(LANES)];
+        let mut top = [f32::NEG_INFINITY; LANES];
+        for line in lines.iter_mut() {
+            for (score, top) in line.iter_mut().zip(&mut top) {
+                *score *= scale;
+                *top = if *score > *top { *score } else { *top };
+            }
+        }
+        *largest = _mm512_reduce_max_ps(vector(&top));
+        let mut sums = [0f32; LANES];
+        for line in lines.iter_mut() {
+            for (score, sum) in line.iter_mut().zip(&mut sums) {
+                *score = simd::exp(*score - *largest);
+                *sum += *score;
+            }
+        }
+        *sum = _mm512_reduce_add_ps(vector(&sums));
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load(numbers: &[bf16]) -> __m512i {
-    let numbers: &[bf16] = &numbers[..LANES];
+fn vector(numbers: &[f32; LANES]) -> __m512 {
     #[expect(unsafe_code, reason = "a vector comes from memory")]
-    // SAFETY: the slice holds 32 numbers of two bytes.
+    // SAFETY: 16 numbers.
     unsafe {
-        _mm512_loadu_si512(numbers.as_ptr().cast())
+        _mm512_loadu_ps(numbers.as_ptr())
+    }
+}
+
+/// `m` rows of `columns` numbers that begin `stride` apart: the products of packed lines, `depth` numbers deep.
+///
+/// # Safety
+/// `out` must be valid for writes of these rows.
+#[expect(unsafe_code, reason = "the product goes to memory that may be unwritten")]
+unsafe fn multiply(left: &[u32], right: &[u32], depth: usize, m: usize, columns: usize, out: *mut f32, stride: usize) {
+    let pairs = depth.div_ceil(2);
+    let line = pairs * LANES;
+    for row in (0..m).step_by(ROWS) {
+        let (left, height) = (&left[row / LANES * line..], ROWS.min(m - row));
+        let tile = Tile { left, half: row % LANES, right, line, pairs, height, width: columns };
+        // SAFETY: the caller's promise.
+        unsafe {
+            tile.multiply(out.add(row * stride), stride, false);
+        }
     }
 }

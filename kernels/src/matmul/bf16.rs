@@ -5,19 +5,22 @@
 //! TOMS 34(3), 2008): a piece of the right operand stays in the first two caches while rows of the left one pass. A
 //! number's sum is taken in one order, whatever the blocks, the rows beside it and the threads.
 
-mod x86;
+mod pack;
+mod tile;
 
 use super::{Mat, Threads};
+pub(crate) use pack::{pack_columns, pack_line, pack_rows};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
+pub(crate) use tile::Tile;
 
 /// Lanes of a line.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 /// Rows of a tile: half a line of the left operand.
-const ROWS: usize = 8;
+pub(crate) const ROWS: usize = 8;
 /// Lines of the right operand in a tile.
-const LINES: usize = 3;
+pub(crate) const LINES: usize = 3;
 /// Numbers of the inner dimension that a tile's sums go over at a time.
 const DEPTH: usize = 512;
 /// Rows and columns that are packed at a time, as many numbers deep as DEPTH; of fewer rows and columns more of the inner
@@ -108,7 +111,7 @@ fn pack(side: Mat<'_>, lanes: Range<usize>, depth: Range<usize>, out: &mut Vec<u
         let first = lanes.start + at * LANES;
         let part = Mat { rows: LANES.min(lanes.end - first), cols: depth.len(), ..side };
         let from = first * side.row_stride + depth.start * side.col_stride;
-        x86::pack(Mat { data: &side.data[from..], ..part }, out);
+        pack_line(Mat { data: &side.data[from..], ..part }, out);
     };
     match threads {
         Threads::One => out[..needed].chunks_mut(size).enumerate().for_each(line),
@@ -143,7 +146,7 @@ impl Block<'_> {
                 for row in rows.clone().step_by(ROWS) {
                     let height = ROWS.min(rows.end - row);
                     let left = &self.left[row / LANES * line + from..];
-                    let tile = x86::Tile { left, half: row % LANES, right, line, pairs, height, width };
+                    let tile = Tile { left, half: row % LANES, right, line, pairs, height, width };
                     // SAFETY: the caller's promise.
                     unsafe {
                         let out = self.out.0.add(row * self.row_stride + column);

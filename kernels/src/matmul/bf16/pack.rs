@@ -1,12 +1,13 @@
-//! The inner loops of bf16 products: packing a line, multiplying a tile.
+//! Packing of operands into lines.
 
 use super::super::Mat;
-use super::{LANES, LINES, ROWS};
-use crate::avx512_bf16::{dot, is_here};
+use super::LANES;
+use crate::avx512_bf16::is_here;
+use half::bf16;
 use std::arch::x86_64::*;
 
 /// Packs up to 16 rows of `part` into a line; rows and numbers that are not there are 0.
-pub(super) fn pack(part: Mat<'_>, out: &mut [u32]) {
+pub(crate) fn pack_line(part: Mat<'_>, out: &mut [u32]) {
     let Mat { data, rows, cols, row_stride, col_stride } = part;
     let extent = (rows - 1) * row_stride + (cols - 1) * col_stride + 1;
     assert!(is_here() && rows <= LANES && extent <= data.len() && out.len() == cols.div_ceil(2) * LANES, "a line");
@@ -18,6 +19,29 @@ pub(super) fn pack(part: Mat<'_>, out: &mut [u32]) {
             (1, _) => interleave(data, rows, cols, col_stride, out),
             _ => gather(part, out),
         }
+    }
+}
+
+/// Packs up to 16 rows of `depth` numbers that are rounded already and begin `stride` apart.
+pub(crate) fn pack_rows(data: &[bf16], rows: usize, depth: usize, stride: usize, out: &mut [u32]) {
+    let extent = (rows - 1) * stride + depth;
+    assert!(is_here() && rows <= LANES && extent <= data.len() && out.len() == depth.div_ceil(2) * LANES, "rows");
+    #[expect(unsafe_code, reason = "the instructions were found on this machine")]
+    // SAFETY: checked above.
+    unsafe {
+        transpose_rounded(data, rows, depth, stride, out);
+    }
+}
+
+/// Packs up to 32 columns of `depth` rows that are rounded already and begin `stride` apart: one line, or two.
+pub(crate) fn pack_columns(data: &[bf16], columns: usize, depth: usize, stride: usize, out: &mut [u32]) {
+    let (extent, line) = ((depth - 1) * stride + columns, depth.div_ceil(2) * LANES);
+    let fits = columns <= 2 * LANES && extent <= data.len() && out.len() == columns.div_ceil(LANES) * line;
+    assert!(is_here() && fits, "columns");
+    #[expect(unsafe_code, reason = "the instructions were found on this machine")]
+    // SAFETY: checked above.
+    unsafe {
+        interleave_rounded(data, columns, depth, stride, out);
     }
 }
 
@@ -78,6 +102,59 @@ fn transpose(data: &[f32], lanes: usize, depth: usize, stride: usize, out: &mut 
     }
 }
 
+/// As `transpose`.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+fn transpose_rounded(data: &[bf16], lanes: usize, depth: usize, stride: usize, out: &mut [u32]) {
+    for (step, out) in out.chunks_mut(LANES * LANES).enumerate() {
+        let at = step * 2 * LANES;
+        let mask = words(depth - at);
+        let mut rows = [_mm512_setzero_si512(); LANES];
+        for (lane, row) in rows.iter_mut().enumerate().take(lanes) {
+            #[expect(unsafe_code, reason = "vectors come from memory")]
+            // SAFETY: the mask keeps to numbers of the row, which lie within `data`, as `pack_rows` checked.
+            unsafe {
+                *row = _mm512_maskz_loadu_epi16(mask, data.as_ptr().add(lane * stride + at).cast());
+            }
+        }
+        let columns = transposed(rows);
+        for (out, column) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(columns) {
+            #[expect(unsafe_code, reason = "a vector goes to memory")]
+            // SAFETY: a line has 16 lanes.
+            unsafe {
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), column);
+            }
+        }
+    }
+}
+
+/// As `interleave`, two lines at a time.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn interleave_rounded(data: &[bf16], lanes: usize, depth: usize, stride: usize, out: &mut [u32]) {
+    // Lane by lane: this number of the first row, then that of the second.
+    let order: [[u16; 2 * LANES]; 2] = std::array::from_fn(|line| {
+        std::array::from_fn(|at| (line * LANES + at / 2 + if at % 2 == 1 { 2 * LANES } else { 0 }) as u16)
+    });
+    let mask = words(lanes);
+    let (first, second) = out.split_at_mut(depth.div_ceil(2) * LANES);
+    let (first, second) = (first.as_chunks_mut::<LANES>().0, second.as_chunks_mut::<LANES>().0);
+    #[expect(unsafe_code, reason = "vectors come from memory and go there")]
+    // SAFETY: the numbers of a row lie within `data`, as `pack_columns` checked; a line has 16 lanes.
+    unsafe {
+        let order = order.map(|order| _mm512_loadu_si512(order.as_ptr().cast()));
+        let load = |at: usize| match at < depth {
+            true => _mm512_maskz_loadu_epi16(mask, data.as_ptr().add(at * stride).cast()),
+            false => _mm512_setzero_si512(),
+        };
+        for (pair, first) in first.iter_mut().enumerate() {
+            let (a, b) = (load(2 * pair), load(2 * pair + 1));
+            _mm512_storeu_si512(first.as_mut_ptr().cast(), _mm512_permutex2var_epi16(a, order[0], b));
+            if let Some(second) = second.get_mut(pair) {
+                _mm512_storeu_si512(second.as_mut_ptr().cast(), _mm512_permutex2var_epi16(a, order[1], b));
+            }
+        }
+    }
+}
+
 /// 16 x 16 numbers of 32 bits, rows for columns.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -115,7 +192,7 @@ fn gather(part: Mat<'_>, out: &mut [u32]) {
     for (pair, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         for (lane, out) in out.iter_mut().enumerate() {
             let bits = |at: usize| match lane < part.rows && at < part.cols {
-                true => half::bf16::from_f32(part.data[lane * part.row_stride + at * part.col_stride]).to_bits(),
+                true => bf16::from_f32(part.data[lane * part.row_stride + at * part.col_stride]).to_bits(),
                 false => 0,
             };
             *out = u32::from(bits(2 * pair)) | u32::from(bits(2 * pair + 1)) << 16;
@@ -124,74 +201,11 @@ fn gather(part: Mat<'_>, out: &mut [u32]) {
 }
 
 /// The first `count` lanes, all from 16 on.
-fn lower(count: usize) -> __mmask16 {
+pub(super) fn lower(count: usize) -> __mmask16 {
     ((1u32 << count.min(LANES)) - 1) as __mmask16
 }
 
-/// Some rows of half a line times the columns of up to three.
-pub(super) struct Tile<'a> {
-    pub left: &'a [u32],
-    /// The first row in its line.
-    pub half: usize,
-    pub right: &'a [u32],
-    /// From one packed line to the next, of which `pairs` lanes are multiplied.
-    pub line: usize,
-    pub pairs: usize,
-    /// Rows and columns that are there.
-    pub height: usize,
-    pub width: usize,
-}
-
-impl Tile<'_> {
-    /// # Safety
-    /// `out` must be valid for writes of the tile's rows, for reads too with `accumulate`.
-    #[expect(unsafe_code, reason = "the product goes to memory that may be unwritten")]
-    pub(super) unsafe fn multiply(&self, out: *mut f32, row_stride: usize, accumulate: bool) {
-        let lines = self.width.div_ceil(LANES);
-        let (size, last) = (self.pairs * LANES, lines.saturating_sub(1) * self.line);
-        assert!(self.left.len() >= size && self.right.len() >= last + size && self.half + ROWS <= LANES, "a tile");
-        assert!(is_here() && (1..=LINES).contains(&lines) && self.height <= ROWS, "a tile");
-        // SAFETY: the instructions are there and the operands as long as they are read; the rest is the caller's promise.
-        unsafe {
-            match lines {
-                1 => self.lines::<1>(out, row_stride, accumulate),
-                2 => self.lines::<2>(out, row_stride, accumulate),
-                _ => self.lines::<3>(out, row_stride, accumulate),
-            }
-        }
-    }
-
-    #[expect(unsafe_code, reason = "vectors come from memory and go there")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-    unsafe fn lines<const N: usize>(&self, out: *mut f32, row_stride: usize, accumulate: bool) {
-        let (left, right) = (self.left.as_ptr(), self.right.as_ptr());
-        let mut sums = [[_mm512_setzero_ps(); N]; ROWS];
-        for pair in 0..self.pairs {
-            // SAFETY: operands of this length were checked for.
-            unsafe {
-                let columns: [__m512i; N] =
-                    std::array::from_fn(|n| _mm512_loadu_si512(right.add(n * self.line + pair * LANES).cast()));
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let x = _mm512_set1_epi32(*left.add(pair * LANES + self.half + row) as i32);
-                    for (sum, column) in sums.iter_mut().zip(columns) {
-                        *sum = dot(*sum, x, column);
-                    }
-                }
-            }
-        }
-        for (row, sums) in sums.iter().enumerate().take(self.height) {
-            for (n, sum) in sums.iter().enumerate() {
-                let mask = lower(self.width - n * LANES);
-                // SAFETY: rows and columns that are there; the caller's promise.
-                unsafe {
-                    let to = out.add(row * row_stride + n * LANES);
-                    let sum = match accumulate {
-                        true => _mm512_add_ps(_mm512_maskz_loadu_ps(mask, to), *sum),
-                        false => *sum,
-                    };
-                    _mm512_mask_storeu_ps(to, mask, sum);
-                }
-            }
-        }
-    }
+/// The first `count` numbers of a vector, all from 32 on.
+fn words(count: usize) -> __mmask32 {
+    ((1u64 << count.min(2 * LANES)) - 1) as __mmask32
 }
