@@ -2,7 +2,7 @@
 
 use crate::Error;
 use candle_core::{Result, Tensor, Var};
-use retort_kernels::{AdamW, adamw_step, sum_of_squares};
+use retort_kernels::{AdamW, Moments, adamw_step, sum_of_squares};
 use serde::{Deserialize, Serialize};
 
 /// Settings that stay the same during a run.
@@ -16,9 +16,44 @@ pub struct OptimiserSettings {
     pub weight_decay: f64,
     /// Gradients are scaled down to this global norm.
     pub max_grad_norm: f64,
+    /// What the moments are kept in.
+    pub moments: MomentFormat,
     /// Parameters with settings of their own; of several that fit, the first counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
+}
+
+/// What moments are kept in between steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MomentFormat {
+    /// 8 bytes a weight
+    #[default]
+    #[serde(rename = "f32")]
+    F32,
+    /// 2 bytes a weight, in blocks with a scale of their own (8-bit AdamW, arXiv 2110.02861)
+    #[serde(rename = "8bit")]
+    Coded,
+}
+
+/// Tensors with fewer weights keep exact moments (as `min_8bit_size` of bitsandbytes).
+const FEWEST_CODED: usize = 4096;
+
+impl MomentFormat {
+    /// Moments of a tensor of `n` weights before the first step.
+    fn zeros(self, n: usize) -> Moments {
+        match self {
+            Self::Coded if n >= FEWEST_CODED => Moments::coded(n),
+            Self::F32 | Self::Coded => Moments::exact(n),
+        }
+    }
+
+    /// Bytes that the moments of a tensor of `n` weights take.
+    pub(crate) fn bytes(self, n: usize) -> usize {
+        match self {
+            Self::Coded if n >= FEWEST_CODED => Moments::coded_bytes(n),
+            Self::F32 | Self::Coded => Moments::exact_bytes(n),
+        }
+    }
 }
 
 /// Settings of the parameters whose name contains `pattern`.
@@ -40,13 +75,21 @@ fn one() -> f64 {
 
 impl Default for OptimiserSettings {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1, max_grad_norm: 1.0, groups: vec![] }
+        Self {
+            beta1: 0.9,
+            beta2: 0.95,
+            eps: 1e-8,
+            weight_decay: 0.1,
+            max_grad_norm: 1.0,
+            moments: MomentFormat::F32,
+            groups: vec![],
+        }
     }
 }
 
 /// First and second moments of every parameter.
 pub(crate) struct Optimiser {
-    pub moments: Vec<(Vec<f32>, Vec<f32>)>,
+    pub moments: Vec<Moments>,
     /// Factor of the learning rate, and weight decay, of each.
     rates: Vec<(f64, f64)>,
     settings: OptimiserSettings,
@@ -60,14 +103,13 @@ impl Optimiser {
             let allowed = "a part of the name of some parameter";
             return Err(Error::Setting { field: "optimiser.groups.pattern", value: group.pattern.clone(), allowed });
         }
-        let zeros = |var: &Var| vec![0f32; var.elem_count()];
         let rates = parameters.iter().map(|(name, var)| {
             let decay = if var.rank() >= 2 { settings.weight_decay } else { 0.0 };
             let group = settings.groups.iter().find(|group| group.holds(name));
             group.map_or((1.0, decay), |group| (group.learning_rate, group.weight_decay.unwrap_or(decay)))
         });
         Ok(Self {
-            moments: parameters.iter().map(|(_, var)| (zeros(var), zeros(var))).collect(),
+            moments: parameters.iter().map(|(_, var)| settings.moments.zeros(var.elem_count())).collect(),
             rates: rates.collect(),
             settings: settings.clone(),
         })
@@ -85,7 +127,8 @@ impl Optimiser {
         let s = &self.settings;
         let gradient_scale = if norm > s.max_grad_norm { s.max_grad_norm / norm } else { 1.0 };
         let moments = self.moments.iter_mut().zip(&self.rates);
-        for (((_, var), gradient), ((m, v), &(factor, weight_decay))) in parameters.iter().zip(gradients).zip(moments) {
+        for (((_, var), gradient), (moments, &(factor, weight_decay))) in parameters.iter().zip(gradients).zip(moments)
+        {
             let settings = AdamW {
                 learning_rate: learning_rate * factor,
                 beta1: s.beta1,
@@ -95,7 +138,7 @@ impl Optimiser {
                 step,
                 gradient_scale,
             };
-            adamw_step(var, gradient, m, v, settings)?;
+            adamw_step(var, gradient, moments, settings)?;
         }
         Ok(())
     }
@@ -141,7 +184,15 @@ mod tests {
             serde_json::from_str(include_str!("../tests/fixtures/adamw.json")).expect("a recorded run");
         let RecordedSettings { lr, betas: [beta1, beta2], eps, weight_decay } = recorded.settings;
         let groups = vec![];
-        let settings = OptimiserSettings { beta1, beta2, eps, weight_decay, max_grad_norm: f64::INFINITY, groups };
+        let settings = OptimiserSettings {
+            beta1,
+            beta2,
+            eps,
+            weight_decay,
+            max_grad_norm: f64::INFINITY,
+            groups,
+            ..Default::default()
+        };
         // A matrix: vectors would not decay.
         let var = Var::from_vec(recorded.start, (2, 3), &Device::Cpu)?;
         let parameters = [("w".to_string(), var.clone())];

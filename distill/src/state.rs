@@ -9,8 +9,8 @@ use crate::average::Average;
 use crate::flops::Flops;
 use crate::identity::Identity;
 use crate::optimiser::Optimiser;
-use candle_core::{Device, Tensor};
-use retort_model::checkpoint::{Checkpoint, Stored, write_bytes, write_tensors};
+use retort_kernels::{Codes, Moments};
+use retort_model::checkpoint::{Checkpoint, Outgoing, Stored, write_bytes, write_outgoing, write_tensors};
 use retort_model::decoder::Trainable;
 use retort_model::files::read_json;
 use serde::{Deserialize, Serialize};
@@ -48,19 +48,20 @@ pub(crate) fn save(
     let folder = out.join("checkpoints").join(name_of(step));
     let io = |action| move |source| Error::Io { action, path: out.into(), source };
     std::fs::create_dir_all(&folder).map_err(io("created"))?;
-    let mut tensors = Vec::new();
-    for ((name, var), (m, v)) in model.parameters().iter().zip(&optimiser.moments) {
-        tensors.push((name.clone(), var.as_tensor().clone()));
-        for (kind, moment) in [("m", m), ("v", v)] {
-            tensors.push((format!("{kind}.{name}"), Tensor::from_slice(moment, var.shape(), &Device::Cpu)?));
-        }
+    // One tensor at a time is copied to be written.
+    let buffers = model.buffers();
+    let mut tensors: Vec<_> = buffers.iter().map(|(name, var)| Outgoing::held(name, var.as_tensor())).collect();
+    for ((name, var), moments) in model.parameters().iter().zip(&optimiser.moments) {
+        tensors.push(Outgoing::held(name, var.as_tensor()));
+        tensors.extend(parts(moments).into_iter().map(|(kind, part)| part.outgoing(format!("{kind}.{name}"))));
     }
-    for ((name, var), mean) in model.parameters().iter().zip(average.iter().flat_map(|average| &average.weights)) {
-        tensors.push((format!("average.{name}"), Tensor::from_slice(mean, var.shape(), &Device::Cpu)?));
+    for ((name, _), mean) in model.parameters().iter().zip(average.iter().flat_map(|average| &average.weights)) {
+        tensors.push(Part::Numbers(mean).outgoing(format!("average.{name}")));
     }
-    tensors.extend(model.buffers().into_iter().map(|(name, var)| (name, var.as_tensor().clone())));
     let weights = folder.join(WEIGHTS);
-    write_tensors(&weights, &tensors, |_| Stored::F32)?;
+    // Codes are whole numbers up to 255: bf16 holds them.
+    let stored = |name: &str| if is_codes(name) { Stored::Bf16 } else { Stored::F32 };
+    write_outgoing(&weights, &tensors, stored)?;
     let manifest = Manifest { step, flops, run: run.clone(), blake3: hash(&weights)? };
     let json =
         serde_json::to_vec_pretty(&manifest).map_err(|e| Error::Damaged { path: weights, reason: e.to_string() })?;
@@ -69,6 +70,44 @@ pub(crate) fn save(
         std::fs::remove_dir_all(&old).map_err(io("tidied"))?;
     }
     Ok(())
+}
+
+/// What a checkpoint holds of a tensor's moments.
+enum Part<'a> {
+    Numbers(&'a [f32]),
+    Codes(&'a [u8]),
+}
+
+impl<'a> Part<'a> {
+    fn outgoing(self, name: String) -> Outgoing<'a> {
+        match self {
+            Self::Numbers(x) => Outgoing { name, shape: vec![x.len()], values: Box::new(|| Ok(x.to_vec())) },
+            Self::Codes(x) => {
+                let values = || Ok(x.iter().copied().map(f32::from).collect());
+                Outgoing { name, shape: vec![x.len()], values: Box::new(values) }
+            }
+        }
+    }
+}
+
+const M_CODES: &str = "m_codes";
+const ROOT_CODES: &str = "v_root_codes";
+
+fn is_codes(name: &str) -> bool {
+    name.split('.').next().is_some_and(|kind| kind == M_CODES || kind == ROOT_CODES)
+}
+
+/// Moments by what they are called.
+fn parts(moments: &Moments) -> Vec<(&'static str, Part<'_>)> {
+    match moments {
+        Moments::Exact { m, v } => vec![("m", Part::Numbers(m)), ("v", Part::Numbers(v))],
+        Moments::Coded { m, root } => vec![
+            (M_CODES, Part::Codes(&m.codes)),
+            ("m_scales", Part::Numbers(&m.scales)),
+            (ROOT_CODES, Part::Codes(&root.codes)),
+            ("v_root_scales", Part::Numbers(&root.scales)),
+        ],
+    }
 }
 
 /// Puts the published weights of the best look at the validation examples into `best/`, with a note of the look.
@@ -124,10 +163,20 @@ pub(crate) fn resume(
     }
     let checkpoint = Checkpoint::open(&folder)?;
     let tensor = |name: &str| checkpoint.read(name, model.decoder().device());
-    for ((name, var), (m, v)) in model.parameters().iter().zip(&mut optimiser.moments) {
+    for ((name, var), moments) in model.parameters().iter().zip(&mut optimiser.moments) {
         var.set(&tensor(name)?)?;
-        *m = tensor(&format!("m.{name}"))?.flatten_all()?.to_vec1()?;
-        *v = tensor(&format!("v.{name}"))?.flatten_all()?.to_vec1()?;
+        let numbers = |kind: &str| -> Result<Vec<f32>, Error> {
+            Ok(tensor(&format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?)
+        };
+        let codes =
+            |kind: &str| -> Result<Vec<u8>, Error> { Ok(numbers(kind)?.into_iter().map(|code| code as u8).collect()) };
+        match moments {
+            Moments::Exact { m, v } => (*m, *v) = (numbers("m")?, numbers("v")?),
+            Moments::Coded { m, root } => {
+                *m = Codes { codes: codes(M_CODES)?, scales: numbers("m_scales")? };
+                *root = Codes { codes: codes(ROOT_CODES)?, scales: numbers("v_root_scales")? };
+            }
+        }
     }
     let means = average.into_iter().flat_map(|average| &mut average.weights);
     for ((name, _), mean) in model.parameters().iter().zip(means) {

@@ -16,12 +16,13 @@ use crate::gradients::{Budget, Pass, pass};
 use crate::identity::Identity;
 use crate::metrics::{Metrics, MetricsFile, Window, described};
 use crate::objective::Objective;
-pub use crate::optimiser::{Group, OptimiserSettings};
+pub use crate::optimiser::{Group, MomentFormat, OptimiserSettings};
 use crate::optimiser::{Optimiser, global_norm};
 use crate::schedule::Schedule;
 use crate::state;
 use crate::validation::Looks;
 pub use crate::validation::{Best, Validation};
+use candle_core::Var;
 use retort_kernels::MatmulPrecision;
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
@@ -275,8 +276,9 @@ pub fn rehearse(
     let budget = Budget { tokens: settings.micro_batch_tokens, precision: settings.precision.of_products() };
     let nothing = examples.is_empty();
     let done = if nothing { Pass::default() } else { pass(model, objective, &workers, &examples, budget, 0)? };
-    let copies = 2 + usize::from(settings.average.is_some());
-    let state_bytes = copies * parameters * size_of::<f32>();
+    let moments = |(_, var): &(_, Var)| settings.optimiser.moments.bytes(var.elem_count());
+    let mean = if settings.average.is_some() { parameters * size_of::<f32>() } else { 0 };
+    let state_bytes = model.parameters().iter().map(moments).sum::<usize>() + mean;
     let completions = Written::flops(&written, &model.decoder().operations());
     let flops = Flops { completions, ..done.flops };
     Ok(Rehearsal { tokens: done.tokens, flops, seconds: begin.elapsed().as_secs_f64(), state_bytes })

@@ -1,5 +1,6 @@
 //! The bf16 instructions of AVX-512: whether they are there, and the one that multiplies.
 
+use crate::instructions::{Instructions, may_use};
 use std::arch::x86_64::*;
 use std::sync::LazyLock;
 
@@ -10,7 +11,7 @@ pub(crate) fn is_here() -> bool {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512bf16")
     });
-    *FOUND
+    *FOUND && may_use(Instructions::Avx512)
 }
 
 /// sum + a * b, pair by pair of 32 numbers in bf16; products are exact, sums f32.

@@ -100,8 +100,8 @@ impl Bits {
     }
 }
 
-/// The instruction set of integer products on this machine.
-pub fn instructions() -> &'static str {
+/// The instructions of integer products.
+pub(crate) fn instructions() -> &'static str {
     kernel::Kernel::of_this_machine().name()
 }
 

@@ -5,6 +5,7 @@
 //! columns are worked on at once follows from the registers and from what is left over, and changes nothing in that
 //! order. The general product (`matmul`) may sum in other blocks for other shapes; training uses it.
 
+use crate::instructions::arch;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -58,7 +59,7 @@ pub(crate) fn row_products(x: &[f32], x_stride: usize, n: usize, w: &impl Panels
                 let cols = start..i.min(start + DEPTH);
                 let (w, w_stride) = w.panel(rows.clone(), cols.clone(), &mut scratch);
                 let (x, depth, o) = (&x[start..], cols.len(), rows.len());
-                pulp::Arch::new().dispatch(Tile { y: &mut part, o, x, x_stride, w, w_stride, depth });
+                arch().dispatch(Tile { y: &mut part, o, x, x_stride, w, w_stride, depth });
             }
             (rows.start, part)
         })

@@ -1,5 +1,7 @@
 //! Elementwise building blocks that the compiler vectorises for the instruction set found at run time.
 
+use crate::instructions::arch;
+
 /// Runs `f` compiled for the best instruction set of this machine. `f` must be `#[inline(always)]` all the way down.
 pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
     struct Op<F>(F);
@@ -10,8 +12,7 @@ pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
             (self.0)()
         }
     }
-    // Detection is cached inside `Arch::new`.
-    pulp::Arch::new().dispatch(Op(f))
+    arch().dispatch(Op(f))
 }
 
 /// exp(x) to about 2 ulp, branch-free so that it vectorises (Cephes `expf`: exp(x) = 2^n exp(r), |r| <= ln(2)/2).

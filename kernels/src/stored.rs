@@ -8,6 +8,7 @@ use crate::quantised::{self, Bits};
 use crate::row_products::Panels;
 use crate::simd;
 use candle_core::{Result, bail};
+use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -126,7 +127,11 @@ impl StoredMatrix {
     /// All numbers in f32, row after row.
     pub fn to_vec(&self) -> Vec<f32> {
         let mut out = vec![0f32; self.o * self.i];
-        self.decode(0..self.o, 0..self.i, &mut out);
+        // Whole tiles of quantised rows.
+        let rows = 4 * quantised::TILE;
+        out.par_chunks_mut((rows * self.i).max(1)).enumerate().for_each(|(at, out)| {
+            self.decode(at * rows..self.o.min((at + 1) * rows), 0..self.i, out);
+        });
         out
     }
 

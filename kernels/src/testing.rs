@@ -2,8 +2,10 @@
 //! finite differences of the reference in f64.
 
 use crate::gradients::Gradients;
+use crate::instructions::Instructions;
 use crate::value::Value;
 use candle_core::{DType, Device, Result, Tensor, Var};
+use std::sync::OnceLock;
 
 /// Deterministic values in (-1, 1), different for each seed.
 pub(crate) fn random(dims: &[usize], seed: u64) -> Tensor {
@@ -123,4 +125,16 @@ pub(crate) fn close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f6
         assert!((f - e).abs() <= tolerance * (1.0 + e.abs()), "{what}, element {index}: found {f}, expected {e}");
     }
     Ok(())
+}
+
+/// The variable that tells the tests' program to use fewer instructions: `avx2` or `portable`.
+pub(crate) const MOST_INSTRUCTIONS: &str = "RETORT_TEST_INSTRUCTIONS";
+
+/// What it says.
+pub(crate) fn most_instructions() -> Option<Instructions> {
+    static MOST: OnceLock<Option<Instructions>> = OnceLock::new();
+    *MOST.get_or_init(|| match std::env::var(MOST_INSTRUCTIONS).ok()?.as_str() {
+        "avx2" => Some(Instructions::Avx2),
+        _ => Some(Instructions::Portable),
+    })
 }

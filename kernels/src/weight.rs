@@ -151,13 +151,19 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
     }
 }
 
-/// x W^T where a gradient flows back to x: dx = dy W, with W in f32 for that moment alone.
+/// x W^T where a gradient flows back to x: dx = dy W, with W in f32 for these moments alone, and products as those of
+/// weights that are trained.
 fn through_stored(x: &Value, parts: &Arc<[StoredMatrix]>) -> Result<Value> {
     let (o, i) = dims_together(parts)?;
     let (n, dims) = (cpu::rows(x.tensor())?.0, x.dims().to_vec());
     let (parts, precision) = (parts.clone(), MatmulPrecision::current());
-    let y = Weight::Stored(parts.clone()).linear(&Value::constant(x.tensor())?)?;
-    Value::record(y.into_tensor(), [x], move |dy, _| {
+    if !cpu::fast(&[x.tensor()]) || dims.last() != Some(&i) {
+        bail!("a stored weight [{o}, {i}] does not fit {:?} of {:?}", x.dims(), x.tensor().dtype());
+    }
+    let y =
+        product(Mat::new(&cpu::data(x.tensor())?, n, i), Mat::new(&numbers(&parts), o, i).t(), precision.together());
+    let wide: Vec<usize> = dims[..dims.len() - 1].iter().copied().chain([o]).collect();
+    Value::record(cpu::shaped(y, wide)?, [x], move |dy, _| {
         let (dy, w) = (cpu::data(dy)?, numbers(&parts));
         let dx = product(Mat::new(&dy, n, o), Mat::new(&w, o, i), precision.together());
         Ok([Some(cpu::shaped(dx, dims.clone())?)])
@@ -177,7 +183,7 @@ fn dims_together(parts: &[StoredMatrix]) -> Result<(usize, usize)> {
 fn numbers(parts: &[StoredMatrix]) -> Vec<f32> {
     match parts {
         [one] => one.to_vec(),
-        parts => parts.iter().flat_map(StoredMatrix::to_vec).collect(),
+        parts => parts.iter().map(StoredMatrix::to_vec).collect::<Vec<_>>().concat(),
     }
 }
 

@@ -161,7 +161,7 @@ impl Cache {
         Ok(())
     }
 
-    pub(crate) fn tensor(&self, layer: usize, index: usize) -> &Tensor {
+    pub fn tensor(&self, layer: usize, index: usize) -> &Tensor {
         &self.layers[layer][index]
     }
 }

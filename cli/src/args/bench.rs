@@ -1,7 +1,7 @@
 //! The command line of `retort bench`.
 
 use clap::{Args, Subcommand};
-use retort_distill::trainer::Precision;
+use retort_distill::trainer::{MomentFormat, Precision};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -128,6 +128,9 @@ pub struct BenchTrain {
     /// `auto`, `f32` or `bf16`, as `precision` in a recipe
     #[arg(long, value_parser = precision, default_value = "auto")]
     pub precision: Precision,
+    /// `f32` or `8bit`, as `optimiser.moments` in a recipe
+    #[arg(long, value_parser = moments, default_value = "f32")]
+    pub moments: MomentFormat,
     /// Sequences of a step, in place of the shape's own
     #[arg(long)]
     pub batch: Option<NonZeroUsize>,
@@ -140,6 +143,14 @@ pub struct BenchTrain {
     /// Steps whose median counts, after one that does not
     #[arg(long, default_value = "5")]
     pub steps: NonZeroUsize,
+}
+
+fn moments(text: &str) -> Result<MomentFormat, String> {
+    Ok(match text {
+        "f32" => MomentFormat::F32,
+        "8bit" => MomentFormat::Coded,
+        _ => return Err("it takes `f32` or `8bit`".into()),
+    })
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -179,6 +190,9 @@ pub struct BenchDecode {
     /// Sequences side by side; one line for each
     #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
     pub batch: Vec<NonZeroUsize>,
+    /// Tokens, of random numbers, that each sequence has behind it before its prompt
+    #[arg(long, default_value = "0")]
+    pub past: usize,
     /// Tokens of each prompt
     #[arg(long, default_value = "128")]
     pub prompt: NonZeroUsize,

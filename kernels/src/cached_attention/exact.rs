@@ -2,6 +2,7 @@
 
 use super::kept::{Kept, Rows};
 use super::part::Part;
+use crate::instructions::arch;
 use crate::row_products::Tile;
 use crate::simd;
 use pulp::{Simd, WithSimd};
@@ -33,7 +34,7 @@ impl Exact {
         self.p.resize(m * count, 0.0);
         let p = &mut self.p;
         let tile = Tile { y: p, o: count, x: q, x_stride: c, w: keys.numbers, w_stride: keys.stride, depth: c };
-        pulp::Arch::new().dispatch(tile);
+        arch().dispatch(tile);
         part.largest.resize(m, 0.0);
         part.sums.resize(m, 0.0);
         for (scores, (largest, sum)) in p.chunks_mut(count).zip(part.largest.iter_mut().zip(&mut part.sums)) {
@@ -50,7 +51,7 @@ impl Exact {
         part.values.clear();
         part.values.resize(m * v_width, 0.0);
         let Rows { numbers: values, stride, .. } = values;
-        pulp::Arch::new().dispatch(Weighted { y: &mut part.values, p, count, values, stride, width: v_width });
+        arch().dispatch(Weighted { y: &mut part.values, p, count, values, stride, width: v_width });
     }
 }
 

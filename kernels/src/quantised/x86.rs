@@ -6,6 +6,7 @@
 
 use super::codes::{LINES, MIDDLES_LINE, Panel, SCALES_LINE};
 use super::{Bits, GROUP, GROUPS, TILE};
+use crate::instructions::{Instructions, may_use};
 use std::arch::x86_64::*;
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -16,7 +17,8 @@ const SCALES: usize = Bits::SCALES;
 const LINE: usize = TILE * GROUP;
 
 pub(super) fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+    let here = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+    here && may_use(Instructions::Avx2)
 }
 
 pub(super) fn has_avx512_vnni() -> bool {
@@ -25,7 +27,7 @@ pub(super) fn has_avx512_vnni() -> bool {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vnni")
     });
-    *FOUND
+    *FOUND && may_use(Instructions::Avx512)
 }
 
 /// The products of a tile with a panel of M rows of x.

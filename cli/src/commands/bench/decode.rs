@@ -8,10 +8,10 @@ use crate::memory;
 use crate::output::say;
 use crate::progress::cancelled;
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
-use retort_kernels::{self as kernels, Value, gather_rows, peaks};
+use candle_core::{Device, Tensor};
+use retort_kernels::{self as kernels, Value, gather_rows, peaks, write_cache};
 use retort_model::batch::Batch;
-use retort_model::cache::{Cache, Precision};
+use retort_model::cache::{Cache, CacheSpec, Precision};
 use retort_model::decoder::Decoder;
 use retort_model::inventory::Part;
 use retort_model::params::{Random, frozen};
@@ -116,7 +116,11 @@ fn measure(
     let decoder = model.decoder();
     let spec = decoder.cache_spec();
     let precision = args.cache.map_or_else(|| Precision::beside(decoder.head()), CacheNumbers::precision);
-    let cache = Cache::new(&spec, precision, b, prompt + new, decoder.device())?;
+    let past = args.past;
+    let cache = Cache::new(&spec, precision, b, past + prompt + new, decoder.device())?;
+    if past > 0 {
+        fill(&cache, &spec)?;
+    }
     let mut tokens = Tokens { state: b as u64, vocabulary: decoder.head().rows() as u64 };
 
     let begin = Instant::now();
@@ -125,7 +129,7 @@ fn measure(
             return Ok(None);
         }
         let prompts: Vec<(usize, Vec<u32>)> = slots.iter().map(|&slot| (slot, tokens.take(prompt))).collect();
-        model.step(&Batch::cached(prompts.iter().map(|(slot, tokens)| (*slot, 0, tokens.as_slice()))), &cache)?;
+        model.step(&Batch::cached(prompts.iter().map(|(slot, tokens)| (*slot, past, tokens.as_slice()))), &cache)?;
     }
     let prefill = begin.elapsed().as_secs_f64();
 
@@ -135,7 +139,7 @@ fn measure(
     let score = args.score.then(|| score(decoder, b, prompt, &mut tokens)).transpose()?;
 
     let (mut steps, mut reached) = (Vec::with_capacity(new), Vec::new());
-    for position in prompt..prompt + new {
+    for position in past + prompt..past + prompt + new {
         if cancelled() {
             return Ok(None);
         }
@@ -155,12 +159,12 @@ fn measure(
     });
     let kv_bytes_per_token = precision.bytes() * spec.elements_per_token();
     let weights = bytes_per_step(&model.parts(), args.quant, model.experts().map(|(e, _)| (e, distinct)));
-    let read = weights / b as f64 + (kv_bytes_per_token * (prompt + new / 2)) as f64;
+    let read = weights / b as f64 + (kv_bytes_per_token * (past + prompt + new / 2)) as f64;
     let operations = 2.0 * model.parts().iter().map(active).sum::<f64>();
     Ok(Some(json!({
         "shape": args.shape.config().0, "quant": args.quant.name(), "instructions": kernels::instructions(),
         "seconds_to_make": made,
-        "batch": b, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
+        "batch": b, "past": past, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
         "prefill_tokens_per_second": (b * prompt) as f64 / prefill,
         "score_tokens_per_second": score.map(|seconds| (b * prompt) as f64 / seconds),
         "decode_tokens_per_second": rate,
@@ -173,9 +177,24 @@ fn measure(
         "prefill_operations_share": operations * (b * prompt) as f64 / prefill / peaks.integer_operations_per_second,
         "decode_operations_share": operations * rate / peaks.integer_operations_per_second,
         "kv_bytes_per_token": kv_bytes_per_token,
-        "kv_bytes": kv_bytes_per_token * b * (prompt + new),
+        "kv_bytes": kv_bytes_per_token * b * (past + prompt + new),
         "peak_resident_bytes": memory::peak_resident(),
     })))
+}
+
+/// Writes every entry of a cache: pages that were never written would all be read from one place.
+fn fill(cache: &Cache, spec: &CacheSpec) -> Result<()> {
+    for layer in 0..spec.layers {
+        for index in 0..spec.tensors.len() {
+            let tensor = cache.tensor(layer, index);
+            let (pages, size, heads, width) = tensor.dims4()?;
+            let numbers = Tensor::randn(0f32, 1.0, (size, heads, width), tensor.device())?;
+            for page in 0..pages {
+                write_cache(tensor, &numbers, &(page * size..(page + 1) * size).collect::<Vec<_>>().into())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Seconds that the log-probabilities of `b` given texts of `length` tokens take: unlike a prefill, each token of them
@@ -220,7 +239,7 @@ fn weight_bytes(args: &BenchDecode) -> Result<f64> {
 /// Of the largest batch, in two bytes a number at the least.
 fn most_cache_bytes(args: &BenchDecode) -> Result<f64> {
     let sequences = args.batch.iter().map(|batch| batch.get()).max().unwrap_or(1) as f64;
-    let tokens = args.prompt.get() as f64 + args.new.get() as f64;
+    let tokens = (args.past + args.prompt.get() + args.new.get()) as f64;
     Ok(2.0 * architecture(args.shape)?.cache_spec().elements_per_token() as f64 * sequences * tokens)
 }
 

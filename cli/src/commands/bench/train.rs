@@ -71,7 +71,7 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
         steps: 1 + args.steps.get() as u64,
         micro_batch_tokens: args.micro_batch.map_or(batch * length, |tokens| tokens.get()),
         schedule: Schedule { learning_rate: 1e-4, warmup_steps: 0, decay: Decay::Constant, final_share: 0.0 },
-        optimiser: OptimiserSettings::default(),
+        optimiser: OptimiserSettings { moments: args.moments, ..OptimiserSettings::default() },
         precision: args.precision,
         checkpoint_every: 0,
         report_every: 1,
@@ -95,7 +95,7 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
         json!({
             "shape": name, "parameters": all, "trained": weights, "batch": batch, "sequence": length, "lora": args.lora,
             "objective": args.objective.to_possible_value().map(|value| value.get_name().to_owned()),
-            "precision": args.precision, "threads": rayon::current_num_threads(), "steps": args.steps,
+            "precision": args.precision, "moments": args.moments, "threads": rayon::current_num_threads(), "steps": args.steps,
             "tokens_per_second": tokens / seconds, "flops_6n": 6.0 * all * tokens / seconds, "flops": exact / seconds,
             "product_peak_flops": peak, "peak_share": exact / seconds / peak,
             "share_forward": phases.forward / whole, "share_backward": phases.backward / whole,
