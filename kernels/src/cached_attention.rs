@@ -7,6 +7,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod dots;
 mod exact;
 mod kept;
 mod looks;
@@ -99,7 +101,7 @@ struct Room {
     q: Vec<f32>,
     exact: exact::Exact,
     #[cfg(target_arch = "x86_64")]
-    packed: bf16::Packed,
+    rounded: bf16::Rounded,
     later: Part,
 }
 
@@ -137,7 +139,7 @@ impl Past<'_> {
         look.rows.iter().for_each(|row| room.q.extend_from_slice(&self.q[(row * h + hk * group) * c..][..group * c]));
         #[cfg(target_arch = "x86_64")]
         if bf16::multiplies() {
-            room.packed.set(&room.q, c);
+            room.rounded.set(&room.q, c);
         }
         // A thread mostly goes on with the look that follows.
         let following = block.looks.get(at + 1).map(|look| look.pages[0]);
@@ -166,7 +168,7 @@ impl Past<'_> {
             && let (Some(keys), Some(values)) = (keys_of(page).rounded(), values.rounded())
         {
             let next = next.and_then(|seen| keys_of(seen.page).rounded());
-            return room.packed.attend((keys, values), v_width, count, self.scale, next, part);
+            return room.rounded.attend((keys, values), v_width, count, self.scale, next, part);
         }
         room.exact.attend(&room.q, (keys_of(page), values), v_width, count, self.scale, part);
     }

@@ -1,14 +1,17 @@
 //! Attention over a page kept in bf16, in the bf16 instructions of AVX-512.
 //!
-//! Queries and weights are rounded to bf16 as the page is; products are exact and sums are f32. Both products are those of
-//! `matmul::bf16`: a query's numbers are summed in one order, whatever lies beside it.
+//! Queries and weights are rounded to bf16 as the page is; products are exact and sums are f32. They are those of
+//! `matmul::bf16`, but for scores of wide rows, which are `dots`: either way a query's numbers are summed in one order,
+//! whatever lies beside it.
 
 use super::PAGE;
+use super::dots;
 use super::kept::Rows;
 use super::part::Part;
 use crate::avx512_bf16::is_here;
 use crate::matmul::Mat;
 use crate::matmul::bf16::{LANES, LINES, ROWS, Tile, pack_columns, pack_line, pack_rows};
+use crate::rounding::round;
 use crate::simd;
 use half::bf16;
 use std::arch::x86_64::*;
@@ -21,12 +24,14 @@ pub(super) fn multiplies() -> bool {
 /// Lines of keys that are packed at a time: a page has twice as many.
 const KEY_LINES: usize = 2;
 
-/// Queries packed for the instruction, and room for what a page gives.
+/// Queries rounded for the instruction, and room for what a page gives.
 #[derive(Default)]
-pub(super) struct Packed {
+pub(super) struct Rounded {
     /// Queries.
     m: usize,
-    /// [lines, c / 2, 16]: two neighbours of a query in each lane.
+    /// [m, c], where rows are wide.
+    rounded: Vec<bf16>,
+    /// Else [lines, c / 2, 16]: two neighbours of a query in each lane.
     queries: Vec<u32>,
     /// Lines of keys, then of values.
     entries: Vec<u32>,
@@ -36,14 +41,20 @@ pub(super) struct Packed {
     weights: Vec<u32>,
 }
 
-impl Packed {
+impl Rounded {
     /// Queries `q` [m, c].
     pub(super) fn set(&mut self, q: &[f32], c: usize) {
         self.m = q.len() / c;
-        pack_all(q, c, &mut self.queries);
+        if dots::pays(c) {
+            self.rounded.resize(q.len(), bf16::ZERO);
+            round(q, &mut self.rounded);
+        } else {
+            pack_all(q, c, &mut self.queries);
+        }
     }
 
-    /// What the first `count` entries of a page give for the queries, scores multiplied with `scale`.
+    /// What the first `count` entries of a page give for the queries, scores multiplied with `scale`; `next` are the keys
+    /// that will be looked at then.
     pub(super) fn attend(
         &mut self,
         (keys, values): (Rows<&[bf16]>, Rows<&[bf16]>),
@@ -55,18 +66,21 @@ impl Packed {
     ) {
         part.largest.resize(self.m, 0.0);
         part.sums.resize(self.m, 0.0);
-        let mut ahead = Ahead { next, entry: 0 };
-        self.score(keys, count, &mut ahead);
+        if dots::pays(keys.width) {
+            dots::scores(&self.rounded, keys, count, next, &mut self.scores);
+        } else {
+            self.score(keys, count);
+        }
         #[expect(unsafe_code, reason = "the instructions were found on this machine")]
         // SAFETY: it multiplies.
         unsafe {
             weigh(&mut self.scores, count, scale, part);
         }
-        self.sum(values, v_width, count, &mut ahead, &mut part.values);
+        self.sum(values, v_width, count, &mut part.values);
     }
 
-    /// The products of every query with every key.
-    fn score(&mut self, keys: Rows<&[bf16]>, count: usize, ahead: &mut Ahead) {
+    /// The products of every query with every key, in packed lines.
+    fn score(&mut self, keys: Rows<&[bf16]>, count: usize) {
         let c = keys.width;
         let line = c.div_ceil(2) * LANES;
         self.scores.resize(self.m * PAGE, 0.0);
@@ -77,7 +91,6 @@ impl Packed {
                 let entry = first + at * LANES;
                 pack_rows(&keys.numbers[entry * keys.stride..], LANES.min(count - entry), c, keys.stride, out);
             }
-            ahead.ask(12);
             #[expect(unsafe_code, reason = "as products are written")]
             // SAFETY: a row has room for all entries of a page.
             unsafe {
@@ -88,7 +101,7 @@ impl Packed {
     }
 
     /// y [m, width]: the values of the entries, weighted and summed.
-    fn sum(&mut self, values: Rows<&[bf16]>, width: usize, count: usize, ahead: &mut Ahead, y: &mut Vec<f32>) {
+    fn sum(&mut self, values: Rows<&[bf16]>, width: usize, count: usize, y: &mut Vec<f32>) {
         let line = count.div_ceil(2) * LANES;
         self.weights.resize(self.m.div_ceil(LANES) * line, 0);
         for (out, p) in self.weights.chunks_mut(line).zip(self.scores.chunks(LANES * PAGE)) {
@@ -109,7 +122,6 @@ impl Packed {
                     out,
                 );
             }
-            ahead.ask(4);
             #[expect(unsafe_code, reason = "memory that is written once")]
             // SAFETY: there is room for m rows.
             unsafe {
@@ -121,30 +133,6 @@ impl Packed {
         unsafe {
             y.set_len(self.m * width);
         }
-    }
-}
-
-/// A page that comes from memory while another is worked on.
-struct Ahead<'a> {
-    next: Option<Rows<&'a [bf16]>>,
-    entry: usize,
-}
-
-impl Ahead<'_> {
-    /// Asks for `count` more of its entries.
-    fn ask(&mut self, count: usize) {
-        let Some(Rows { numbers, stride, width }) = self.next else { return };
-        for entry in self.entry..PAGE.min(self.entry + count) {
-            for at in (0..width).step_by(32) {
-                let line = numbers.as_ptr().wrapping_add(entry * stride + at);
-                #[expect(unsafe_code, reason = "SSE is everywhere here; nothing is read")]
-                // SAFETY: an address that is not there is ignored.
-                unsafe {
-                    _mm_prefetch::<_MM_HINT_T1>(line.cast());
-                }
-            }
-        }
-        self.entry += count;
     }
 }
 

@@ -77,3 +77,10 @@ impl<'a> Rows<Kept<'a>> {
         (place(self), self.stride, self.width) == (place(other), other.stride, other.width)
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> Rows<&'a [bf16]> {
+    pub(super) fn row(self, at: usize) -> &'a [bf16] {
+        &self.numbers[at * self.stride..][..self.width]
+    }
+}

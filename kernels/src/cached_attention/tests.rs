@@ -44,7 +44,7 @@ fn agrees_with_the_reference() -> Result<()> {
 fn pages_in_bf16_give_what_rounded_numbers_would() -> Result<()> {
     let rows = [row(&[3, 0], PAGE + 5), row(&[3, 2], 2 * PAGE), row(&[1], 1), row(&[3, 4], PAGE + 64)];
     let all = CacheRows::new(rows.to_vec());
-    for (h, g, c, vw) in [(8, 1, 96, 64), (6, 2, 64, 32), (10, 1, 32, 96)] {
+    for (h, g, c, vw) in [(8, 1, 96, 64), (6, 2, 64, 32), (10, 1, 32, 96), (17, 1, 288, 40), (6, 2, 256, 260)] {
         let (q, k, v) = (random(&[4, h, c], 1), random(&[5, PAGE, g, c], 2), random(&[5, PAGE, g, vw], 3));
         let (k, v) = (k.to_dtype(DType::BF16)?, v.to_dtype(DType::BF16)?);
         let rounded = q.to_dtype(DType::BF16)?.to_dtype(DType::F32)?;

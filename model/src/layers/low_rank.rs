@@ -1,8 +1,8 @@
-//! A low-rank update of a linear layer (LoRA, arXiv 2106.09685): s (x A^T) B^T, with few numbers to train.
+//! A low-rank update of a linear layer (LoRA, arXiv 2106.09685), with few numbers to train.
 
 use crate::Error;
 use crate::params::{Init, Params};
-use retort_kernels::{Value, linear, scale};
+use retort_kernels::{Value, Weight, updated_linear};
 
 pub struct LowRank {
     a_ri: Value,
@@ -22,8 +22,8 @@ impl LowRank {
         })
     }
 
-    /// [.., i] to [.., o].
-    pub fn forward(&self, x: &Value) -> candle_core::Result<Value> {
-        linear(&scale(&linear(x, &self.a_ri)?, self.scale)?, &self.b_or)
+    /// [.., i] to [.., o]: what the fixed `weight` gives, and the update.
+    pub fn forward(&self, x: &Value, weight: &Weight) -> candle_core::Result<Value> {
+        updated_linear(x, weight, &self.a_ri, &self.b_or, self.scale)
     }
 }

@@ -61,12 +61,12 @@ impl Linear {
 
     /// [.., i] to [.., o].
     pub fn forward(&self, x: &Value) -> candle_core::Result<Value> {
-        let mut y = self.weight_oi.linear(x)?;
-        if let Some(bias) = &self.bias_o {
-            y = kernels::add_bias(&y, bias)?;
-        }
-        match &self.update {
-            Some(update) => kernels::add(&y, &update.forward(x)?),
+        let y = match &self.update {
+            Some(update) => update.forward(x, &self.weight_oi)?,
+            None => self.weight_oi.linear(x)?,
+        };
+        match &self.bias_o {
+            Some(bias) => kernels::add_bias(&y, bias),
             None => Ok(y),
         }
     }
