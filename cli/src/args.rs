@@ -7,7 +7,7 @@ mod model;
 
 pub use bench::{
     Bench, BenchCurate, BenchDecode, BenchDraft, BenchExperts, BenchGrade, BenchMatmul, BenchQuality, BenchStatistics,
-    BenchTrain,
+    BenchTrain, Measurement,
 };
 pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
 pub use exchange::{Batch, BatchRead, BatchRun, BatchWrite, Export, Import};
@@ -53,7 +53,6 @@ pub enum Command {
     #[command(after_help = "Example:\n  retort serve --model embedded --addr 127.0.0.1:8080")]
     Serve(Serve),
     /// Measure the speed of this machine; one JSON line for each measurement
-    #[command(subcommand)]
     Bench(Bench),
 }
 

@@ -5,6 +5,8 @@
 //! down by chance, so that what is added in small parts is not lost to rounding; chance is a function of the step and the
 //! place, so that a run repeated is the same run. A second moment is never rounded to 0: a step divides by it.
 
+use crate::simd;
+
 /// Numbers that share a scale.
 pub const MOMENT_BLOCK: usize = 256;
 
@@ -159,7 +161,7 @@ impl Block<'_> {
     /// Sets the scale to the largest magnitude; what numbers are multiplied with to lie between 0 and 1.
     #[inline(always)]
     fn rescale(&mut self, numbers: &[f32; MOMENT_BLOCK]) -> f32 {
-        let largest = numbers.iter().fold(0f32, |largest, x| if x.abs() > largest { x.abs() } else { largest });
+        let largest = simd::max(&numbers.map(f32::abs));
         *self.scale = largest;
         // Where the inverse is beyond f32, all of the block is as good as 0.
         let inverse = 1.0 / largest;

@@ -5,8 +5,17 @@ use retort_distill::trainer::{MomentFormat, Precision};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// The most vector instructions that kernels may use, of those that this machine has
+    #[arg(long, global = true, value_enum)]
+    pub instructions: Option<crate::commands::MostInstructions>,
+    #[command(subcommand)]
+    pub what: Measurement,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum Bench {
+pub enum Measurement {
     /// Prefill and decode with random weights of a known shape, every sequence fed random tokens
     #[command(after_help = "Example:\n  retort bench decode --shape mini --quant q4 --batch 1,8,32")]
     Decode(BenchDecode),

@@ -13,7 +13,7 @@ mod quickstart;
 mod serve;
 mod student;
 
-pub use bench::{CacheNumbers, Goal, Quant, Shape, TrainShape};
+pub use bench::{CacheNumbers, Goal, MostInstructions, Quant, Shape, TrainShape};
 pub use convert::To;
 pub use student::preset;
 

@@ -15,14 +15,32 @@ mod train;
 pub use shapes::{Shape, TrainShape};
 pub use train::Goal;
 
-use crate::args::Bench;
+use crate::args::{Bench, Measurement};
 use anyhow::Result;
 use clap::ValueEnum;
-use retort_kernels::Bits;
+use retort_kernels::{Bits, Instructions, limit_instructions};
 use retort_model::cache::Precision;
 use retort_model::checkpoint::NumberFormat;
 use retort_model::workers::inside;
 use std::process::ExitCode;
+
+/// `--instructions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MostInstructions {
+    Portable,
+    Avx2,
+    Avx512,
+}
+
+impl From<MostInstructions> for Instructions {
+    fn from(most: MostInstructions) -> Self {
+        match most {
+            MostInstructions::Portable => Self::Portable,
+            MostInstructions::Avx2 => Self::Avx2,
+            MostInstructions::Avx512 => Self::Avx512,
+        }
+    }
+}
 
 /// How weights are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -77,15 +95,18 @@ impl CacheNumbers {
 }
 
 pub fn run(command: Bench) -> Result<ExitCode> {
-    match command {
-        Bench::Curate(args) => curate::run(&args),
-        Bench::Grade(args) => grade::run(&args),
-        Bench::Statistics(args) => statistics::run(&args),
-        Bench::Decode(args) => inside(|| decode::run(&args)),
-        Bench::Draft(args) => draft::run(&args),
-        Bench::Experts(args) => experts::run(&args),
-        Bench::Matmul(args) => matmul::run(&args),
-        Bench::Quality(args) => quality::run(&args),
-        Bench::Train(args) => train::run(&args),
+    if let Some(most) = command.instructions {
+        limit_instructions(most.into());
+    }
+    match command.what {
+        Measurement::Curate(args) => curate::run(&args),
+        Measurement::Grade(args) => grade::run(&args),
+        Measurement::Statistics(args) => statistics::run(&args),
+        Measurement::Decode(args) => inside(|| decode::run(&args)),
+        Measurement::Draft(args) => draft::run(&args),
+        Measurement::Experts(args) => experts::run(&args),
+        Measurement::Matmul(args) => matmul::run(&args),
+        Measurement::Quality(args) => quality::run(&args),
+        Measurement::Train(args) => train::run(&args),
     }
 }

@@ -13,7 +13,7 @@ use retort_distill::objective::{CapturedForm, Objective, ObjectiveSettings, Rows
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, train};
 use retort_kernels::losses::SparseRows;
-use retort_kernels::{MatmulPrecision, peaks};
+use retort_kernels::{MatmulPrecision, instructions, peaks};
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
 use retort_model::params::Fresh;
@@ -95,7 +95,7 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
         json!({
             "shape": name, "parameters": all, "trained": weights, "batch": batch, "sequence": length, "lora": args.lora,
             "objective": args.objective.to_possible_value().map(|value| value.get_name().to_owned()),
-            "precision": args.precision, "moments": args.moments, "threads": rayon::current_num_threads(), "steps": args.steps,
+            "precision": args.precision, "moments": args.moments, "instructions": instructions(), "threads": rayon::current_num_threads(), "steps": args.steps,
             "tokens_per_second": tokens / seconds, "flops_6n": 6.0 * all * tokens / seconds, "flops": exact / seconds,
             "product_peak_flops": peak, "peak_share": exact / seconds / peak,
             "share_forward": phases.forward / whole, "share_backward": phases.backward / whole,
