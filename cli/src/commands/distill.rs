@@ -288,8 +288,7 @@ fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Res
     if args.teacher.is_some() && !args.student.starts_with("preset:") {
         bail!("`--teacher` is given, and `[reward]` asks no teacher anything");
     }
-    let (problems, plan) = reward::problems(recipe, source, args.part.selection(), args.limit)?;
-    let inputs = reward::Inputs { recipe, reward: settings, student, problems, plan };
+    let inputs = reward::inputs((recipe, settings, student), source, args.part.selection(), args.limit)?;
     if args.dry_run {
         return reward::dry_run(inputs);
     }
