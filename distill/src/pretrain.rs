@@ -172,3 +172,72 @@ impl Stream for GymStream<'_> {
         blake3::hash(format!("{mixture} seed {} {vocabulary}", self.seed).as_bytes()).to_hex()[..16].to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use retort_model::house;
+
+    fn mixture(solutions: &str, thinking: f64) -> GymMixture {
+        let json = format!(
+            r#"{{"solutions":{solutions},"thinking":{thinking},"per_step":50,"level_weights":[1,1,0],
+                 "family_weights":{{"countdown":0,"equations":0,"word_problems":0}}}}"#
+        );
+        serde_json::from_str(&json).expect("a mixture")
+    }
+
+    fn tokenizer() -> Tokenizer {
+        Tokenizer::train(&["2+2=4".to_string(), "\\boxed{4}".into()], 300, &house::SPECIAL_TOKENS).expect("trains")
+    }
+
+    /// How many of 1000 exercises of a mixture are answers alone, in a thinking block, in the open; and how many are wrong.
+    fn kinds(mixture: GymMixture) -> Result<[usize; 4], Error> {
+        let tokenizer = tokenizer();
+        let template = house::folder("{}".into(), &tokenizer, mixture.always_thinks())?.template()?;
+        let eos = tokenizer.id(house::SPECIAL_TOKENS[1]).expect("a special token");
+        let stream = GymStream::new(mixture, 3, &tokenizer, &template, eos)?;
+        // The right answers, from a stream of answers alone: its exercises are the same.
+        let answers =
+            GymMixture { solutions: Solutions { answers: 1, ..Solutions::default() }, ..stream.mixture.clone() };
+        let plain = GymStream::new(answers, 3, &tokenizer, &template, eos)?;
+        let mut found = [0; 4];
+        for index in 0..1000 {
+            let said = |stream: &GymStream| -> Result<String, Error> {
+                let example = stream.example(index)?;
+                Ok(tokenizer.decode(&example.tokens[example.loss_from..example.tokens.len() - 1])?)
+            };
+            let (text, answer) = (said(&stream)?, said(&plain)?);
+            let kind = if text.contains("</think>") { 1 } else { usize::from(text.contains('\n')) * 2 };
+            found[kind] += 1;
+            found[3] += usize::from(!text.ends_with(answer.trim()));
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn what_is_read_is_mixed_as_the_weights_say() -> Result<(), Error> {
+        // Four standard deviations of a share of 1000 are 6 points at most.
+        let near = |found: usize, expected: usize| found.abs_diff(expected) < 60;
+        let [bare, thought, open, wrong] = kinds(mixture(r#"{"worked":2,"careless":1,"answers":2}"#, 0.25))?;
+        assert!(
+            near(bare, 400) && near(thought, 150) && near(open, 450) && near(wrong, 200),
+            "{bare} {thought} {open} {wrong}"
+        );
+        assert_eq!(kinds(mixture(r#"{"worked":1}"#, 1.0))?, [0, 1000, 0, 0]);
+        assert_eq!(kinds(mixture(r#"{"answers":1}"#, 1.0))?, [1000, 0, 0, 0]);
+        Ok(())
+    }
+
+    #[test]
+    fn mixtures_of_nothing_are_refused_by_name() {
+        let tokenizer = tokenizer();
+        let template =
+            house::folder("{}".into(), &tokenizer, true).and_then(|files| files.template()).expect("template");
+        for (mixture, field) in
+            [(mixture("{}", 1.0), "gym.solutions"), (mixture(r#"{"worked":1}"#, 1.5), "gym.thinking")]
+        {
+            let refused = GymStream::new(mixture, 3, &tokenizer, &template, 0).err().map(|error| error.to_string());
+            assert!(refused.as_ref().is_some_and(|error| error.contains(field)), "{refused:?}");
+        }
+    }
+}

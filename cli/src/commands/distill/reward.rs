@@ -3,13 +3,12 @@
 
 use super::DistillRecipe;
 use super::finetune::{TextSide, describe_interruption, duration, say_memory, settings, write, writer};
-use crate::architecture::Architecture;
+use super::trainee::trainee;
 use crate::memory;
 use crate::open::{self, ModelFiles};
 use crate::output::say;
 use crate::progress::Progress;
 use anyhow::{Result, bail};
-use candle_core::Device;
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::Plan;
@@ -23,8 +22,6 @@ use retort_model::observe::Observer;
 use retort_model::score::Scorer;
 use retort_model::workers::Workers;
 use retort_student::lora::LoraConfig;
-use retort_teacher::train::Pretraining;
-use retort_teacher::weights::Published;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -39,10 +36,6 @@ pub struct Inputs<'a> {
     pub repeated: usize,
     pub plan: Plan,
 }
-
-/// What the balance of experts takes where the recipe says nothing: no prediction further ahead, since what a policy wrote
-/// is no text to imitate, and DeepSeek-V3's small balance loss.
-const BALANCE: Pretraining = Pretraining { mtp_weight: 0.0, balance_weight: 1e-4, bias_step: 1e-4, bias_until: 1.0 };
 
 /// The folder of the rollouts inside that of the run.
 pub fn rollouts_of(out: &Path) -> PathBuf {
@@ -79,29 +72,6 @@ fn repetitions(problems: usize, repeated: usize, groups: u64) -> Vec<String> {
         ));
     }
     lines
-}
-
-/// A model of any family with variables in place of weights, and the settings of its adapter where that is what is trained.
-fn trainee(files: &ModelFiles, recipe: &DistillRecipe) -> Result<(Box<dyn Trainable>, Option<LoraConfig>)> {
-    match &files.architecture {
-        Architecture::Dense(_) => {
-            let trainee = files.trainee(recipe.lora.as_ref(), recipe.seed)?;
-            if recipe.pretraining.is_some() {
-                bail!("`[pretraining]` balances experts, and `{}` has none", files.name);
-            }
-            let lora = trainee.lora().cloned();
-            Ok((Box::new(if recipe.recompute { trainee.recomputing() } else { trainee }), lora))
-        }
-        Architecture::DeepSeek(config) => {
-            if recipe.lora.is_some() || recipe.recompute {
-                bail!("`lora` and `recompute` are for students, and `{}` is a mixture of experts", files.name);
-            }
-            let source = Box::new(Published(files.checkpoint()?));
-            let balance = recipe.pretraining.unwrap_or(BALANCE);
-            let trainee = retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, &Device::Cpu)?;
-            Ok((Box::new(trainee), None))
-        }
-    }
 }
 
 /// What is done with a run that is ready.

@@ -1,0 +1,122 @@
+"""What the experiments in `distill/recipes/` found.
+
+`control OUT` names the best control and `objectives OUT` prints the table of `which-objective.sh`; `zero OUT` prints that of
+`zero.sh`.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+OBJECTIVES = {
+    "SFT on traces": ["sft"], "top-k KD": ["top-k"], "unbiased KD": ["sampled"], "on-policy": ["on-policy"],
+    "SFT, then on-policy": ["sft-first", "sft-then-on-policy"], "reward": ["reward"],
+    "SFT, then reward": ["sft-first", "sft-then-reward"],
+}
+# Shares that differ by less are taken for the same, as in `distill/src/reward/review.rs`.
+NOTICED = 0.02
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def lowest_validation(run: Path) -> float:
+    return min(line["validation_loss"] for line in lines(run) if "validation_loss" in line)
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
+def seeds_of(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def reports(out: Path, run: str) -> list[dict]:
+    return [json.loads((seed / "report.json").read_text()) for seed in seeds_of(out / "reports" / run)]
+
+
+def teraflops(ends: list[dict], seeds: int) -> str:
+    """Of a seed on average, by what they were for."""
+    parts = [sum(end["flops"][kind] for end in ends) / seeds / 1e12 for kind in ("training", "completions", "teacher")]
+    return f"{sum(parts):.2f}: " + " / ".join(f"{part:.2f}" for part in parts)
+
+
+def quarters(run: Path) -> tuple[dict, dict]:
+    """Means of what rollouts told in the first and in the last quarter of a run."""
+    told = [line["terms"] for line in lines(run)]
+    quarter = -(-len(told) // 4)
+    mean = lambda part: {name: sum(terms[name] for terms in part) / len(part) for name in ROLLOUTS}
+    return mean(told[:quarter]), mean(told[-quarter:])
+
+
+ROLLOUTS = ("pass_at_1", "well_formed", "well_formed_only", "right_leniently_only", "completion_tokens")
+
+
+def looks(first: dict, last: dict) -> str:
+    """What looks as if the reward had been learnt instead of the task."""
+    found = []
+    if last["right_leniently_only"] > first["right_leniently_only"] + NOTICED:
+        found.append("right only leniently")
+    if last["well_formed"] > first["well_formed"] + NOTICED and last["pass_at_1"] < first["pass_at_1"] + NOTICED:
+        found.append("better form, no better answers")
+    return ", ".join(found) or "none"
+
+
+def objectives(out: Path) -> None:
+    print("| objective | TFLOP: training / writing / teacher | steps | pass@1 of each seed | tokens per answer | gap recovered |")
+    print("|---|---|---|---|---|---|")
+    for name, folders in OBJECTIVES.items():
+        found = reports(out, folders[-1])
+        if not found:
+            continue
+        seeds = [seed.name for seed in seeds_of(out / "reports" / folders[-1])]
+        ends = [lines(out / folder / seed)[-1] for folder in folders for seed in seeds]
+        students = [report["student"] for report in found]
+        scores = ", ".join(percent(student["pass_at_1"]) for student in students)
+        tokens = sum(student["completion_tokens"]["mean"] for student in students) / len(seeds)
+        # Means of the seeds' ends: wider than the interval of these students' mean would be.
+        gaps = [(gap["value"], *gap["ci95"]) for gap in (report["gap_recovered"] for report in found)]
+        mean, low, high = (percent(sum(values) / len(gaps)) for values in zip(*gaps))
+        steps = sum(end["step"] for end in ends) // len(seeds)
+        spent = teraflops(ends, len(seeds))
+        print(f"| {name} | {spent} | {steps} | {scores} | {tokens:.0f} | {mean} ({low} to {high}) |")
+    for role in ("teacher", "base", "control"):
+        score = found_first(out)[role]
+        print(f"{role}: {percent(score['pass_at_1'])} ({' to '.join(map(percent, score['ci95']))})")
+    for run in ("reward", "sft-then-reward"):
+        for seed in seeds_of(out / run):
+            first, last = quarters(seed)
+            print(f"{run}/{seed.name}: rollouts right {percent(first['pass_at_1'])} -> {percent(last['pass_at_1'])}, "
+                  f"signs of a reward that was learnt instead of the task: {looks(first, last)}")
+
+
+def found_first(out: Path) -> dict:
+    """Any report: what it says of teacher, base and control stands in all of them."""
+    return next(report for folders in OBJECTIVES.values() for report in reports(out, folders[-1]))
+
+
+def zero(out: Path) -> None:
+    print("| seed | steps | TFLOP: training / writing | rollouts' pass@1 | well formed | tokens | held-out pass@1 | looks |")
+    print("|---|---|---|---|---|---|---|---|")
+    found = reports(out, "zero")
+    for seed, report in zip(seeds_of(out / "zero"), found):
+        first, last = quarters(seed)
+        end = lines(seed)[-1]
+        change = lambda name: f"{percent(first[name])} -> {percent(last[name])}"
+        spent = teraflops([end], 1).rsplit(" / ", 1)[0]
+        tokens = f"{first['completion_tokens']:.0f} -> {last['completion_tokens']:.0f}"
+        score = percent(report["student"]["pass_at_1"])
+        print(f"| {seed.name} | {end['step']} | {spent} | {change('pass_at_1')} | {change('well_formed')} | {tokens} | "
+              f"{score} | {looks(first, last)} |")
+    base = found[0]["base"]
+    print(f"base: {percent(base['pass_at_1'])} ({' to '.join(map(percent, base['ci95']))})")
+
+
+if __name__ == "__main__":
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    if what == "control":
+        print(min((folder / "control").iterdir(), key=lowest_validation).name)
+    else:
+        {"objectives": objectives, "zero": zero}[what](folder)
