@@ -9,7 +9,7 @@ recipes=$(dirname "$0")
 retort=${RETORT:-retort}
 problems=gym:arithmetic,modular@1-2
 offline=3.16 first=2.1 then=0.71 on_policy=1.15 # epochs that take 8 TFLOP, the second and third together
-reward=LIMIT then_reward=LIMIT # problems that do, the second after `first`
+reward=3400 then_reward=464                      # problems that take it by reward, the second after `first`
 
 # The same 3,000 traces, once with the likeliest tokens of each place and once with draws.
 traces() {
@@ -57,7 +57,8 @@ for seed in ${SEEDS:-0 1 2}; do
         run=$objective/$seed
         score $run "$out/$run"
         "$retort" evals compare --teacher "$out/scores/teacher" --base "$out/scores/base" \
-            --control "$out/scores/control" --student "$out/scores/$run" --out "$out/reports/$run" > /dev/null
+            --control "$out/scores/control" --student "$out/scores/$run" --curves "$out/$run" \
+            --out "$out/reports/$run" > /dev/null
     done
 done
 python3 "$recipes/../reference/tables.py" objectives "$out"
