@@ -40,7 +40,7 @@ type Said = (fn(f64) -> String, fn(f64) -> String);
 
 const SHARE: Said = (whole_percent, percent);
 const TOKENS: Said = (whole, |tokens| format!("{tokens:.0} tokens"));
-const LOSS: Said = (|loss| format!("{loss:.3}"), |loss| format!("{loss:.4}"));
+const LOSS: Said = (|loss| ((1e3 * loss).round() / 1e3).to_string(), |loss| format!("{loss:.4}"));
 
 /// A part of what rollouts told.
 fn told(of: impl Fn(&RolloutMeans) -> f64) -> impl Fn(&LearningPoint) -> Option<f64> {
