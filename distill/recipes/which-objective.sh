@@ -9,7 +9,7 @@ recipes=$(dirname "$0")
 retort=${RETORT:-retort}
 problems=gym:arithmetic,modular@1-2
 offline=3.16 first=2.1 then=0.71 on_policy=1.15 # epochs that take 8 TFLOP, the second and third together
-reward=3400 then_reward=464                      # problems that take it by reward, the second after `first`
+reward=6000 then_reward=544                      # problems that take it by reward, the second after `first`
 
 # The same 3,000 traces, once with the likeliest tokens of each place and once with draws.
 traces() {

@@ -15,6 +15,7 @@ OBJECTIVES = {
 }
 # Shares that differ by less are taken for the same, as in `distill/src/reward/review.rs`.
 NOTICED = 0.02
+FAVOURED = 0.1
 
 
 def lines(run: Path) -> list[dict]:
@@ -51,7 +52,7 @@ def quarters(run: Path) -> tuple[dict, dict]:
     return mean(told[:quarter]), mean(told[-quarter:])
 
 
-ROLLOUTS = ("pass_at_1", "well_formed", "well_formed_only", "right_leniently_only", "completion_tokens")
+ROLLOUTS = ("pass_at_1", "well_formed", "right_leniently_only", "completion_tokens", "commonest_answer")
 
 
 def looks(first: dict, last: dict) -> str:
@@ -61,6 +62,8 @@ def looks(first: dict, last: dict) -> str:
         found.append("right only leniently")
     if last["well_formed"] > first["well_formed"] + NOTICED and last["pass_at_1"] < first["pass_at_1"] + NOTICED:
         found.append("better form, no better answers")
+    if last["commonest_answer"] > first["commonest_answer"] + FAVOURED:
+        found.append("one answer to everything")
     return ", ".join(found) or "none"
 
 

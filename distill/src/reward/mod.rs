@@ -17,6 +17,6 @@ mod settings;
 mod walk;
 
 pub use advantage::{Normalise, advantages};
-pub use review::{Means, Review};
+pub use review::{Commonest, Means, Review};
 pub use rollouts::{Rollouts, Time};
 pub use settings::{RewardSettings, Weights};

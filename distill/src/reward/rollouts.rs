@@ -20,6 +20,7 @@ use retort_model::generate::{Completion, Generate, Request};
 use retort_model::observe::{Observer, Silent};
 use retort_model::sampling::NoiseKey;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -299,7 +300,12 @@ fn described<'t>(turns: impl Iterator<Item = &'t Turn<'t>>) -> Vec<(String, f64)
         ("right_leniently_only", share(&|turn| turn.rollout.is_right_leniently_only())),
         ("well_formed_only", share(&|turn| turn.rollout.is_well_formed_only())),
     ];
-    means.into_iter().map(|(name, mean)| (name.into(), mean)).collect()
+    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
+    let given = turns.iter().map(|turn| turn.rollout.extracted.as_str()).filter(|answer| !answer.is_empty());
+    given.for_each(|answer| *answers.entry(answer).or_default() += 1);
+    let commonest = answers.values().max().copied().unwrap_or(0) as f64 / turns.len().max(1) as f64;
+    let all = means.into_iter().chain([("commonest_answer", commonest)]);
+    all.map(|(name, value)| (name.into(), value)).collect()
 }
 
 impl Stream for Rollouts<'_> {
