@@ -103,17 +103,18 @@ impl Review {
                 *answers.entry(rollout.extracted.clone()).or_default() += 1;
             }
         }
+        let batches: Vec<(Means, Answers)> = batches.into_values().collect();
         let quarter = batches.len().div_ceil(4);
-        let [first, last] = [0, batches.len() - quarter].map(|from| batches.values().skip(from).take(quarter));
-        let means = |part: &mut dyn Iterator<Item = &(Means, Answers)>| Means::of(part.map(|(means, _)| means));
-        let answers = |part: &mut dyn Iterator<Item = &(Means, Answers)>| {
+        let (first, last) = (&batches[..quarter], &batches[batches.len() - quarter..]);
+        let means = |part: &[(Means, Answers)]| Means::of(part.iter().map(|(means, _)| means));
+        let answers = |part: &[(Means, Answers)]| {
             let mut all = Answers::new();
-            part.flat_map(|(_, answers)| answers).for_each(|(answer, n)| *all.entry(answer.clone()).or_default() += n);
+            let each = part.iter().flat_map(|(_, answers)| answers);
+            each.for_each(|(answer, count)| *all.entry(answer.clone()).or_default() += count);
             all
         };
-        let commonest = Commonest::of(&answers(&mut first.clone()), &answers(&mut last.clone()));
-        let (first, last) = (means(&mut first.clone()), means(&mut last.clone()));
-        Ok(Self { batches: batches.len() as u64, first, last, commonest })
+        let commonest = Commonest::of(&answers(first), &answers(last));
+        Ok(Self { batches: batches.len() as u64, first: means(first), last: means(last), commonest })
     }
 
     /// What a person is told, line by line; what looks like a reward that was learnt instead of the task comes last.
