@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# R1-Zero (arXiv 2501.12948) in miniature: a base model that has read solutions of mixed quality and seldom thinks learns from
-# reward alone, 1 for a right answer and 0.3 for a closed thinking block, in three seeds. Pass@1, length and form against
-# steps stand in OUT/reports/zero/0/report.html.
+# R1-Zero (arXiv 2501.12948) in miniature: a base model that has read solutions of mixed quality and seldom thinks learns
+# from reward alone, 1 for a right answer and 0.3 for a closed thinking block, in three seeds. Pass@1, length and form
+# against steps stand in OUT/reports/zero/0/report.html.
 #   distill/recipes/zero.sh OUT          run it again to continue; RETORT names another binary
 set -euo pipefail
 out=${1:?"name a folder"}
