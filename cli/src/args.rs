@@ -331,6 +331,9 @@ pub struct Compare {
     /// accuracy against tokens
     #[arg(long, value_name = "RUN")]
     pub budget: Vec<PathBuf>,
+    /// Folders of training runs whose learning curves the page shows, such as the seeds of one
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    pub curves: Vec<PathBuf>,
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
     /// Print report.json instead of the table

@@ -269,7 +269,8 @@ fn a_student_learns_from_reward_and_its_rollouts_are_a_dataset() {
     assert_eq!(lines.len(), 6, "a line for each update");
     for (at, line) in lines.iter().enumerate() {
         let term = |name: &str| line["terms"][name].as_f64().unwrap_or_else(|| panic!("`{name}` is not in {line}"));
-        let shares = ["pass_at_1", "well_formed", "overlong", "unended", "skipped_groups", "clip_fraction"];
+        let shares =
+            ["pass_at_1", "well_formed", "overlong", "unended", "skipped_groups", "learnt_groups", "clip_fraction"];
         assert!(shares.iter().all(|name| (0.0..=1.0).contains(&term(name))), "{line}");
         assert!((term("reward") - term("pass_at_1") + 0.5 * term("overlong")).abs() < 1e-6, "{line}");
         assert_eq!(term("staleness"), (at % 2) as f64);
@@ -293,17 +294,22 @@ fn a_student_learns_from_reward_and_its_rollouts_are_a_dataset() {
 }
 
 #[test]
-fn a_mixture_of_experts_learns_from_reward_and_stays_balanced() {
+fn a_mixture_of_experts_learns_from_reward_and_from_traces_and_stays_balanced() {
     let here = tempfile::tempdir().expect("folder");
     let here = here.path();
-    let sets = ["asking.sampling.max_tokens=64", "reward.overlong_buffer=50", "reward.weights.length=1"];
+    let sets = ["asking.sampling.max_tokens=64", "reward.overlong_buffer=50", "reward.weights.length=1", "epochs=2"];
     let done = rewarded(here, "embedded-teacher", "4", &sets.map(|set| ["--set", set]).concat());
-    assert!(done.status.success(), "{}", text(&done.stderr));
-    let line = metrics(here, "out").remove(0);
-    assert!(line["terms"]["layer 1 max/mean load"].as_f64().expect("a load") >= 1.0, "{line}");
-    let config = std::fs::read_to_string(here.join("out/config.json")).expect("a config");
-    assert!(!config.contains("quantization_config"), "small steps would be rounded away");
-    retort(here, &["model", "generate", "out", "--prompt", "Find 3+4.", "--max-tokens", "4"]);
+    assert!(text(&done.stderr).contains("4 problems for 8 groups"), "{}", text(&done.stderr));
+    traces(here, &[]);
+    let run = ["distill", "run", "--student", "embedded-teacher", "--traces", "traces", "--no-eval", "--out", "taught"];
+    retort(here, &[&run[..], &["--set", "epochs=1"]].concat());
+    for out in ["out", "taught"] {
+        let line = metrics(here, out).remove(0);
+        assert!(line["terms"]["layer 1 max/mean load"].as_f64().expect("a load") >= 1.0, "{line}");
+        let config = std::fs::read_to_string(here.join(out).join("config.json")).expect("a config");
+        assert!(!config.contains("quantization_config"), "small steps would be rounded away");
+        retort(here, &["model", "generate", out, "--prompt", "Find 3+4.", "--max-tokens", "4"]);
+    }
 }
 
 #[test]
@@ -314,6 +320,7 @@ fn a_run_by_reward_refuses_what_it_would_not_heed() {
         (vec!["--set", "per_step=10"], "multiple of `reward.group_size`"),
         (vec!["--set", "asking.sampling.temperature=0.6"], "asking.sampling"),
         (vec!["--set", "asking.n=4"], "`asking.n` says nothing"),
+        (vec!["--set", "asking.sampling.max_tokens=99999"], "has a context of"),
         (vec!["--set", "validation_share=0.1"], "`validation_share` says nothing"),
         (vec!["--set", terms], "`[reward]` sets up by itself"),
         (vec!["--teacher", "embedded"], "asks no teacher anything"),

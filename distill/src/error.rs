@@ -55,9 +55,10 @@ impl From<retort_datagen::Error> for Error {
 }
 
 impl Error {
-    /// Whether somebody asked to stop while a teacher was being asked.
-    pub(crate) fn is_interruption(&self) -> bool {
-        matches!(self, Self::Score(ScoreError::Model(retort_model::Error::Interrupted)))
+    /// Whether somebody asked to stop while a teacher was being asked or a completion was being written.
+    pub fn is_interruption(&self) -> bool {
+        use retort_model::Error::Interrupted;
+        matches!(self, Self::Model(Interrupted) | Self::Score(ScoreError::Model(Interrupted)))
     }
 
     /// What the user can do about it.

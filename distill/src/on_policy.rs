@@ -13,6 +13,7 @@ use crate::flops::Written;
 use crate::translation::Translator;
 use crate::writing::written;
 use retort_model::generate::{Generate, Message, Request};
+use retort_model::observe::Silent;
 use retort_model::sampling::{NoiseKey, Sampling};
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +98,7 @@ impl Stream for OnPolicy<'_> {
             capture: None,
             noise: NoiseKey::new(self.seed, &format!("step {step}"), at as u32),
         });
-        let written = written(self.writer, requests.collect())?;
+        let written = written(self.writer, requests.collect(), &Silent)?;
         let (mut examples, mut lengths) = (Vec::with_capacity(questions.len()), Vec::new());
         for (question, completion) in questions.into_iter().zip(written) {
             // A prompt that fills the context has no completion.

@@ -170,7 +170,14 @@ pub fn train(
             outcome.interrupted = true;
             break;
         }
-        let Served { examples, written } = stream.serve(step)?;
+        let served = match stream.serve(step) {
+            Err(error) if error.is_interruption() => {
+                outcome.interrupted = true;
+                break;
+            }
+            served => served?,
+        };
+        let Served { examples, written } = served;
         let begun = Instant::now();
         let rate = settings.schedule.rate(step, settings.steps);
         let (mut done, mut norm, mut remarks) = (Pass::default(), 0.0, Vec::new());
@@ -235,7 +242,8 @@ pub fn train(
             state::save(out, model, &optimiser, average.as_ref(), (outcome.steps, outcome.flops), &run)?;
         }
     }
-    if outcome.interrupted && outcome.steps > first && settings.checkpoint_every > 0 {
+    let can_go_on = outcome.steps > first && stream.begins(outcome.steps);
+    if outcome.interrupted && can_go_on && settings.checkpoint_every > 0 {
         state::save(out, model, &optimiser, average.as_ref(), (outcome.steps, outcome.flops), &run)?;
     }
     outcome.validation = looks.best;

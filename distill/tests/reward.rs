@@ -16,10 +16,11 @@ use retort_model::capture::Targets;
 use retort_model::chat::Thought;
 use retort_model::decoder::Trainable;
 use retort_model::generate::{Completion, FinishReason, Generate, GenerateError, Jobs};
-use retort_model::observe::Silent;
+use retort_model::observe::{Observer, Silent};
 use retort_model::params::Fresh;
 use retort_model::sampling::Sampling;
 use retort_student::{Config, Trainee};
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,7 +37,9 @@ impl Generate for Guesser {
         "f"
     }
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
-        while let Some(request) = jobs.next() {
+        while !jobs.cancelled()
+            && let Some(request) = jobs.next()
+        {
             let [luck, thought] = [0, 1].map(|at| request.noise.uniform(at));
             let answer = if luck < self.share_right { 7 } else { 8 };
             let token_ids = vec![3, answer, (thought * 50.0) as u32];
@@ -122,6 +125,74 @@ fn groups_without_a_signal_are_left_out_and_counted() -> Result<(), Error> {
         assert!(stream.serve(0)?.examples.is_empty());
         assert_eq!((told(&stream, "skipped_groups"), told(&stream, "pass_at_1")), (1.0, share_right));
     }
+    Ok(())
+}
+
+#[test]
+fn groups_without_a_signal_are_drawn_anew_as_often_as_that_is_allowed() -> Result<(), Error> {
+    let unsure = Guesser { share_right: 0.2 };
+    let plain = r#","weights":{"accuracy":1}"#;
+    let folder = tempfile::tempdir().expect("folder");
+    let stream = |guesser, redraws: u64, dir: &str| {
+        let settings = format!(r#"{{"group_size":4,"redraws":{redraws}{plain}}}"#);
+        let settings: RewardSettings = serde_json::from_str(&settings).expect("settings");
+        let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: 16, ..Sampling::default() };
+        let plan = Plan { sampling, seed: 5, ..Plan::default() };
+        Rollouts::new(settings, plan, guesser, &problems(), 8, 6)?.recorded(&folder.path().join(dir))
+    };
+    let (once, again) = (stream(&unsure, 0, "once")?, stream(&unsure, 8, "again")?);
+    let mut redrawn = 0.0;
+    for step in 0..6 {
+        let (few, all) = (once.serve(step)?, again.serve(step)?);
+        // What was asked for first is the same, and what it says of the model too.
+        assert_eq!(few.written, all.written[..8]);
+        for name in ["pass_at_1", "reward", "skipped_groups"] {
+            assert_eq!(told(&once, name), told(&again, name));
+        }
+        assert_eq!(told(&once, "learnt_groups"), 1.0 - told(&once, "skipped_groups"));
+        assert_eq!((all.examples.len(), told(&again, "learnt_groups")), (8, 1.0), "step {step}");
+        assert_eq!(all.written.len() as f64, 8.0 + 8.0 * told(&again, "redrawn_groups"));
+        redrawn += told(&again, "redrawn_groups");
+    }
+    assert!(redrawn > 1.0, "{redrawn}");
+    again.close()?;
+    // Every completion is a row; the record would refuse one that came twice.
+    assert_eq!(rows(&folder.path().join("again"))?.len() as f64, 48.0 + 8.0 * redrawn);
+
+    let never = stream(&Guesser { share_right: 0.0 }, 3, "never").map(|stream| {
+        let served = stream.serve(0)?;
+        Ok::<_, Error>((served.examples.len(), served.written.len(), told(&stream, "redrawn_groups")))
+    })??;
+    assert_eq!(never, (0, 32, 3.0));
+    Ok(())
+}
+
+/// Asks to stop from the `n`-th question on.
+struct Impatient {
+    asked: Cell<u32>,
+    patience: u32,
+}
+
+impl Observer for Impatient {
+    fn cancelled(&self) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.asked.get() > self.patience
+    }
+}
+
+#[test]
+fn a_batch_that_is_interrupted_leaves_nothing() -> Result<(), Error> {
+    let (guesser, folder) = (Guesser { share_right: 0.5 }, tempfile::tempdir().expect("folder"));
+    let impatient = Impatient { asked: Cell::new(0), patience: 12 };
+    let stream = rollouts(&guesser, "", 5)?.recorded(folder.path())?.heeding(&impatient);
+    let whole = stream.serve(0)?.examples;
+    let interrupted = stream.serve(1).expect_err("interrupted in its fourth completion");
+    assert!(interrupted.is_interruption(), "{interrupted}");
+    stream.close()?;
+    drop(stream);
+    assert_eq!(rows(folder.path())?.len(), 8);
+    let resumed = rollouts(&guesser, "", 5)?.recorded(folder.path())?;
+    assert!(resumed.serve(0)?.examples == whole && !resumed.serve(1)?.examples.is_empty());
     Ok(())
 }
 

@@ -172,6 +172,7 @@ pub fn compare(runs: &Runs<'_>, context: Context) -> Result<Report, Error> {
         student_share_of_teacher: share,
         student_minus_teacher_by_family: families,
         budgets: vec![],
+        learning: vec![],
         transitions: Transitions::between(&teacher.questions, &student.questions, EXAMPLES_EACH),
         seconds: Seconds(context.seconds),
         reproducibility: Reproducibility {

@@ -102,6 +102,10 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("`{folder}` holds no training run: its `metrics.jsonl` is missing or empty")]
+    NoMetrics { folder: PathBuf },
+    #[error("line {line} of `{path}` is damaged: {reason}")]
+    DamagedMetrics { path: PathBuf, line: usize, reason: String },
     #[error("`{path}` does not say which problems share a stem")]
     BadStems {
         path: PathBuf,
@@ -152,6 +156,9 @@ impl Error {
             Self::OtherLikelihoods { .. } => Some("use another output folder".into()),
             Self::DamagedLikelihoods { .. } => Some("remove the file and run again".into()),
             Self::Io { .. } => Some("check that the folder exists, can be written to and has space left".into()),
+            Self::NoMetrics { .. } | Self::DamagedMetrics { .. } => {
+                Some("`--curves` takes folders that `distill run`, `teacher train` or `student train` wrote".into())
+            }
             Self::BadStems { .. } => Some("run the benchmark on the same folder again: it is written anew".into()),
             Self::BadReport { .. } | Self::OtherFormat { .. } => Some("compare the runs again to write a new `report.json`".into()),
             Self::Unserialisable(_) => None,

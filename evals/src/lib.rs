@@ -16,6 +16,7 @@ pub mod compare;
 pub mod definition;
 pub mod harness;
 pub mod items;
+pub mod learning;
 pub mod likelihood;
 pub mod metrics;
 pub mod report;

@@ -3,6 +3,7 @@
 mod synthetic;
 
 use retort_datagen::sample::{Sample, Verdict};
+use retort_evals::learning::Learning;
 use retort_evals::{Context, Error, Report, Role, Runs, Scored, Stems, compare, table};
 use std::collections::BTreeMap;
 use synthetic::{context, problems, run};
@@ -274,4 +275,30 @@ fn the_table_fits_a_terminal_and_says_the_same() {
     let report = compare(&pair(&rename(&teacher), &rename(&student)), Context::default()).unwrap();
     let text = table::render(&report);
     assert!(text.lines().all(|line| line.chars().count() <= 80) && !text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn learning_curves_are_drawn_of_what_the_runs_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, lines: &str| {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("metrics.jsonl"), lines).unwrap();
+        Learning::read(&folder.path().join(name)).unwrap()
+    };
+    let terms = r#""terms":{"pass_at_1":0.25,"well_formed":0.5,"completion_tokens":37.5}"#;
+    let rewarded: String = (1..=3).map(|step| format!("{{\"step\":{step},\"loss\":0,{terms}}}\n")).collect();
+    let plain = "{\"step\":10,\"loss\":2.5}\n{\"step\":20,\"loss\":1.25}\n";
+    let (mut report, _) = report(1, 1);
+    assert!(!report.to_html().contains("Learning curves"));
+    report.learning = vec![run("first-seed", &rewarded), run("plain", plain)];
+    let page = report.to_html();
+    for part in ["Learning curves", "first-seed", "Pass@1 of rollouts", "25.0% at step 2", "38 tokens at step 3"] {
+        assert!(page.contains(part), "`{part}` is not on the page");
+    }
+    for part in ["50.0% at step 1", "1.2500 at step 20", "class=\"run-1\""] {
+        assert!(page.contains(part), "`{part}` is not on the page");
+    }
+    let json: serde_json::Value = serde_json::from_str(&report.to_json().unwrap()).unwrap();
+    assert_eq!(json["learning"][1]["points"][1]["loss"], 1.25);
+    assert_eq!(json["learning"][0]["points"][0]["rollouts"]["well_formed"], 0.5);
 }

@@ -2,6 +2,7 @@
 
 mod finetune;
 mod reward;
+mod trainee;
 
 pub use finetune::{Inputs, finetune};
 
@@ -92,7 +93,7 @@ pub struct DistillRecipe {
     /// How problems are put to it for that, and which answers are right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asking: Option<AskingRecipe>,
-    /// How experts are balanced where a mixture of them learns from reward.
+    /// How experts are balanced where it is a mixture of them that learns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretraining: Option<Pretraining>,
     pub benchmark: Benchmark,
@@ -138,9 +139,7 @@ impl DistillRecipe {
         }
         match &self.reward {
             Some(reward) => self.check_reward(reward)?,
-            None if self.asking.is_some() || self.pretraining.is_some() => {
-                bail!("`[asking]` and `[pretraining]` are for recipes with `[reward]`, and there is none")
-            }
+            None if self.asking.is_some() => bail!("`[asking]` is for recipes with `[reward]`, and there is none"),
             None => {}
         }
         if let Some(on_policy) = &self.on_policy {
@@ -288,8 +287,7 @@ fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Res
     if args.teacher.is_some() && !args.student.starts_with("preset:") {
         bail!("`--teacher` is given, and `[reward]` asks no teacher anything");
     }
-    let (problems, plan) = reward::problems(recipe, source, args.part.selection(), args.limit)?;
-    let inputs = reward::Inputs { recipe, reward: settings, student, problems, plan };
+    let inputs = reward::inputs((recipe, settings, student), source, args.part.selection(), args.limit)?;
     if args.dry_run {
         return reward::dry_run(inputs);
     }

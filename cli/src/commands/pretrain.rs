@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use retort_datagen::gym::{Selection, exercises};
 use retort_distill::objective::Objective;
-use retort_distill::pretrain::{GymMixture, GymStream, Solutions};
+use retort_distill::pretrain::{GymMixture, GymStream};
 use retort_distill::trainer::{TrainSettings, train};
 use retort_model::checkpoint::{NumberFormat, Stored};
 use retort_model::decoder::Trainable;
@@ -81,8 +81,7 @@ fn run<C: Serialize, E: Serialize>(
     let observer = Progress::new();
     recipe::claim(&args.out, recipe)?;
     let tokenizer = vocabulary(&recipe.vocabulary)?;
-    let thinks = recipe.gym.solutions == Solutions::Worked;
-    let files = house::folder(config, &tokenizer, thinks)?;
+    let files = house::folder(config, &tokenizer, recipe.gym.always_thinks())?;
     let template = files.template()?;
     let eos = tokenizer.id(house::SPECIAL_TOKENS[1]).context("the vocabulary has no end-of-turn token")?;
     let stream = GymStream::new(recipe.gym.clone(), recipe.seed, &tokenizer, &template, eos)?;

@@ -129,6 +129,11 @@ impl Exercise {
         self.solution.tell(style, self.noise / 100)
     }
 
+    /// A terse solution in which a step went wrong without being noticed, and the wrong answer that it ends in.
+    pub fn careless(&self) -> (String, String) {
+        self.solution.tell_carelessly(&self.problem.answer, self.noise / 100)
+    }
+
     /// The style this exercise takes in the pretraining mix (see [`Style::at_percentile`]).
     pub fn style(&self) -> Style {
         Style::at_percentile(self.noise % 100)
@@ -136,8 +141,13 @@ impl Exercise {
 
     /// The text after `</think>`: the boxed gold answer.
     pub fn response(&self) -> String {
-        format!("\\boxed{{{}}}", self.problem.answer)
+        boxed(&self.problem.answer)
     }
+}
+
+/// How an answer is given.
+pub fn boxed(answer: &str) -> String {
+    format!("\\boxed{{{answer}}}")
 }
 
 /// Exercise `index` of a cell: draws from the stream of (seed, cell, index) until the instance lies in `split`.

@@ -1,4 +1,5 @@
-//! Worked solutions: the same steps told tersely, with words, with a check at the end, or with a slip.
+//! Worked solutions: the same steps told tersely, with words, with a check at the end, or with a slip; and careless ones,
+//! whose slip nobody notices.
 //!
 //! The reader is a very small transformer that sees one token per digit, so a step is one line, and a line is one
 //! thing that fits in a forward pass: copy two numbers, look up or carry once, write the result. No spaces are spent
@@ -109,6 +110,24 @@ impl Solution {
         }
         lines.join("\n")
     }
+
+    /// The terse solution with a step wrong, unnoticed, and the wrong answer that stands at its end.
+    pub(super) fn tell_carelessly(&self, answer: &str, noise: u64) -> (String, String) {
+        let slips_at = noise % (self.steps.len() as u64).max(1);
+        let steps = self.steps.iter().enumerate();
+        let told = steps.map(|(at, step)| if at as u64 == slips_at { step.wrong.as_str() } else { step.line.as_str() });
+        let wrong = off_by_one(answer);
+        let last = format!("{}{wrong}", self.last.strip_suffix(answer).unwrap_or_default());
+        (told.chain([last.as_str()]).collect::<Vec<_>>().join("\n"), wrong)
+    }
+}
+
+/// The text with its last digit one higher, or 0 for 9.
+fn off_by_one(answer: &str) -> String {
+    let Some((at, digit)) = answer.char_indices().rev().find_map(|(at, c)| Some((at, c.to_digit(10)?))) else {
+        return answer.into();
+    };
+    format!("{}{}{}", &answer[..at], (digit + 1) % 10, &answer[at + 1..])
 }
 
 impl Step {

@@ -84,6 +84,23 @@ fn a_slip_is_one_wrong_result_corrected_in_the_next_line() {
 }
 
 #[test]
+fn a_careless_solution_has_one_wrong_step_and_ends_in_a_wrong_answer() {
+    for (family, level) in cells() {
+        for index in 0..400 {
+            let exercise = exercise(family, level, Split::Train, 8, index);
+            let (text, answer) = exercise.careless();
+            let terse = exercise.worked(Style::Terse);
+            let lines: Vec<(&str, &str)> = text.lines().zip(terse.lines()).collect();
+            assert_eq!(lines.len(), terse.lines().count(), "{text}");
+            let (steps, last) = lines.split_at(lines.len() - 1);
+            assert_eq!(steps.iter().filter(|(told, meant)| told != meant && !holds(told)).count(), 1, "{text}");
+            assert!(text.ends_with(&answer) && last[0].1.len() == last[0].0.len(), "{text}");
+            assert_ne!(value(&answer), value(&exercise.problem.answer), "{text}");
+        }
+    }
+}
+
+#[test]
 fn gold_answers_follow_from_the_text() {
     for (family, level) in cells() {
         for index in 0..600 {

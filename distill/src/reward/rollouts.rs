@@ -4,8 +4,9 @@ use super::advantage::{Batch, advantages};
 use super::record::Record;
 use super::score::Rewards;
 use super::settings::RewardSettings;
+use super::walk::{Asked, Walk};
 use crate::Error;
-use crate::data::{Earned, Example, Served, Stream, order};
+use crate::data::{Earned, Example, Served, Stream};
 use crate::flops::Written;
 use crate::writing::written;
 use retort_datagen::problem::Problem;
@@ -16,8 +17,10 @@ use retort_datagen::store::RunHeader;
 use retort_datagen::verify::Judgement;
 use retort_model::capture::Capture;
 use retort_model::generate::{Completion, Generate, Request};
+use retort_model::observe::{Observer, Silent};
 use retort_model::sampling::NoiseKey;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,11 +40,11 @@ pub struct Rollouts<'a> {
     plan: Plan,
     /// The model that is trained.
     writer: &'a dyn Generate,
-    /// In the order of the first epoch.
-    problems: Vec<Problem>,
+    walk: Walk,
     /// Groups of a batch.
     groups: usize,
     rewards: Rewards,
+    observer: &'a dyn Observer,
     record: RefCell<Option<Record>>,
     batch: RefCell<Option<Harvest>>,
     time: Cell<Time>,
@@ -70,7 +73,19 @@ struct Turn<'p> {
     rollout: Rollout,
 }
 
+/// The completions of one problem that are held against each other.
+struct Group<'p> {
+    turns: Vec<Turn<'p>>,
+    /// Whether they were rewarded differently.
+    has_signal: bool,
+}
+
 impl Turn<'_> {
+    fn written(&self) -> Written {
+        let Completion { prompt_token_ids, token_ids, .. } = &self.completion;
+        Written { prompt: prompt_token_ids.len(), completion: token_ids.len() }
+    }
+
     /// Whether the program that drew said how likely each token was.
     fn has_log_probs(&self) -> bool {
         let told = self.completion.targets.as_ref().map_or(0, |targets| targets.token_logprobs.len());
@@ -96,25 +111,20 @@ impl<'a> Rollouts<'a> {
             return Err(Error::Setting { field: "per_step", value: per_step.to_string(), allowed });
         }
         let groups = per_step / settings.group_size;
-        let problems: Vec<Problem> =
-            order(problems.len(), plan.seed, 0).into_iter().map(|at| problems[at].clone()).collect();
-        if problems.is_empty() {
-            return Err(Error::EmptyStep { step: 0 });
-        }
-        let batches = steps.div_ceil(settings.iterations);
-        let visits = (batches * groups as u64).div_ceil(problems.len() as u64).max(1);
-        let Ok(n) = u32::try_from(visits.saturating_mul(settings.group_size as u64)) else {
-            let allowed = "fewer: no problem is answered 4 billion times";
-            return Err(Error::Setting { field: "epochs", value: visits.to_string(), allowed });
-        };
-        let plan = Plan { n, capture: Some(Capture::Sampled), ..plan };
+        let walk = Walk::new(problems, plan.seed, &settings, groups, steps.div_ceil(settings.iterations))?;
+        let plan = Plan { n: walk.completions(), capture: Some(Capture::Sampled), ..plan };
         let (record, batch, time) = (RefCell::new(None), RefCell::new(None), Cell::default());
-        Ok(Self { settings, plan, writer, problems, groups, rewards, record, batch, time })
+        Ok(Self { settings, plan, writer, walk, groups, rewards, observer: &Silent, record, batch, time })
+    }
+
+    /// Stops in the middle of a batch where `observer` asks for it; nothing of that batch is stored or learnt.
+    pub fn heeding(self, observer: &'a dyn Observer) -> Self {
+        Self { observer, ..self }
     }
 
     /// Writes every rollout to the dataset in `dir` from now on.
     pub fn recorded(self, dir: &Path) -> Result<Self, Error> {
-        self.record.replace(Some(Record::open(dir, &self.header(), &self.problems)?));
+        self.record.replace(Some(Record::open(dir, &self.header(), self.walk.problems())?));
         Ok(self)
     }
 
@@ -136,37 +146,20 @@ impl<'a> Rollouts<'a> {
     }
 
     fn header(&self) -> RunHeader {
-        let problems: Vec<&Problem> = self.problems.iter().collect();
+        let problems: Vec<&Problem> = self.walk.problems().iter().collect();
         // Structs of numbers and names always serialise.
         let reward = serde_json::to_value(&self.settings).unwrap_or_default();
         RunHeader { reward: Some(reward), ..self.plan.header(self.writer, &problems) }
-    }
-
-    /// The completions of the batch before `step`, group by group: problems, and numbers among the completions of each.
-    fn asked(&self, step: u64) -> Vec<(&Problem, u32)> {
-        let (count, groups) = (self.problems.len(), self.groups as u64);
-        let first = step / self.settings.iterations * groups;
-        // The problems lie in the order of the first epoch.
-        let mut places = (0, (0..count).collect::<Vec<_>>());
-        let mut asked = Vec::with_capacity(self.groups * self.settings.group_size);
-        for at in first..first + groups {
-            let (epoch, place) = (at / count as u64, (at % count as u64) as usize);
-            if places.0 != epoch {
-                places = (epoch, order(count, self.plan.seed, epoch));
-            }
-            let problem = &self.problems[places.1[place]];
-            // Below `n`, which is a u32.
-            let (size, before) = (self.settings.group_size as u32, epoch as u32);
-            asked.extend((before * size..(before + 1) * size).map(|sample| (problem, sample)));
-        }
-        asked
     }
 
     /// Refuses to go on beside a dataset that the batch before this one does not stand in.
     fn check_record(&self, step: u64) -> Result<(), Error> {
         let (record, before) = (self.record.borrow(), step.checked_sub(self.settings.iterations));
         let (Some(record), Some(before)) = (&*record, before) else { return Ok(()) };
-        match self.asked(before).iter().any(|(problem, sample)| record.has(&problem.uuid, *sample)) {
+        let groups = self.walk.groups(before / self.settings.iterations);
+        let stands =
+            |Asked { problem, samples }: Asked| samples.into_iter().any(|sample| record.has(&problem.uuid, sample));
+        match groups.into_iter().any(stands) {
             true => Ok(()),
             false => Err(Error::NoRollouts { step }),
         }
@@ -175,67 +168,93 @@ impl<'a> Rollouts<'a> {
     /// Lets the model write the batch before `step`, rewards it and records it.
     fn write(&self, step: u64) -> Result<Harvest, Error> {
         self.check_record(step)?;
+        let (before, number) = (self.time.get(), step / self.settings.iterations);
+        let mut groups = self.drawn(step, 0, self.walk.groups(number))?;
+        let telling = |groups: &[Group]| groups.iter().filter(|group| group.has_signal).count();
+        let share = |count: usize| count as f64 / self.groups as f64;
+        let mut told = described(groups.iter().flat_map(|group| &group.turns));
+        told.push(("skipped_groups".into(), share(self.groups - telling(&groups))));
+        // Dynamic sampling (DAPO, section 3.2).
+        let mut spare = self.walk.spare(number).into_iter();
+        loop {
+            let others: Vec<Asked> = spare.by_ref().take(self.groups - telling(&groups)).collect();
+            if others.is_empty() {
+                break;
+            }
+            groups.extend(self.drawn(step, groups.len() as u32, others)?);
+        }
+        told.push(("redrawn_groups".into(), share(groups.len() - self.groups)));
+        told.push(("learnt_groups".into(), share(telling(&groups))));
+
         let begun = Instant::now();
-        let size = self.settings.group_size as u32;
-        let asked = self.asked(step);
-        let request = |&(problem, sample): &(&Problem, u32)| Request {
-            id: 0,
-            messages: self.plan.messages(problem),
-            sampling: self.plan.sampling.clone(),
-            capture: self.plan.capture,
-            noise: NoiseKey::new(self.plan.seed, &problem.uuid, sample),
-        };
-        let completions = written(self.writer, asked.iter().map(request).collect())?;
-        let written = Instant::now();
-        let turns = asked.into_iter().zip(completions).enumerate();
-        let turns = turns.filter_map(|(at, ((problem, sample), completion))| {
-            let completion = completion?;
-            let (judgement, rollout) = self.rewards.of(problem, &completion);
-            let group = at as u32 / size;
-            Some(Turn { problem, sample, completion, judgement, rollout: Rollout { step, group, ..rollout } })
+        let examples = self.learnt(&groups)?;
+        let lengths = groups.iter().flat_map(|group| &group.turns).map(Turn::written).collect();
+        if let Some(record) = &mut *self.record.borrow_mut() {
+            let run_id = record.run_id();
+            let turns = groups.into_iter().flat_map(|group| group.turns);
+            record.add(turns.map(|turn| self.sample(&run_id, turn)).collect())?;
+        }
+        let time = self.time.get();
+        let time = Time { scoring: time.scoring + begun.elapsed(), ..time };
+        self.time.set(time);
+        told.push(("seconds_rollout".into(), (time.rollout - before.rollout).as_secs_f64()));
+        told.push(("seconds_scoring".into(), (time.scoring - before.scoring).as_secs_f64()));
+        Ok(Harvest { step, examples, lengths, told, age: Cell::new(0) })
+    }
+
+    /// Lets the model write some groups, numbered from `first` on, and rewards them.
+    fn drawn<'s>(&'s self, step: u64, first: u32, asked: Vec<Asked<'s>>) -> Result<Vec<Group<'s>>, Error> {
+        let begun = Instant::now();
+        let requests = asked.iter().flat_map(|Asked { problem, samples }| {
+            samples.clone().map(|sample| Request {
+                id: 0,
+                messages: self.plan.messages(problem),
+                sampling: self.plan.sampling.clone(),
+                capture: self.plan.capture,
+                noise: NoiseKey::new(self.plan.seed, &problem.uuid, sample),
+            })
         });
-        let mut turns: Vec<Turn> = turns.collect();
-        let length = |Completion { prompt_token_ids, token_ids, .. }: &Completion| Written {
-            prompt: prompt_token_ids.len(),
-            completion: token_ids.len(),
-        };
-        let lengths = turns.iter().map(|turn| length(&turn.completion)).collect();
-        let batch = Batch {
-            completions: turns.len(),
-            tokens: turns.iter().map(|turn| turn.completion.token_ids.len()).sum(),
-            max_tokens: self.plan.sampling.max_tokens,
-        };
+        let mut completions = written(self.writer, requests.collect(), self.observer)?.into_iter();
+        let written = Instant::now();
+        let groups = asked.into_iter().zip(first..).map(|(Asked { problem, samples }, group)| {
+            let turns = samples.zip(completions.by_ref()).filter_map(|(sample, completion)| {
+                let completion = completion?;
+                let (judgement, rollout) = self.rewards.of(problem, &completion);
+                Some(Turn { problem, sample, completion, judgement, rollout: Rollout { step, group, ..rollout } })
+            });
+            let mut turns: Vec<Turn> = turns.collect();
+            let rewards: Vec<f32> = turns.iter().map(|turn| turn.rollout.reward).collect();
+            let advantages = advantages(&rewards, self.settings.normalise);
+            let has_signal = advantages.is_some();
+            for (turn, advantage) in turns.iter_mut().zip(advantages.into_iter().flatten()) {
+                turn.rollout.advantage = advantage;
+            }
+            Group { turns, has_signal }
+        });
+        let groups = groups.collect();
+        let (rollout, scoring, time) = (written - begun, written.elapsed(), self.time.get());
+        self.time.set(Time { rollout: time.rollout + rollout, scoring: time.scoring + scoring, ..time });
+        Ok(groups)
+    }
+
+    /// What there is to learn from the groups of a batch.
+    fn learnt(&self, groups: &[Group]) -> Result<Vec<(Example, Earned)>, Error> {
+        let mut turns = groups.iter().flat_map(|group| &group.turns);
         if self.settings.iterations > 1
-            && let Some(turn) = turns.iter().find(|turn| !turn.has_log_probs())
+            && let Some(turn) = turns.find(|turn| !turn.has_log_probs())
         {
             let reason =
                 format!("needs log-probabilities of all that was written, and `{}` gave none", turn.problem.uuid);
             return Err(Error::Objective { loss: "policy_gradient", reason });
         }
-        let (mut examples, mut skipped) = (Vec::new(), 0);
-        for group in turns.chunk_by_mut(|a, b| a.rollout.group == b.rollout.group) {
-            let rewards: Vec<f32> = group.iter().map(|turn| turn.rollout.reward).collect();
-            let Some(advantages) = advantages(&rewards, self.settings.normalise) else {
-                skipped += 1;
-                continue;
-            };
-            for (turn, advantage) in group.iter_mut().zip(advantages) {
-                turn.rollout.advantage = advantage;
-                examples.extend(self.example(turn, batch));
-            }
-        }
-        let mut told = described(&turns);
-        told.push(("skipped_groups".into(), f64::from(skipped) / self.groups as f64));
-        if let Some(record) = &mut *self.record.borrow_mut() {
-            let run_id = record.run_id();
-            record.add(turns.into_iter().map(|turn| self.sample(&run_id, turn)).collect())?;
-        }
-        let (rollout, scoring) = (written - begun, written.elapsed());
-        told.push(("seconds_rollout".into(), rollout.as_secs_f64()));
-        told.push(("seconds_scoring".into(), scoring.as_secs_f64()));
-        let time = self.time.get();
-        self.time.set(Time { rollout: time.rollout + rollout, scoring: time.scoring + scoring, ..time });
-        Ok(Harvest { step, examples, lengths, told, age: Cell::new(0) })
+        // Where a place could not be filled, a group without signal is a zero of the batch's mean.
+        let (learnt, silent): (Vec<&Group>, Vec<&Group>) = groups.iter().partition(|group| group.has_signal);
+        let counted = learnt.iter().chain(&silent).take(self.groups).flat_map(|group| &group.turns);
+        let lengths: Vec<usize> = counted.map(|turn| turn.completion.token_ids.len()).collect();
+        let max_tokens = self.plan.sampling.max_tokens;
+        let batch = Batch { completions: lengths.len(), tokens: lengths.iter().sum(), max_tokens };
+        let turns = learnt.iter().flat_map(|group| &group.turns);
+        Ok(turns.filter_map(|turn| self.example(turn, batch)).collect())
     }
 
     /// What is learnt from a completion; nothing where none was written.
@@ -264,9 +283,11 @@ impl<'a> Rollouts<'a> {
     }
 }
 
-/// Means over the completions of a batch, by name.
-fn described(turns: &[Turn]) -> Vec<(String, f64)> {
-    let mean = |of: &dyn Fn(&Turn) -> f64| turns.iter().map(of).sum::<f64>() / turns.len().max(1) as f64;
+/// Means over the completions of a batch that were asked for first, by name: those that were drawn in place of others are of
+/// problems that the others chose.
+fn described<'t>(turns: impl Iterator<Item = &'t Turn<'t>>) -> Vec<(String, f64)> {
+    let turns: Vec<&Turn> = turns.collect();
+    let mean = |of: &dyn Fn(&Turn) -> f64| turns.iter().map(|turn| of(turn)).sum::<f64>() / turns.len().max(1) as f64;
     let share = |of: &dyn Fn(&Turn) -> bool| mean(&|turn| f64::from(u8::from(of(turn))));
     let unended = [Verdict::Truncated, Verdict::Unterminated, Verdict::Loop];
     let means = [
@@ -279,7 +300,12 @@ fn described(turns: &[Turn]) -> Vec<(String, f64)> {
         ("right_leniently_only", share(&|turn| turn.rollout.is_right_leniently_only())),
         ("well_formed_only", share(&|turn| turn.rollout.is_well_formed_only())),
     ];
-    means.into_iter().map(|(name, mean)| (name.into(), mean)).collect()
+    let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
+    let given = turns.iter().map(|turn| turn.rollout.extracted.as_str()).filter(|answer| !answer.is_empty());
+    given.for_each(|answer| *answers.entry(answer).or_default() += 1);
+    let commonest = answers.values().max().copied().unwrap_or(0) as f64 / turns.len().max(1) as f64;
+    let all = means.into_iter().chain([("commonest_answer", commonest)]);
+    all.map(|(name, value)| (name.into(), value)).collect()
 }
 
 impl Stream for Rollouts<'_> {

@@ -17,6 +17,10 @@ pub struct RewardSettings {
     /// the weights have moved on: rollouts are at most `iterations - 1` updates old.
     #[serde(default = "one")]
     pub iterations: u64,
+    /// How many times its own number of groups a batch may draw in place of groups whose rewards are equal, which say
+    /// nothing (DAPO's dynamic sampling; `max_num_gen_batches - 1`); what is still silent then is left out.
+    #[serde(default)]
+    pub redraws: u64,
     /// How far a token's ratio may fall (`epsilon`, `clip_ratio_low`); it matters from the second iteration on.
     #[serde(default = "low")]
     pub clip_low: f64,
@@ -73,6 +77,9 @@ fn thinking() -> Format {
 /// More updates than this learn from noise: the ratio has left its bounds for most tokens.
 const MOST_ITERATIONS: u64 = 16;
 
+/// A model that is never or always right would go on drawing.
+const MOST_REDRAWS: u64 = 64;
+
 impl RewardSettings {
     /// Refuses settings out of range, and completions drawn from another distribution than the one that is trained.
     pub fn check(&self, sampling: &Sampling) -> Result<(), Error> {
@@ -86,6 +93,9 @@ impl RewardSettings {
         }
         if !(1..=MOST_ITERATIONS).contains(&self.iterations) {
             return bad("reward.iterations", self.iterations.to_string(), "from 1 to 16");
+        }
+        if self.redraws > MOST_REDRAWS {
+            return bad("reward.redraws", self.redraws.to_string(), "from 0 to 64");
         }
         let Weights { accuracy, format, length } = self.weights;
         let positive = |x: f64| x.is_finite() && x > 0.0;
@@ -168,6 +178,7 @@ mod tests {
         for (json, field) in [
             (r#"{"group_size":1}"#, "reward.group_size"),
             (r#"{"group_size":2,"iterations":0}"#, "reward.iterations"),
+            (r#"{"group_size":2,"redraws":65}"#, "reward.redraws"),
             (r#"{"group_size":2,"clip_low":1}"#, "reward.clip_low"),
             (r#"{"group_size":2,"clip_high":-0.1}"#, "reward.clip_high"),
             (r#"{"group_size":2,"kl_weight":-1}"#, "reward.kl_weight"),

@@ -2,8 +2,7 @@
 //! several budgets, for every model.
 
 use super::Report;
-use super::html::key;
-use super::plot::{Point, plot};
+use super::plot::{Axis, Point, Subject, legend, plot};
 use crate::Role;
 use crate::budget::{BudgetRun, Limited};
 use crate::tries::Tries;
@@ -14,9 +13,9 @@ use maud::{Markup, html};
 pub(super) fn tries(report: &Report) -> Markup {
     let models: Vec<(Role, &[Tries])> =
         report.models().into_iter().map(|(role, scored)| (role, scored.tries.as_slice())).collect();
-    let curves = |of: fn(&Tries) -> f64| -> Vec<(Role, Vec<Point>)> {
-        let point = |tries: &Tries| Point { x: f64::from(tries.k), share: of(tries), ci95: None };
-        models.iter().map(|(role, tries)| (*role, tries.iter().map(point).collect())).collect()
+    let curves = |of: fn(&Tries) -> f64| -> Curves {
+        let point = |tries: &Tries| Point { x: f64::from(tries.k), y: of(tries), ci95: None };
+        models.iter().map(|(role, tries)| (Subject::Model(*role), tries.iter().map(point).collect())).collect()
     };
     let said = |k: f64| format!("k = {k}");
     html! {
@@ -27,10 +26,10 @@ pub(super) fn tries(report: &Report) -> Markup {
                     "At least one of k samples is right (pass@k, unbiased), and the answer that most of k give is right "
                     "(cons@k, expected over subsets)."
                 }
-                (legend(&models.iter().map(|(role, _)| *role).collect::<Vec<_>>()))
+                (legend(models.iter().map(|(role, _)| Subject::Model(*role))))
                 div.heats {
-                    (plot("At least one right", &curves(|tries| tries.pass), said))
-                    (plot("Majority right", &curves(|tries| tries.consensus), said))
+                    (score("At least one right", &curves(|tries| tries.pass), said))
+                    (score("Majority right", &curves(|tries| tries.consensus), said))
                 }
                 details.small {
                     summary { "Figures" }
@@ -41,8 +40,12 @@ pub(super) fn tries(report: &Report) -> Markup {
     }
 }
 
-fn legend(roles: &[Role]) -> Markup {
-    html! { ul.legend { @for role in roles { li { (key(*role)) (role) } } } }
+type Curves = Vec<(Subject<'static>, Vec<Point>)>;
+
+/// The models' scores over an axis whose values double; `said` names one of them where the plot is read out.
+fn score(title: &str, curves: &Curves, said: fn(f64) -> String) -> Markup {
+    let values = curves.iter().flat_map(|(_, points)| points).map(|point| point.x);
+    plot(title, curves, &Axis::doubling(values, said), &Axis::shares(percent))
 }
 
 fn figures(role: Role, tries: &[Tries]) -> Markup {
@@ -72,7 +75,7 @@ pub(super) fn tokens(report: &Report) -> Markup {
     let limited: Vec<(Role, &[Limited])> =
         report.models().into_iter().map(|(role, scored)| (role, scored.by_limit.as_slice())).collect();
     let point =
-        |limited: &Limited| Point { x: f64::from(limited.tokens), share: limited.pass_at_1, ci95: Some(limited.ci95) };
+        |limited: &Limited| Point { x: f64::from(limited.tokens), y: limited.pass_at_1, ci95: Some(limited.ci95) };
     let longest = limited.iter().filter_map(|(_, points)| Some(points.last()?.tokens)).max().unwrap_or(0);
     let curve = |points: &[Limited]| -> Vec<Point> {
         // Above its longest answer a model gains nothing from a higher limit.
@@ -80,7 +83,7 @@ pub(super) fn tokens(report: &Report) -> Markup {
             points.last().filter(|last| last.tokens < longest).map(|last| Limited { tokens: longest, ..last.clone() });
         points.iter().chain(&beyond).map(point).collect()
     };
-    let curves: Vec<_> = limited.iter().map(|(role, points)| (*role, curve(points))).collect();
+    let curves: Curves = limited.iter().map(|(role, points)| (Subject::Model(*role), curve(points))).collect();
     let said = |tokens: f64| format!("{} tokens", count(tokens.round() as u64));
     html! {
         @if limited.iter().any(|(_, points)| !points.is_empty()) {
@@ -93,10 +96,10 @@ pub(super) fn tokens(report: &Report) -> Markup {
                         " Beside it the runs at several budgets, by the tokens that their answers took."
                     }
                 }
-                (legend(&limited.iter().map(|(role, _)| *role).collect::<Vec<_>>()))
+                (legend(limited.iter().map(|(role, _)| Subject::Model(*role))))
                 div.heats {
-                    (plot("Under a limit", &curves, said))
-                    @if !report.budgets.is_empty() { (plot("At several budgets", &budget_curves(report), said)) }
+                    (score("Under a limit", &curves, said))
+                    @if !report.budgets.is_empty() { (score("At several budgets", &budget_curves(report), said)) }
                 }
                 @if !report.budgets.is_empty() { (budgets(&report.budgets)) }
             }
@@ -104,10 +107,10 @@ pub(super) fn tokens(report: &Report) -> Markup {
     }
 }
 
-fn budget_curves(report: &Report) -> Vec<(Role, Vec<Point>)> {
-    let point = |run: &BudgetRun| Point { x: run.mean_tokens.max(1.0), share: run.pass_at_1, ci95: Some(run.ci95) };
+fn budget_curves(report: &Report) -> Curves {
+    let point = |run: &BudgetRun| Point { x: run.mean_tokens.max(1.0), y: run.pass_at_1, ci95: Some(run.ci95) };
     let curve = |role: Role| report.budgets.iter().filter(|run| run.role == role).map(point).collect();
-    report.models().into_iter().map(|(role, _)| (role, curve(role))).collect()
+    report.models().into_iter().map(|(role, _)| (Subject::Model(role), curve(role))).collect()
 }
 
 fn budgets(runs: &[BudgetRun]) -> Markup {

@@ -1,6 +1,6 @@
 //! The page: head, verdict, key figures, and the sections in the order in which a reader asks.
 
-use super::{Report, curves, families, models, record, traces};
+use super::{Report, curves, families, learning, models, record, traces};
 use crate::Role;
 use crate::statistics::{Difference, Estimate, Interval};
 use crate::wording;
@@ -24,6 +24,7 @@ pub(super) fn page(report: &Report) -> Markup {
         (traces::section(report))
         (models::tokens(report))
         (curves::tokens(report))
+        (learning::section(report))
         (record::timings(report))
         (record::reproducibility(report))
         (record::method(report))

@@ -5,6 +5,7 @@
 mod curves;
 mod families;
 mod html;
+mod learning;
 mod models;
 mod plot;
 mod record;
@@ -14,6 +15,7 @@ use crate::Error;
 use crate::Role;
 use crate::benchmark::BenchmarkCard;
 use crate::budget::BudgetRun;
+use crate::learning::Learning;
 use crate::score::Scored;
 use crate::statistics::{Bootstrap, Difference, Estimate};
 use crate::transitions::Transitions;
@@ -44,6 +46,9 @@ pub struct Report {
     /// The runs of a sweep over budgets, these ones included, by model and tokens; empty where there was none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetRun>,
+    /// Training runs whose learning curves are shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learning: Vec<Learning>,
     /// What a reader should know before trusting the figures.
     pub cautions: Vec<String>,
     pub seconds: Seconds,

@@ -2,6 +2,7 @@
 //! trains, writes the model folder.
 
 use super::DistillRecipe;
+use super::trainee::trainee;
 use crate::architecture::Architecture;
 use crate::commands::convert;
 use crate::endpoint::Scoring;
@@ -144,11 +145,10 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let asked = teacher.map(|teacher| Asked::open(teacher, student, &text, recipe)).transpose()?;
     let translator = asked.as_ref().and_then(|asked| asked.translator(&text));
     let opening = asked.as_ref().map_or(Ok(vec![]), |asked| asked.opening(&text))?;
-    let trainee = student.trainee(recipe.lora.as_ref(), recipe.seed)?;
-    let trainee = if recipe.recompute { trainee.recomputing() } else { trainee };
+    let (trainee, lora) = trainee(student, recipe)?;
     let matches_hidden = recipe.objective.terms.iter().any(|term| matches!(term, Term::Hidden { .. }));
     let width = asked.as_ref().filter(|_| matches_hidden).and_then(|asked| asked.model.offer().hidden);
-    let model = Projected::new(&trainee, width, recipe.seed)?;
+    let model = Projected::new(&*trainee, width, recipe.seed)?;
 
     let (training, validation) = sft::split(samples, recipe.validation_share);
     let own_context = model.decoder().context_length();
@@ -197,7 +197,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let looks = Validation { examples: &held_out, every: (steps / LOOKS).max(1), patience: recipe.patience };
     then(Ready {
         model: &model,
-        lora: trainee.lora(),
+        lora: lora.as_ref(),
         stream: &*stream,
         objective: &objective,
         settings: &settings,

@@ -3,13 +3,12 @@
 
 use super::DistillRecipe;
 use super::finetune::{TextSide, describe_interruption, duration, say_memory, settings, write, writer};
-use crate::architecture::Architecture;
+use super::trainee::trainee;
 use crate::memory;
 use crate::open::{self, ModelFiles};
 use crate::output::say;
 use crate::progress::Progress;
 use anyhow::{Result, bail};
-use candle_core::Device;
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::Plan;
@@ -23,8 +22,6 @@ use retort_model::observe::Observer;
 use retort_model::score::Scorer;
 use retort_model::workers::Workers;
 use retort_student::lora::LoraConfig;
-use retort_teacher::train::Pretraining;
-use retort_teacher::weights::Published;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,54 +32,46 @@ pub struct Inputs<'a> {
     /// The model that learns.
     pub student: &'a ModelFiles,
     pub problems: Vec<Problem>,
+    /// How many more were named that are among these already.
+    pub repeated: usize,
     pub plan: Plan,
 }
-
-/// What the balance of experts takes where the recipe says nothing: no prediction further ahead, since what a policy wrote
-/// is no text to imitate, and DeepSeek-V3's small balance loss.
-const BALANCE: Pretraining = Pretraining { mtp_weight: 0.0, balance_weight: 1e-4, bias_step: 1e-4, bias_until: 1.0 };
 
 /// The folder of the rollouts inside that of the run.
 pub fn rollouts_of(out: &Path) -> PathBuf {
     out.join("rollouts")
 }
 
-/// The problems named by `source` and how they are put.
-pub fn problems(
-    recipe: &DistillRecipe,
+/// A run over the problems named by `source`.
+pub fn inputs<'a>(
+    (recipe, reward, student): (&'a DistillRecipe, &'a RewardSettings, &'a ModelFiles),
     source: &str,
     selection: Selection,
     limit: Option<usize>,
-) -> Result<(Vec<Problem>, Plan)> {
+) -> Result<Inputs<'a>> {
     let asking = recipe.asking.clone().unwrap_or_default();
-    let problems = asking.problems(source, Split::Train, recipe.seed, selection, limit)?;
+    let named = asking.problems(source, Split::Train, recipe.seed, selection, limit)?;
+    let count = named.len();
     let mut distinct = std::collections::HashSet::new();
-    let problems: Vec<Problem> = problems.into_iter().filter(|problem| distinct.insert(problem.uuid.clone())).collect();
+    let problems: Vec<Problem> = named.into_iter().filter(|problem| distinct.insert(problem.uuid.clone())).collect();
     let plan = Plan { seed: recipe.seed, rows_per_shard: DEFAULT_ROWS_PER_SHARD, ..asking.plan(source)? };
-    Ok((problems, plan))
+    let repeated = count - problems.len();
+    Ok(Inputs { recipe, reward, student, problems, repeated, plan })
 }
 
-/// A model of any family with variables in place of weights, and the settings of its adapter where that is what is trained.
-fn trainee(files: &ModelFiles, recipe: &DistillRecipe) -> Result<(Box<dyn Trainable>, Option<LoraConfig>)> {
-    match &files.architecture {
-        Architecture::Dense(_) => {
-            let trainee = files.trainee(recipe.lora.as_ref(), recipe.seed)?;
-            if recipe.pretraining.is_some() {
-                bail!("`[pretraining]` balances experts, and `{}` has none", files.name);
-            }
-            let lora = trainee.lora().cloned();
-            Ok((Box::new(if recipe.recompute { trainee.recomputing() } else { trainee }), lora))
-        }
-        Architecture::DeepSeek(config) => {
-            if recipe.lora.is_some() || recipe.recompute {
-                bail!("`lora` and `recompute` are for students, and `{}` is a mixture of experts", files.name);
-            }
-            let source = Box::new(Published(files.checkpoint()?));
-            let balance = recipe.pretraining.unwrap_or(BALANCE);
-            let trainee = retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, &Device::Cpu)?;
-            Ok((Box::new(trainee), None))
-        }
+/// What a person may not expect of the problems: that some were named twice, or that a run comes to them again.
+fn repetitions(problems: usize, repeated: usize, groups: u64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if repeated > 0 {
+        lines.push(format!("{repeated} of the problems repeat others, and are left out"));
     }
+    let times = groups as f64 / problems.max(1) as f64;
+    if times > 1.0 {
+        lines.push(format!(
+            "{problems} problems for {groups} groups: each of them is asked {times:.1} times on average"
+        ));
+    }
+    lines
 }
 
 /// What is done with a run that is ready.
@@ -96,9 +85,17 @@ struct Ready<'a> {
 
 /// Opens everything, refuses what does not fit, and hands over what is ready to run.
 fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R> {
-    let Inputs { recipe, reward, student, problems, plan } = inputs;
+    let Inputs { recipe, reward, student, problems, plan, .. } = inputs;
     let text = TextSide::open(&student.files, &student.name)?;
     let (model, lora) = trainee(student, recipe)?;
+    let (context, most) = (model.decoder().context_length(), plan.sampling.max_tokens);
+    if most >= context {
+        bail!(
+            "`asking.sampling.max_tokens` is {most}, and `{}` has a context of {context} tokens, the question's among \
+             them: give completions less",
+            student.name
+        );
+    }
     let groups = (recipe.per_step / reward.group_size).max(1);
     let batches = (problems.len() as f64 * recipe.epochs / groups as f64).ceil().max(1.0) as u64;
     let steps = batches * reward.iterations;
@@ -123,7 +120,7 @@ pub fn learn(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> 
     memory::keep_freed_pages();
     let observer = Progress::new();
     let student = inputs.student;
-    let (problems, reward) = (inputs.problems.len(), inputs.reward.clone());
+    let (problems, repeated, reward) = (inputs.problems.len(), inputs.repeated, inputs.reward.clone());
     let per_step = inputs.recipe.per_step;
     prepare(inputs, |Ready { model, lora, rollouts, objective, settings }| {
         observer.remark(&format!(
@@ -132,8 +129,10 @@ pub fn learn(inputs: Inputs, out: &Path, claim: impl FnOnce() -> Result<()>) -> 
             reward.group_size,
             reward.iterations - 1
         ));
+        let groups = settings.steps / reward.iterations * (per_step / reward.group_size) as u64;
+        repetitions(problems, repeated, groups).iter().for_each(|line| observer.remark(line));
         claim()?;
-        let rollouts = rollouts.recorded(&rollouts_of(out))?;
+        let rollouts = rollouts.recorded(&rollouts_of(out))?.heeding(&observer);
         let trained = train(model, &rollouts, objective, settings, None, out, &observer);
         // Whatever ended the training, what was written is there to be read.
         let closed = rollouts.close();
@@ -188,5 +187,17 @@ pub fn wanted(recipe: &DistillRecipe, problems: Option<&str>) -> Result<bool> {
             let gym = if open::is_gym(problems) { "generated problems" } else { "problems" };
             bail!("`--problems {problems}` names {gym}, and the recipe has no `[reward]` that learns from any")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repetitions;
+
+    #[test]
+    fn problems_that_come_again_are_told_of() {
+        assert_eq!(repetitions(100, 0, 100), Vec::<String>::new());
+        let lines = repetitions(100, 7, 250).join("\n");
+        assert!(lines.contains("7 of the problems repeat") && lines.contains("2.5 times"), "{lines}");
     }
 }

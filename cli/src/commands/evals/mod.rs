@@ -13,6 +13,7 @@ use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::{Plan, Summary};
 use retort_datagen::sample::Sample;
+use retort_evals::learning::Learning;
 use retort_evals::{Context, EvalRun, Role, Runs, Scored, Stems, budget, compare, same_settings, table};
 use retort_model::generate::Generate;
 use std::num::NonZeroUsize;
@@ -120,6 +121,7 @@ fn compare_runs(args: &Compare) -> Result<ExitCode> {
     let mut report = compare(&runs, Context { facts: teacher.facts(), ..Context::default() })?;
     let others = args.budget.iter().map(|run| EvalRun::read(run)?.finished(&format!("`{}`", run.display())));
     report.budgets = budget::sweep(&models, &others.collect::<Result<Vec<_>, _>>()?)?;
+    report.learning = args.curves.iter().map(|run| Learning::read(run)).collect::<Result<_, _>>()?;
     report.write(&args.out)?;
     if args.json {
         say!("{}", report.to_json()?.trim_end());
