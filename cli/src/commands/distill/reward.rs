@@ -9,7 +9,6 @@ use crate::open::{self, ModelFiles};
 use crate::output::say;
 use crate::progress::Progress;
 use anyhow::{Result, bail};
-use candle_core::Device;
 use retort_datagen::gym::Split;
 use retort_datagen::problem::Problem;
 use retort_datagen::run::Plan;
@@ -21,7 +20,6 @@ use retort_distill::trainer::{Outcome, TrainSettings, rehearse, train};
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
 use retort_model::score::Scorer;
-use retort_model::workers::Workers;
 use retort_student::lora::LoraConfig;
 use retort_teacher::train::Pretraining;
 use retort_teacher::weights::Published;
@@ -79,7 +77,7 @@ fn trainee(files: &ModelFiles, recipe: &DistillRecipe) -> Result<(Box<dyn Traina
             }
             let source = Box::new(Published(files.checkpoint()?));
             let balance = recipe.pretraining.unwrap_or(BALANCE);
-            let trainee = retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, &Device::Cpu)?;
+            let trainee = retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, files.device())?;
             Ok((Box::new(trainee), None))
         }
     }
@@ -103,7 +101,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let batches = (problems.len() as f64 * recipe.epochs / groups as f64).ceil().max(1.0) as u64;
     let steps = batches * reward.iterations;
     let reference = (reward.kl_weight > 0.0).then(|| student.decoder()).transpose()?;
-    let workers = Workers::for_model(student.architecture.totals().total as usize)?;
+    let workers = student.workers()?;
     let fingerprint = student.fingerprint(&student.checkpoint()?)?;
     let name = format!("{}@{fingerprint}", student.name);
     let scorer = reference.as_ref().map(|decoder| Scorer { decoder, workers: &workers, model: name });
