@@ -53,7 +53,7 @@ mod value;
 mod weight;
 mod written;
 
-pub use adamw::{AdamW, Moments, adamw_step, sum_of_squares};
+pub use adamw::{AdamW, adamw_step, sum_of_squares};
 pub use attention::causal_attention;
 pub use cached_attention::{CacheRow, CacheRows, PAGE, cached_attention, copy_page, write_cache};
 pub use columns::{columns, join_columns};
