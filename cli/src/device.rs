@@ -64,7 +64,9 @@ impl NoDevice {
 impl Display for NoDevice {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            NoCuda::NotBuilt => f.write_str("this `retort` was built without CUDA: `--device cuda` has nothing to run on"),
+            NoCuda::NotBuilt => {
+                f.write_str("this `retort` was built without CUDA: `--device cuda` has nothing to run on")
+            }
             NoCuda::Refused(said) => write!(f, "no NVIDIA GPU can be used here: {said}"),
         }
     }

@@ -112,7 +112,10 @@ impl Optimiser {
             group.map_or((1.0, decay), |group| (group.learning_rate, group.weight_decay.unwrap_or(decay)))
         });
         Ok(Self {
-            moments: parameters.iter().map(|(_, var)| settings.moments.zeros(var)).collect::<std::result::Result<_, _>>()?,
+            moments: parameters
+                .iter()
+                .map(|(_, var)| settings.moments.zeros(var))
+                .collect::<std::result::Result<_, _>>()?,
             rates: rates.collect(),
             settings: settings.clone(),
         })

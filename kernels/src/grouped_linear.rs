@@ -61,7 +61,8 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
 fn by_candle(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>, precision: MatmulPrecision) -> Result<Value> {
     let (x_t, w_t) = (x.bare(), w_eoi.bare());
     let y = each_expert(&x_t, offsets, |expert, x| portable::product(x, &w_t.get(expert)?.t()?, precision))?;
-    let y = if y.is_empty() { Tensor::zeros((0, w_t.dim(1)?), x_t.dtype(), x_t.device())? } else { Tensor::cat(&y, 0)? };
+    let y =
+        if y.is_empty() { Tensor::zeros((0, w_t.dim(1)?), x_t.dtype(), x_t.device())? } else { Tensor::cat(&y, 0)? };
     let kept_x = w_eoi.is_tracked().then(|| x.kept());
     let kept_w = x.is_tracked().then(|| w_t.clone());
     let (shape, w_shape, offsets) = (x_t.shape().clone(), w_t.shape().clone(), offsets.clone());
@@ -87,11 +88,7 @@ fn by_candle(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>, precision: Matmul
 }
 
 /// What `f` gives for the rows of each expert that has some.
-fn each_expert(
-    rows: &Tensor,
-    offsets: &[usize],
-    f: impl Fn(usize, &Tensor) -> Result<Tensor>,
-) -> Result<Vec<Tensor>> {
+fn each_expert(rows: &Tensor, offsets: &[usize], f: impl Fn(usize, &Tensor) -> Result<Tensor>) -> Result<Vec<Tensor>> {
     let spans = offsets.windows(2).enumerate().filter(|(_, span)| span[1] > span[0]);
     spans.map(|(expert, span)| f(expert, &rows.narrow(0, span[0], span[1] - span[0])?)).collect()
 }

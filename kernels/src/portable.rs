@@ -72,10 +72,8 @@ mod tests {
         let (a, b) = (random(&[5, 40], 1), random(&[40, 3], 2));
         let half = |x: &Tensor| x.to_dtype(DType::BF16)?.to_dtype(DType::F32);
         let rounded = half(&half(&a)?.matmul(&half(&b)?)?)?;
-        let products = [
-            product(&a, &b, MatmulPrecision::Bf16)?,
-            product(&a, &b.to_dtype(DType::BF16)?, MatmulPrecision::F32)?,
-        ];
+        let products =
+            [product(&a, &b, MatmulPrecision::Bf16)?, product(&a, &b.to_dtype(DType::BF16)?, MatmulPrecision::F32)?];
         for found in products {
             assert_eq!(found.dtype(), DType::F32);
             // Results of the product are rounded once more.

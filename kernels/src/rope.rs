@@ -39,7 +39,8 @@ pub fn rope(x: &Value, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result
     if !cpu::fast(&[x_t, cos, sin]) {
         let fitted = |table: &Tensor| table.to_device(x_t.device())?.to_dtype(x_t.dtype())?.contiguous();
         let (cos, sin) = (fitted(cos)?, fitted(sin)?);
-        let turned = move |x: &Tensor, sin: &Tensor, direction: f32| match cuda::rope(x, &cos, sin, layout, direction)? {
+        let turned = move |x: &Tensor, sin: &Tensor, direction: f32| match cuda::rope(x, &cos, sin, layout, direction)?
+        {
             Some(y) => Ok(y),
             None => reference(x, &cos, &(sin * f64::from(direction))?, layout),
         };

@@ -96,9 +96,7 @@ pub(crate) fn sum_rows(n: usize, rows: &[u32], x: &Tensor) -> Result<Tensor> {
     let x = x.contiguous()?;
     match cuda::sum_rows(n, rows, &x)? {
         Some(y) => Ok(y),
-        None => {
-            Tensor::zeros((n, x.dim(1)?), x.dtype(), x.device())?.index_add(&Tensor::new(rows, x.device())?, &x, 0)
-        }
+        None => Tensor::zeros((n, x.dim(1)?), x.dtype(), x.device())?.index_add(&Tensor::new(rows, x.device())?, &x, 0),
     }
 }
 

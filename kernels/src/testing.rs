@@ -41,8 +41,13 @@ struct Run {
 impl Run {
     /// Every way there is on this machine.
     fn all() -> Vec<Self> {
-        let exact = |name, device, portable, dtype, tolerance| {
-            Self { name, device, portable, dtype, tolerance, precision: MatmulPrecision::F32 }
+        let exact = |name, device, portable, dtype, tolerance| Self {
+            name,
+            device,
+            portable,
+            dtype,
+            tolerance,
+            precision: MatmulPrecision::F32,
         };
         let mut all = vec![
             exact("fast", Device::Cpu, false, DType::F32, 2e-5),

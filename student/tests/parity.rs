@@ -43,7 +43,10 @@ fn open(name: &str, device: &Device) -> (Dense, HashMap<String, Tensor>) {
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
-    let difference = a.to_device(b.device()).and_then(|a| a.flatten_all()).and_then(|a| a.sub(&b.flatten_all()?)?.abs()?.max(0)?.to_scalar());
+    let difference = a
+        .to_device(b.device())
+        .and_then(|a| a.flatten_all())
+        .and_then(|a| a.sub(&b.flatten_all()?)?.abs()?.max(0)?.to_scalar());
     difference.expect("equal shapes")
 }
 

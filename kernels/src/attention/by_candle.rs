@@ -83,12 +83,16 @@ impl All {
         }
         let scores = (scores * self.scale)?;
         let (g, all, seen) = scores.dims3()?;
-        named(|| format!("attention over {seen} tokens"), || {
-            let hidden = hidden(first, rows, scores.dtype(), scores.device())?;
-            let scores = scores.reshape((g, all / rows, rows, seen))?.broadcast_add(&hidden)?.reshape((g, all, seen))?;
-            let e = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-            e.broadcast_div(&e.sum_keepdim(D::Minus1)?)
-        })
+        named(
+            || format!("attention over {seen} tokens"),
+            || {
+                let hidden = hidden(first, rows, scores.dtype(), scores.device())?;
+                let scores =
+                    scores.reshape((g, all / rows, rows, seen))?.broadcast_add(&hidden)?.reshape((g, all, seen))?;
+                let e = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
+                e.broadcast_div(&e.sum_keepdim(D::Minus1)?)
+            },
+        )
     }
 
     /// dq, dk, dv from q, k, v, y, dy.

@@ -71,7 +71,8 @@ impl Together<'_> {
         let entries = Tensor::arange(0, (most * PAGE) as u32, device)?.unsqueeze(0)?;
         let unseen = (entries.broadcast_ge(&lens)?.to_dtype(q.dtype())? * UNSEEN)?.reshape((n, 1, 1, most * PAGE))?;
         let q = q.contiguous()?.reshape((n, g, h / g, ()))?;
-        let scores = (product(&q, &seen(k)?.transpose(2, 3)?, MatmulPrecision::F32)? * scale)?.broadcast_add(&unseen)?;
+        let scores =
+            (product(&q, &seen(k)?.transpose(2, 3)?, MatmulPrecision::F32)? * scale)?.broadcast_add(&unseen)?;
         let e = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
         let p = e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?;
         let values = seen(v)?.narrow(3, 0, v_width)?.contiguous()?;

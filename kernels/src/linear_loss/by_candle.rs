@@ -85,7 +85,8 @@ impl Work<'_> {
     fn chunk(&mut self, rows: &[usize], teacher: Option<&Tensor>) -> Result<()> {
         let h = rows_of(&self.h, rows)?;
         let logits = product(&h, &self.w.t()?, self.precision)?;
-        let logits = if self.wanted == (false, false) { logits } else { Var::from_tensor(&logits)?.as_tensor().clone() };
+        let logits =
+            if self.wanted == (false, false) { logits } else { Var::from_tensor(&logits)?.as_tensor().clone() };
         let mut total = Tensor::zeros((), logits.dtype(), logits.device())?;
         for (term, sums) in self.terms.iter().zip(&mut self.losses) {
             if rows.iter().all(|&row| term.weight(row) == 0.0) {

@@ -77,7 +77,8 @@ fn trainee(files: &ModelFiles, recipe: &DistillRecipe) -> Result<(Box<dyn Traina
             }
             let source = Box::new(Published(files.checkpoint()?));
             let balance = recipe.pretraining.unwrap_or(BALANCE);
-            let trainee = retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, files.device())?;
+            let trainee =
+                retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, files.device())?;
             Ok((Box::new(trainee), None))
         }
     }
