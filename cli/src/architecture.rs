@@ -128,12 +128,18 @@ impl Architecture {
     }
 
     /// The model ready to run, an adapter's updates added to its weights.
-    pub fn decoder(&self, checkpoint: Checkpoint, adapter: Option<Adapter>) -> Result<Box<dyn Decoder>> {
+    pub fn decoder(
+        &self,
+        checkpoint: Checkpoint,
+        adapter: Option<Adapter>,
+        device: &Device,
+    ) -> Result<Box<dyn Decoder>> {
         let checkpoint = self.in_working_form(checkpoint);
-        self.build(match self {
+        let source: Box<dyn Source> = match self {
             Self::DeepSeek(_) => Box::new(Published(checkpoint)),
             Self::Dense(_) => Box::new(Merged::new(checkpoint, adapter)),
-        })
+        };
+        self.build(source, device)
     }
 
     /// The model as a checkpoint of this format holds it.
@@ -142,16 +148,16 @@ impl Architecture {
             Self::DeepSeek(_) => Box::new(Published(checkpoint)),
             Self::Dense(_) => Box::new(checkpoint),
         };
-        self.build(Box::new(Packed { source, format }))
+        self.build(Box::new(Packed { source, format }), &Device::Cpu)
     }
 
-    fn build(&self, source: Box<dyn Source>) -> Result<Box<dyn Decoder>> {
+    fn build(&self, source: Box<dyn Source>, device: &Device) -> Result<Box<dyn Decoder>> {
         Ok(match self {
             Self::DeepSeek(config) => {
-                Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config.as_ref().clone(), params))?)
+                Box::new(frozen(source, device, |params| DeepSeek::new(config.as_ref().clone(), params))?)
             }
             Self::Dense(config) => {
-                Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config.as_ref().clone(), params))?)
+                Box::new(frozen(source, device, |params| Dense::new(config.as_ref().clone(), params))?)
             }
         })
     }

@@ -13,6 +13,7 @@ pub use datagen::{Datagen, DatagenRun, Merge, Page, Select, Show};
 pub use exchange::{Batch, BatchRead, BatchRun, BatchWrite, Export, Import};
 pub use model::{Generate, Model};
 
+use crate::endpoint::Here;
 use clap::{Args, Parser, Subcommand};
 use retort_datagen::sources::Selection;
 use std::num::NonZeroUsize;
@@ -76,6 +77,8 @@ pub struct Serve {
     /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
     #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
     pub memory: Option<usize>,
+    #[command(flatten)]
+    pub on: crate::device::On,
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +92,8 @@ pub struct Quickstart {
     /// Change one key of the recipe, such as `traces.limit=300` or `student.epochs=1`
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    #[command(flatten)]
+    pub on: crate::device::On,
 }
 
 #[derive(Debug, Subcommand)]
@@ -144,6 +149,8 @@ pub struct Pretrain {
     /// Change one key of the recipe, such as `train.steps=100`; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    #[command(flatten)]
+    pub on: crate::device::On,
 }
 
 /// What is read of a dataset's folder.
@@ -166,6 +173,8 @@ impl DatasetPart {
 /// Settings that `datagen run` and `evals run` share.
 #[derive(Debug, Args)]
 pub struct Asking {
+    #[command(flatten)]
+    pub on: crate::device::On,
     /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
     #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
     pub memory: Option<usize>,
@@ -188,6 +197,13 @@ pub struct Asking {
     /// Change one key of the recipe, such as `sampling.max_tokens=256`; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+impl Asking {
+    /// Where and within what a model runs that is no endpoint.
+    pub fn here(&self) -> Here {
+        Here { on: self.on, memory: self.memory }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -236,6 +252,8 @@ pub struct DistillRun {
     /// Do not score the student at the end
     #[arg(long)]
     pub no_eval: bool,
+    #[command(flatten)]
+    pub on: crate::device::On,
     #[command(flatten)]
     pub endpoint: crate::endpoint::EndpointArgs,
 }

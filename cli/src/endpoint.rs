@@ -1,5 +1,6 @@
 //! Generators that a user names: a model to run here, or one behind an address; and what the latter may cost.
 
+use crate::device::On;
 use crate::open::{Embedded, ModelFiles};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
@@ -58,6 +59,21 @@ impl Scoring<'_> {
     }
 }
 
+/// Where and within what a model runs that is no endpoint.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Here {
+    pub on: On,
+    /// Bytes of memory.
+    pub memory: Option<usize>,
+}
+
+impl Here {
+    /// For a teacher `name` beside a student on this device, which says nothing to an endpoint.
+    pub fn beside_student(on: On, name: &str) -> Self {
+        if is_address(name) { Self::default() } else { Self { on, memory: None } }
+    }
+}
+
 /// Whether `name` is an address.
 fn is_address(name: &str) -> bool {
     name.starts_with("http://") || name.starts_with("https://")
@@ -72,22 +88,22 @@ impl EndpointArgs {
         Ok(Budget { prices: Some(prices), max_cost: self.max_cost })
     }
 
-    /// The model called `name`, running here within `memory` bytes or asked at its address, in its own chat template.
+    /// The model called `name`, running `here` or asked at its address, in its own chat template.
     pub fn open<'a>(
         &self,
         name: &str,
         settings: Option<&Settings>,
-        memory: Option<usize>,
+        here: Here,
         observer: &'a Progress,
     ) -> Result<Box<dyn Generate + 'a>> {
         if !is_address(name) {
-            return Ok(Box::new(self.local(name, settings, memory)?.chat_engine()?));
+            return Ok(Box::new(self.local(name, settings, here)?.chat_engine()?));
         }
         let renderer = match self.tokenizer_files()? {
             None => None,
             Some(files) => Some(Renderer { template: files.template()?, tokenizer: files.tokenizer()? }),
         };
-        Ok(Box::new(self.remote(name, settings, memory, renderer, observer)?))
+        Ok(Box::new(self.remote(name, settings, here, renderer, observer)?))
     }
 
     /// The same for prompts that are given as they are, behind BOS or not.
@@ -95,24 +111,24 @@ impl EndpointArgs {
         &self,
         name: &str,
         settings: Option<&Settings>,
-        memory: Option<usize>,
+        here: Here,
         bos: bool,
         observer: &'a Progress,
     ) -> Result<Box<dyn Generate + 'a>> {
         if !is_address(name) {
-            let model = self.local(name, settings, memory)?;
+            let model = self.local(name, settings, here)?;
             return Ok(Box::new(model.engine(model.files.raw_template(bos)?)?));
         }
         let files = self.needed_tokenizer_files(name)?;
         let renderer = Renderer { template: files.raw_template(bos)?, tokenizer: files.tokenizer()? };
         let settings = Settings { api: Some(Api::Completions), ..settings.cloned().unwrap_or_default() };
-        Ok(Box::new(self.remote(name, Some(&settings), memory, Some(renderer), observer)?))
+        Ok(Box::new(self.remote(name, Some(&settings), here, Some(renderer), observer)?))
     }
 
     /// The model called `name` to be asked about given text, in tokens.
-    pub fn scoring<'a>(&self, name: &str, memory: Option<usize>, observer: &'a Progress) -> Result<Scoring<'a>> {
+    pub fn scoring<'a>(&self, name: &str, here: Here, observer: &'a Progress) -> Result<Scoring<'a>> {
         if !is_address(name) {
-            let model = self.local(name, None, memory)?;
+            let model = self.local(name, None, here)?;
             let engine = model.engine(model.files.raw_template(false)?)?;
             return Ok(Scoring { name: model.name, model: Box::new(engine), files: model.files });
         }
@@ -120,7 +136,7 @@ impl EndpointArgs {
             bail!("`--prices` is for answers that are written: log-likelihoods are counted by nobody");
         }
         let files = self.needed_tokenizer_files(name)?;
-        let model = self.remote(name, None, memory, None, observer)?;
+        let model = self.remote(name, None, here, None, observer)?;
         Ok(Scoring { name: name.into(), model: Box::new(model), files })
     }
 
@@ -133,12 +149,13 @@ impl EndpointArgs {
         &self,
         name: &str,
         settings: Option<&Settings>,
-        memory: Option<usize>,
+        here: Here,
         renderer: Option<Renderer>,
         observer: &'a Progress,
     ) -> Result<Endpoint<'a>> {
-        if memory.is_some() {
-            bail!("`--memory` is for a model that runs here, and `{name}` is an address");
+        let given = [("--memory", here.memory.is_some()), ("--device", here.on.device.is_some())];
+        if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+            bail!("`{flag}` is for a model that runs here, and `{name}` is an address");
         }
         let Some(model) = &self.teacher_model else {
             bail!("an endpoint needs the model's name: `--teacher-model NAME`");
@@ -158,10 +175,11 @@ impl EndpointArgs {
         })
     }
 
-    /// The model called `name`, which is one to run here within `memory` bytes.
-    fn local(&self, name: &str, settings: Option<&Settings>, memory: Option<usize>) -> Result<ModelFiles> {
+    /// The model called `name`, which is one to run `here`.
+    fn local(&self, name: &str, settings: Option<&Settings>, here: Here) -> Result<ModelFiles> {
         self.refuse_all(name, settings)?;
-        Ok(ModelFiles::open(name, Embedded::Teacher)?.within(memory))
+        let device = here.on.open()?;
+        Ok(ModelFiles::open(name, Embedded::Teacher)?.within(here.memory).on(&device))
     }
 
     /// A setting that would be ignored is an error.

@@ -6,6 +6,7 @@
 mod architecture;
 mod args;
 mod commands;
+mod device;
 mod endpoint;
 mod hub;
 mod memory;

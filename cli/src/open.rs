@@ -52,6 +52,8 @@ pub struct ModelFiles {
     adapter: Option<PathBuf>,
     /// The most memory that a run may take; experts that do not fit stay on disk.
     memory: Option<usize>,
+    /// What the model computes on.
+    device: Device,
 }
 
 enum Weights {
@@ -123,7 +125,7 @@ impl ModelFiles {
 
     fn new(name: String, reference: String, files: FolderFiles, weights: Weights) -> Result<Self> {
         let architecture = Architecture::parse(&files.config, &files.origin.join("config.json"))?;
-        Ok(Self { name, files, architecture, weights, reference, adapter: None, memory: None })
+        Ok(Self { name, files, architecture, weights, reference, adapter: None, memory: None, device: Device::Cpu })
     }
 
     /// The base model that an adapter's folder names, with the adapter.
@@ -157,6 +159,16 @@ impl ModelFiles {
         Self { memory, ..self }
     }
 
+    /// The same, to be run on `device`.
+    pub fn on(self, device: &Device) -> Self {
+        Self { device: device.clone(), ..self }
+    }
+
+    /// What the model computes on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// The weights, held against the config.
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
         let checkpoint = match &self.weights {
@@ -177,7 +189,7 @@ impl ModelFiles {
 
     /// The model ready to run.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        self.architecture.decoder(self.checkpoint_to_run()?.0, self.adapter()?)
+        self.architecture.decoder(self.checkpoint_to_run()?.0, self.adapter()?, &self.device)
     }
 
     /// The most memory for caches; a long context gets fewer slots.
@@ -188,7 +200,8 @@ impl ModelFiles {
     /// The weights, and how much of the experts may be in memory where they stay on disk.
     fn checkpoint_to_run(&self) -> Result<(Checkpoint, Option<Arc<ExpertMemory>>)> {
         let checkpoint = self.checkpoint()?;
-        let Some(memory) = self.memory else { return Ok((checkpoint, None)) };
+        // A GPU has all weights in its own memory; of a limit its caches have their share.
+        let Some(memory) = self.memory.filter(|_| self.device.is_cpu()) else { return Ok((checkpoint, None)) };
         let is_expert = |name: &str| name.contains(".mlp.experts.");
         let (experts, largest) = checkpoint.bytes_of(is_expert);
         // These are widened: `kv_b_proj` twice, for the expanded and the absorbed form.
@@ -206,7 +219,7 @@ impl ModelFiles {
         let config = retort_student::Config::parse(&self.files.config, &self.files.origin.join("config.json"))?;
         let checkpoint = self.checkpoint()?;
         let (settings, matrices): (LoraConfig, Box<dyn Source>) = match (self.adapter()?, lora) {
-            (None, None) => return Ok(Trainee::new(config, Box::new(checkpoint), &Device::Cpu)?),
+            (None, None) => return Ok(Trainee::new(config, Box::new(checkpoint), &self.device)?),
             (Some(adapter), None) => (adapter.config.clone(), Box::new(adapter)),
             (None, Some(settings)) => {
                 let settings = LoraConfig::new(settings, &self.reference);
@@ -219,7 +232,7 @@ impl ModelFiles {
         };
         // Nothing is trained in the base, so it may stay in the bytes of its file.
         let base = Box::new(self.architecture.in_working_form(checkpoint));
-        Ok(Trainee::with_lora(config, settings, base, matrices, &Device::Cpu)?)
+        Ok(Trainee::with_lora(config, settings, base, matrices, &self.device)?)
     }
 
     /// The model with its tokenizer and its own template, generating.
@@ -240,7 +253,7 @@ impl ModelFiles {
         let eos = self.files.eos(&tokenizer, &template)?;
         let (checkpoint, experts) = self.checkpoint_to_run()?;
         let fingerprint = self.fingerprint(&checkpoint)?;
-        let decoder = self.architecture.decoder(checkpoint, self.adapter()?)?;
+        let decoder = self.architecture.decoder(checkpoint, self.adapter()?, &self.device)?;
         let cache = CacheSettings { precision: Precision::beside(decoder.head()), bytes: self.cache_bytes() };
         let engine = Engine {
             context: decoder.context_length(),
@@ -254,9 +267,14 @@ impl ModelFiles {
             cache,
             draft: false,
             draft_count: Default::default(),
-            workers: Workers::for_model(self.architecture.totals().total as usize)?,
+            workers: self.workers()?,
         };
         Ok((engine, experts))
+    }
+
+    /// Threads that work on it side by side.
+    pub fn workers(&self) -> Result<Workers, Error> {
+        Workers::beside(&self.device, self.architecture.totals().total as usize)
     }
 
     /// A hash over weights, tokenizer, template and config, and the adapter's weights and settings where there is one.

@@ -92,16 +92,23 @@ pub fn claim(out: &Path, recipe: &impl Serialize) -> Result<()> {
         let shown = |value: Option<&Value>| value.map_or("unset".into(), Value::to_string);
         let changed: Vec<String> = names
             .into_iter()
-            .filter(|name| before.get(*name) != now.get(*name))
+            .filter(|name| before.get(*name) != now.get(*name) && !is_of_memory(name))
             .map(|name| format!("{name} was {} and is {}", shown(before.get(name)), shown(now.get(name))))
             .collect();
         if !changed.is_empty() {
             return Err(OtherSettings { out: out.into(), changed: changed.join(", ") }.into());
         }
-        return Ok(());
+        if before == now {
+            return Ok(());
+        }
     }
     std::fs::create_dir_all(out).with_context(|| format!("`{}` could not be created", out.display()))?;
     Ok(retort_model::checkpoint::write_bytes(&path, text.as_bytes())?)
+}
+
+/// Whether a setting is one of memory alone, which a run may go on with others of.
+fn is_of_memory(name: &str) -> bool {
+    ["micro_batch_tokens", "recompute"].contains(&name.rsplit('.').next().unwrap_or(name))
 }
 
 /// A folder that holds a run with other settings.
@@ -159,6 +166,19 @@ mod tests {
         assert_eq!(changed, Small { name: "b c".into(), inner: Inner { steps: 7, rate: 0.5 } });
         assert!(parse::<Small>(text, &["inner.stepz=7".into()]).is_err());
         assert!(parse::<Small>(text, &["inner.steps".into()]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_run_may_go_on_with_other_settings_of_memory_alone() -> Result<()> {
+        let out = tempfile::tempdir()?;
+        let recipe = |tokens: u32, rate: f64| {
+            BTreeMap::from([("student", BTreeMap::from([("micro_batch_tokens", f64::from(tokens)), ("rate", rate)]))])
+        };
+        claim(out.path(), &recipe(4096, 0.5))?;
+        assert!(claim(out.path(), &recipe(4096, 0.6)).is_err());
+        claim(out.path(), &recipe(512, 0.5))?;
+        assert!(std::fs::read_to_string(out.path().join("recipe.toml"))?.contains("512"));
         Ok(())
     }
 }

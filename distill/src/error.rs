@@ -1,5 +1,6 @@
 //! Why a training run stopped.
 
+use candle_core::Device;
 use retort_model::score::ScoreError;
 use std::path::PathBuf;
 
@@ -59,6 +60,23 @@ impl Error {
     pub fn is_interruption(&self) -> bool {
         use retort_model::Error::Interrupted;
         matches!(self, Self::Model(Interrupted) | Self::Score(ScoreError::Model(Interrupted)))
+    }
+
+    /// The same error; where a GPU ran out of memory, with what it was for and what would lower that.
+    pub(crate) fn of_memory(self, device: &Device, what: impl FnOnce() -> String, remedy: &'static str) -> Self {
+        match self {
+            Self::Tensor(error) => match retort_model::Error::Tensor(error).of_memory(device, what, remedy) {
+                retort_model::Error::Tensor(error) => Self::Tensor(error),
+                named => Self::Model(named),
+            },
+            Self::Model(error) => Self::Model(error.of_memory(device, what, remedy)),
+            other => other,
+        }
+    }
+
+    /// Whether a GPU has no memory left: with other settings there may be enough.
+    pub(crate) fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Model(retort_model::Error::DeviceMemory { .. }))
     }
 
     /// What the user can do about it.

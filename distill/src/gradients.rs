@@ -31,6 +31,10 @@ pub(crate) struct Pass {
     pub backward: Duration,
 }
 
+/// What to do where a micro-batch does not fit.
+const SMALLER: &str = "lower `micro_batch_tokens`, or set `recompute = true`: with either the same command goes on from the \
+                       last checkpoint";
+
 /// How a step is taken apart, and computed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
@@ -79,7 +83,10 @@ pub(crate) fn pass(
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(examples) = batches.get(index) else { return Ok(()) };
-            let part = budget.precision.within(|| micro_batch(model, objective, examples, shape))?;
+            let part = budget.precision.within(|| micro_batch(model, objective, examples, shape));
+            let tokens = || examples.iter().map(|example| example.tokens.len()).sum::<usize>();
+            let what = || format!("a micro-batch of {} tokens", tokens());
+            let part = part.map_err(|error| error.of_memory(model.decoder().device(), what, SMALLER))?;
             sum.lock().unwrap_or_else(PoisonError::into_inner).add(index, part)?;
         }
     };

@@ -39,11 +39,14 @@ pub enum MomentFormat {
 const FEWEST_CODED: usize = 4096;
 
 impl MomentFormat {
-    /// Moments of a tensor of `n` weights before the first step.
-    fn zeros(self, n: usize) -> Moments {
+    /// Moments of a parameter before the first step.
+    fn zeros(self, parameter: &Var) -> std::result::Result<Moments, Error> {
         match self {
-            Self::Coded if n >= FEWEST_CODED => Moments::coded(n),
-            Self::F32 | Self::Coded => Moments::exact(n),
+            Self::Coded if !parameter.device().is_cpu() => {
+                Err(Error::Setting { field: "optimiser.moments", value: "8bit".into(), allowed: "f32 on a GPU" })
+            }
+            Self::Coded if parameter.elem_count() >= FEWEST_CODED => Ok(Moments::coded(parameter.elem_count())),
+            Self::F32 | Self::Coded => Ok(Moments::beside(parameter)?),
         }
     }
 
@@ -109,7 +112,10 @@ impl Optimiser {
             group.map_or((1.0, decay), |group| (group.learning_rate, group.weight_decay.unwrap_or(decay)))
         });
         Ok(Self {
-            moments: parameters.iter().map(|(_, var)| settings.moments.zeros(var.elem_count())).collect(),
+            moments: parameters
+                .iter()
+                .map(|(_, var)| settings.moments.zeros(var))
+                .collect::<std::result::Result<_, _>>()?,
             rates: rates.collect(),
             settings: settings.clone(),
         })
@@ -152,7 +158,7 @@ impl Group {
 
 /// The Euclidean norm of all gradients together.
 pub(crate) fn global_norm(gradients: &[Tensor]) -> Result<f64> {
-    gradients.iter().map(sum_of_squares).sum::<Result<f64>>().map(f64::sqrt)
+    sum_of_squares(gradients).map(f64::sqrt)
 }
 
 #[cfg(test)]

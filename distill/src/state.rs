@@ -9,6 +9,7 @@ use crate::average::Average;
 use crate::flops::Flops;
 use crate::identity::Identity;
 use crate::optimiser::Optimiser;
+use candle_core::Tensor;
 use retort_kernels::{Codes, Moments};
 use retort_model::checkpoint::{Checkpoint, Outgoing, Stored, write_bytes, write_outgoing, write_tensors};
 use retort_model::decoder::Trainable;
@@ -75,6 +76,8 @@ pub(crate) fn save(
 /// What a checkpoint holds of a tensor's moments.
 enum Part<'a> {
     Numbers(&'a [f32]),
+    /// On another device.
+    Tensor(&'a Tensor),
     Codes(&'a [u8]),
 }
 
@@ -82,6 +85,10 @@ impl<'a> Part<'a> {
     fn outgoing(self, name: String) -> Outgoing<'a> {
         match self {
             Self::Numbers(x) => Outgoing { name, shape: vec![x.len()], values: Box::new(|| Ok(x.to_vec())) },
+            Self::Tensor(x) => {
+                let values = || Ok(x.flatten_all()?.to_vec1()?);
+                Outgoing { name, shape: vec![x.elem_count()], values: Box::new(values) }
+            }
             Self::Codes(x) => {
                 let values = || Ok(x.iter().copied().map(f32::from).collect());
                 Outgoing { name, shape: vec![x.len()], values: Box::new(values) }
@@ -101,6 +108,7 @@ fn is_codes(name: &str) -> bool {
 fn parts(moments: &Moments) -> Vec<(&'static str, Part<'_>)> {
     match moments {
         Moments::Exact { m, v } => vec![("m", Part::Numbers(m)), ("v", Part::Numbers(v))],
+        Moments::Elsewhere { m, v } => vec![("m", Part::Tensor(m)), ("v", Part::Tensor(v))],
         Moments::Coded { m, root } => vec![
             (M_CODES, Part::Codes(&m.codes)),
             ("m_scales", Part::Numbers(&m.scales)),
@@ -148,8 +156,9 @@ pub(crate) fn resume(
 ) -> Result<Option<(u64, Flops)>, Error> {
     let Some(folder) = finished(out)?.pop() else { return Ok(None) };
     let manifest: Manifest = read_json(&folder.join(MANIFEST))?;
-    if manifest.run != *run {
-        return Err(Error::OtherRun { path: out.into(), differences: manifest.run.differences(run) });
+    let differences = manifest.run.differences(run);
+    if !differences.is_empty() {
+        return Err(Error::OtherRun { path: out.into(), differences });
     }
     if folder.file_name().is_none_or(|name| name != name_of(manifest.step).as_str()) {
         let reason = format!("it says that it was made at step {}", manifest.step);
@@ -172,6 +181,10 @@ pub(crate) fn resume(
             |kind: &str| -> Result<Vec<u8>, Error> { Ok(numbers(kind)?.into_iter().map(|code| code as u8).collect()) };
         match moments {
             Moments::Exact { m, v } => (*m, *v) = (numbers("m")?, numbers("v")?),
+            Moments::Elsewhere { m, v } => {
+                let moment = |kind: &str| Ok::<_, Error>(tensor(&format!("{kind}.{name}"))?.reshape(var.shape())?);
+                (*m, *v) = (moment("m")?, moment("v")?);
+            }
             Moments::Coded { m, root } => {
                 *m = Codes { codes: codes(M_CODES)?, scales: numbers("m_scales")? };
                 *root = Codes { codes: codes(ROOT_CODES)?, scales: numbers("v_root_scales")? };

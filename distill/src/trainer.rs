@@ -123,6 +123,9 @@ impl Phases {
     }
 }
 
+/// What to do where there is no room for moments.
+const ADAPTER: &str = "an adapter (`[lora]`) has few of them; or end other programs on that GPU";
+
 /// Trains `model` in place. Continues from the newest checkpoint in `out` when there is one of the same run.
 pub fn train(
     model: &dyn Trainable,
@@ -137,12 +140,14 @@ pub fn train(
     std::fs::create_dir_all(out).map_err(|source| Error::Io { action: "created", path: out.into(), source })?;
     let precision = settings.precision.of_products();
     let run = Identity::new(model, stream, objective, settings)?;
-    let mut optimiser = Optimiser::new(model.parameters(), &settings.optimiser)?;
+    let device = model.decoder().device();
+    let of_moments = |error: Error| error.of_memory(device, || "AdamW's moments of the weights".into(), ADAPTER);
+    let mut optimiser = Optimiser::new(model.parameters(), &settings.optimiser).map_err(of_moments)?;
     let mut average = settings.average.map(|decay| Average::new(model, decay)).transpose()?;
     let resumed = state::resume(out, model, &mut optimiser, average.as_mut(), &run)?;
     let (first, flops) = resumed.unwrap_or_default();
     let forward = model.decoder().operations();
-    let workers = Workers::for_model(model.parameters().iter().map(|(_, var)| var.elem_count()).sum())?;
+    let workers = Workers::beside(device, model.parameters().iter().map(|(_, var)| var.elem_count()).sum())?;
     let mut metrics = MetricsFile::open(out, first)?;
     observer.started("train", Some(settings.steps), "steps");
     if first > 0 {
@@ -188,12 +193,20 @@ pub fn train(
                     outcome.interrupted = true;
                     break;
                 }
+                Err(error) if error.is_out_of_memory() => {
+                    // The weights are those after the last step, and a run with smaller batches may go on from them.
+                    if step > first && settings.checkpoint_every > 0 {
+                        state::save(out, model, &optimiser, average.as_ref(), (outcome.steps, outcome.flops), &run)?;
+                    }
+                    return Err(error);
+                }
                 done => done?,
             };
             let moving = Instant::now();
             norm = global_norm(&done.gradients)?;
             guard.admit(step, done.loss, norm)?;
-            optimiser.step(model.parameters(), &done.gradients, norm, rate, step + 1)?;
+            let moved = optimiser.step(model.parameters(), &done.gradients, norm, rate, step + 1);
+            moved.map_err(|error| of_moments(error.into()))?;
             outcome.phases.add(&done, moving.elapsed());
             remarks = model.after_step(step as f64 / settings.steps as f64)?;
             if let Some(average) = &mut average {
@@ -278,12 +291,15 @@ pub fn rehearse(
 ) -> Result<Rehearsal, Error> {
     check(settings, None)?;
     let parameters: usize = model.parameters().iter().map(|(_, var)| var.elem_count()).sum();
-    let workers = Workers::for_model(parameters)?;
+    let device = model.decoder().device();
+    let workers = Workers::beside(device, parameters)?;
     let begin = Instant::now();
     let Served { examples, written } = stream.serve(0)?;
     let budget = Budget { tokens: settings.micro_batch_tokens, precision: settings.precision.of_products() };
     let nothing = examples.is_empty();
     let done = if nothing { Pass::default() } else { pass(model, objective, &workers, &examples, budget, 0)? };
+    // A GPU answers before it has done what it was asked for.
+    device.synchronize()?;
     let moments = |(_, var): &(_, Var)| settings.optimiser.moments.bytes(var.elem_count());
     let mean = if settings.average.is_some() { parameters * size_of::<f32>() } else { 0 };
     let state_bytes = model.parameters().iter().map(moments).sum::<usize>() + mean;

@@ -4,7 +4,7 @@
 //! w = w - lr (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay w), as `torch.optim.AdamW` computes it.
 
 use crate::moments::{Block, Codes, MOMENT_BLOCK, Moments};
-use crate::{cpu, simd};
+use crate::{cpu, cuda, simd};
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 use std::sync::Mutex;
@@ -29,17 +29,41 @@ pub fn adamw_step(parameter: &Var, gradient: &Tensor, moments: &mut Moments, set
     if gradient.elem_count() != n || moments.len() != n || settings.step == 0 {
         bail!("adamw: {n} weights, {} gradients, moments of {}", gradient.elem_count(), moments.len());
     }
-    if !cpu::fast(&[parameter, gradient]) {
-        bail!("adamw: weights and gradients must be f32 on the CPU, got {:?}", parameter.dtype());
+    if [parameter.dtype(), gradient.dtype()] != [DType::F32; 2] {
+        bail!("adamw: weights and gradients must be f32, got {:?} and {:?}", parameter.dtype(), gradient.dtype());
     }
-    parameter.inplace_op2(&gradient.contiguous()?, &Step { moments: Mutex::new(moments), settings })
+    let gradient = gradient.contiguous()?;
+    match moments {
+        Moments::Elsewhere { m, v } => step_elsewhere(parameter, &gradient, (m, v), &Rule::new(settings)),
+        moments => parameter.inplace_op2(&gradient, &Step { moments: Mutex::new(moments), settings }),
+    }
 }
 
-/// Sum of squares in f64, in a fixed order.
-pub fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
-    if !cpu::fast(&[tensor]) {
-        return tensor.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>().map(f64::from);
+/// The same on another device.
+fn step_elsewhere(parameter: &Var, g: &Tensor, (m, v): (&mut Tensor, &mut Tensor), rule: &Rule) -> Result<()> {
+    if cuda::adamw(parameter, g, m, v, rule)? {
+        return Ok(());
     }
+    let of = f64::from;
+    let (b1, b2) = (of(rule.betas.0), of(rule.betas.1));
+    let g = (g * of(rule.scale))?.reshape(parameter.shape())?;
+    *m = ((&*m * b1)? + (&g * (1.0 - b1))?)?;
+    *v = ((&*v * b2)? + (g.sqr()? * (1.0 - b2))?)?;
+    let by_root = (&*m / ((v.sqrt()? * of(rule.root))? + of(rule.eps))?)?;
+    parameter.set(&((parameter.as_tensor().detach() * of(rule.decay))? - (by_root * of(rule.rate))?)?)
+}
+
+/// Sum of squares of all numbers of `tensors` in f64, in a fixed order.
+pub fn sum_of_squares(tensors: &[Tensor]) -> Result<f64> {
+    if cpu::fast(&tensors.iter().collect::<Vec<_>>()) {
+        return tensors.iter().map(of_one).sum();
+    }
+    // One look at what another device has found.
+    let sums: Vec<Tensor> = tensors.iter().map(|x| x.sqr()?.sum_all()).collect::<Result<_>>()?;
+    Ok(Tensor::stack(&sums, 0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?.iter().sum())
+}
+
+fn of_one(tensor: &Tensor) -> Result<f64> {
     let parts: Vec<f64> = cpu::data(&tensor.contiguous()?)?
         .par_chunks(1 << 14)
         .map(|chunk| {
@@ -84,6 +108,7 @@ impl InplaceOp2 for Step<'_> {
                     );
                 });
             }
+            Moments::Elsewhere { .. } => bail!("adamw: weights on the CPU, moments elsewhere"),
             Moments::Coded { m, root } => {
                 let moments = spans(m).zip(spans(root));
                 weights.zip(moments).enumerate().for_each(|(at, ((w, g), (m, root)))| {
@@ -110,15 +135,15 @@ fn blocks_of<'a>((codes, scales): Coded<'a>) -> impl Iterator<Item = Block<'a>> 
 }
 
 /// One step's numbers.
-struct Rule {
-    betas: (f32, f32),
-    rate: f32,
+pub(crate) struct Rule {
+    pub betas: (f32, f32),
+    pub rate: f32,
     /// What is left of a weight.
-    decay: f32,
+    pub decay: f32,
     /// 1 / sqrt(1 - b2^t)
-    root: f32,
-    eps: f32,
-    scale: f32,
+    pub root: f32,
+    pub eps: f32,
+    pub scale: f32,
     step: u32,
 }
 
@@ -167,11 +192,18 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::everywhere;
+    use crate::portably;
     use crate::testing::random;
     use candle_core::Device;
 
     #[test]
     fn follows_the_formula_in_f64() -> Result<()> {
+        everywhere(follow_the_formula)
+    }
+
+    /// Five steps of 37 weights.
+    fn follow_the_formula(device: &Device) -> Result<()> {
         let mut settings = AdamW {
             learning_rate: 0.01,
             beta1: 0.9,
@@ -181,14 +213,14 @@ mod tests {
             step: 1,
             gradient_scale: 0.5,
         };
-        let weights = Var::from_tensor(&random(&[37], 1))?;
+        let weights = Var::from_tensor(&random(&[37], 1).to_device(device)?)?;
         let mut exact: Vec<f64> = weights.to_dtype(DType::F64)?.to_vec1()?;
-        let mut moments = Moments::exact(37);
+        let mut moments = Moments::beside(&weights)?;
         let (mut m64, mut v64) = (vec![0f64; 37], vec![0f64; 37]);
         for step in 1..=5 {
             settings.step = step;
             let gradient = random(&[37], 10 + step);
-            adamw_step(&weights, &gradient, &mut moments, settings)?;
+            adamw_step(&weights, &gradient.to_device(device)?, &mut moments, settings)?;
             let g: Vec<f64> = gradient.to_dtype(DType::F64)?.to_vec1()?;
             for i in 0..37 {
                 let g = g[i] * 0.5;
@@ -206,7 +238,8 @@ mod tests {
 
     #[test]
     fn sum_of_squares_by_hand() -> Result<()> {
-        assert_eq!(sum_of_squares(&Tensor::new(&[3f32, -4.0], &Device::Cpu)?)?, 25.0);
+        let tensors = [Tensor::new(&[3f32, -4.0], &Device::Cpu)?, Tensor::new(&[[2f32]], &Device::Cpu)?];
+        assert_eq!((sum_of_squares(&tensors)?, portably(|| sum_of_squares(&tensors))?), (29.0, 29.0));
         Ok(())
     }
 

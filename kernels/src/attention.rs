@@ -8,12 +8,14 @@
 use crate::matmul::{How, Mat, MatMut, MatmulPrecision, matmul};
 use crate::rounding::Aside;
 use crate::softmax::softmax_row;
-use crate::value::{Value, lift};
+use crate::value::Value;
 use crate::written::written;
 use crate::{cpu, simd};
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
+
+mod by_candle;
 
 const TILE: usize = 64;
 
@@ -25,10 +27,10 @@ pub fn causal_attention(q: &Value, k: &Value, v: &Value, offsets: &Arc<[usize]>,
     if (kn, kc, vn, vg) != (n, c, n, g) || g == 0 || h % g != 0 || !covers {
         bail!("causal_attention: q {:?}, k {:?}, v {:?}, offsets {offsets:?}", q_t.shape(), k_t.shape(), v_t.shape());
     }
-    if !cpu::fast(&[q_t, k_t, v_t]) {
-        return lift([q, k, v], |[q, k, v]| reference(q, k, v, offsets, scale));
-    }
     let precision = MatmulPrecision::current();
+    if !cpu::fast(&[q_t, k_t, v_t]) {
+        return by_candle::causal_attention(q, k, v, offsets, scale, precision);
+    }
     let attention = Attention { offsets: offsets.clone(), scale: scale as f32, precision, h, g, c, cv };
     let y = attention.forward(n, &cpu::data(q_t)?, &cpu::data(k_t)?, &cpu::data(v_t)?);
     let y = cpu::shaped(y, (n, h, cv))?;
@@ -47,7 +49,8 @@ pub fn causal_attention(q: &Value, k: &Value, v: &Value, offsets: &Arc<[usize]>,
     Ok(y.forgettable(move || again.tensor()))
 }
 
-/// The same in candle's own ops, one sequence at a time.
+/// The oracle: in candle's own ops, one sequence at a time.
+#[cfg(test)]
 pub(crate) fn reference(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &[usize], scale: f64) -> Result<Tensor> {
     let (_, h, _) = q.dims3()?;
     let groups = h / k.dim(1)?;
@@ -66,9 +69,9 @@ pub(crate) fn reference(q: &Tensor, k: &Tensor, v: &Tensor, offsets: &[usize], s
         let scores = (q.matmul(&k.transpose(1, 2)?)? * scale)?;
         let never = Tensor::full(f32::NEG_INFINITY, (h, t, t), q.device())?.to_dtype(scores.dtype())?;
         let scores = hidden.where_cond(&never, &scores)?;
-        let top = scores.max_keepdim(D::Minus1)?.detach();
+        let top = scores.max_keepdim(candle_core::D::Minus1)?.detach();
         let e = scores.broadcast_sub(&top)?.exp()?;
-        let p = e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?;
+        let p = e.broadcast_div(&e.sum_keepdim(candle_core::D::Minus1)?)?;
         parts.push(p.matmul(&v)?.transpose(0, 1)?);
     }
     Tensor::cat(&parts, 0)

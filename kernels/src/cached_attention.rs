@@ -7,6 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16;
+mod by_candle;
 #[cfg(target_arch = "x86_64")]
 mod dots;
 mod exact;
@@ -49,7 +50,7 @@ pub fn cached_attention(
         bail!("cached_attention: q {:?}, k {:?}, v {:?}, {} rows", q.shape(), k.shape(), v.shape(), rows.len());
     }
     if !cpu::fast(&[q]) || !is_kept_here(k) || !is_kept_here(v) || q.elem_count() == 0 || v_width == 0 {
-        return reference(q, k, v, v_width, rows, scale);
+        return by_candle::cached_attention(q, k, v, v_width, rows, scale);
     }
     let q = q.contiguous()?;
     let ((k_storage, k_layout), (v_storage, v_layout)) = (k.storage_and_layout(), v.storage_and_layout());
@@ -174,7 +175,8 @@ impl Past<'_> {
     }
 }
 
-/// The same in candle's own ops, row by row.
+/// The oracle: in candle's own ops, row by row.
+#[cfg(test)]
 pub(crate) fn reference(
     q: &Tensor,
     k: &Tensor,
@@ -212,13 +214,7 @@ pub fn write_cache(cache: &Tensor, new: &Tensor, places: &Arc<[usize]>) -> Resul
     if cpu::fast(&[new]) && is_kept_here(cache) {
         cache.inplace_op2(&new.contiguous()?, &WriteCache { places: places.clone(), width })
     } else {
-        let (pages, size) = (cache.dim(0)?, cache.dim(1)?);
-        let flat = cache.reshape((pages * size, width))?;
-        for (j, &place) in places.iter().enumerate() {
-            let row = new.narrow(0, j, 1)?.to_dtype(cache.dtype())?.contiguous()?.reshape((1, width))?;
-            flat.slice_set(&row, 0, place)?;
-        }
-        Ok(())
+        by_candle::write_cache(cache, new, places)
     }
 }
 
@@ -237,7 +233,7 @@ pub fn copy_page(cache: &Tensor, from: usize, to: usize) -> Result<()> {
 }
 
 fn is_kept_here(cache: &Tensor) -> bool {
-    cache.device().is_cpu() && matches!(cache.dtype(), DType::F32 | DType::BF16)
+    cpu::is_here(cache.device()) && matches!(cache.dtype(), DType::F32 | DType::BF16)
 }
 
 /// Where numbers are copied from and to, counted from the first.

@@ -1,7 +1,7 @@
 //! Cutting and joining along the last dimension. Backward joins and cuts.
 
 use crate::cpu;
-use crate::value::{Value, lift};
+use crate::value::Value;
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -18,7 +18,10 @@ pub fn columns(x: &Value, range: Range<usize>) -> Result<Value> {
         bail!("columns: {range:?} of {:?}", x_t.shape());
     }
     if !cpu::fast(&[x_t]) {
-        return lift([x], |[x]| x.narrow(D::Minus1, range.start, kept));
+        let (before, after) = (range.start, width - range.end);
+        return Value::record(x.bare().narrow(D::Minus1, before, kept)?, [x], move |dy, _| {
+            Ok([Some(dy.pad_with_zeros(D::Minus1, before, after)?)])
+        });
     }
     let mut y = vec![0f32; n * kept];
     let x_data = cpu::data(x_t)?;
@@ -43,7 +46,9 @@ pub fn join_columns(a: &Value, b: &Value) -> Result<Value> {
         bail!("join_columns: {:?} and {:?} differ in rows", a_t.shape(), b_t.shape());
     }
     if !cpu::fast(&[a_t, b_t]) {
-        return lift([a, b], |[a, b]| Tensor::cat(&[a, b], 1));
+        return Value::record(Tensor::cat(&[a.bare(), b.bare()], 1)?, [a, b], move |dy, _| {
+            Ok([Some(dy.narrow(1, 0, i)?.contiguous()?), Some(dy.narrow(1, i, j)?.contiguous()?)])
+        });
     }
     let mut y = vec![0f32; n * (i + j)];
     for ((y, a), b) in y.chunks_mut(i + j).zip(cpu::data(a_t)?.chunks(i)).zip(cpu::data(b_t)?.chunks(j)) {

@@ -1,11 +1,17 @@
 //! Reading tensors as plain `f32` slices, and back: the plumbing between candle and the loops of this crate.
 
-use candle_core::{CpuStorage, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use crate::portable;
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Storage, Tensor, bail};
 use std::ops::Deref;
 
 /// Whether the fast CPU form applies: f32 on the CPU.
 pub(crate) fn fast(tensors: &[&Tensor]) -> bool {
-    tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
+    tensors.iter().all(|t| is_here(t.device()) && t.dtype() == DType::F32)
+}
+
+/// Whether tensors of `device` are read as slices: on the CPU, unless this thread does without.
+pub(crate) fn is_here(device: &Device) -> bool {
+    device.is_cpu() && !portable::is_asked_for()
 }
 
 /// The contiguous f32 data behind a custom op's argument.
@@ -66,7 +72,7 @@ pub(crate) fn tensor(values: Vec<f32>, like: &Tensor) -> Result<Tensor> {
 
 /// The same with a shape of its own.
 pub(crate) fn shaped(values: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> {
-    Tensor::from_vec(values, shape.into(), &candle_core::Device::Cpu)
+    Tensor::from_vec(values, shape.into(), &Device::Cpu)
 }
 
 /// The sizes of a tensor seen as rows of its last dimension: (rows, width).

@@ -1,6 +1,7 @@
 //! Gradients by parameter, and sums of them.
 
 use crate::cpu;
+use crate::rows::sum_rows;
 use crate::written::written;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, TensorId, Var, bail};
 use std::collections::HashMap;
@@ -63,6 +64,9 @@ impl Gradients {
     /// Adds the gradients `gradient` [k, d] of the rows `rows` of a parameter [n, d].
     pub(crate) fn add_rows(&mut self, id: TensorId, n: usize, rows: &[u32], gradient: &Tensor) -> Result<()> {
         let d = gradient.dim(1)?;
+        if !cpu::fast(&[gradient]) {
+            return self.add(id, sum_rows(n, rows, gradient)?);
+        }
         let all = match self.0.remove(&id) {
             // It may be a large part of all there is, so that a copy would show.
             Some(before) if self.shares_nothing_with(&before)? => before,

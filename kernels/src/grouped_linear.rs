@@ -4,10 +4,10 @@
 //! `linear`, expert by expert; an expert without rows gets a zero gradient. Where no gradient is wanted a row has the
 //! same bits whatever rows lie beside it (see `row_products`).
 
-use crate::cpu;
 use crate::matmul::{Mat, MatMut, MatmulPrecision, matmul};
 use crate::row_products::{Plain, row_products};
-use crate::value::{Value, lift};
+use crate::value::Value;
+use crate::{cpu, portable};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
     if wi != i || offsets.len() != e + 1 || !rising {
         bail!("grouped_linear: input {:?}, weight {:?}, offsets {offsets:?}", x_t.shape(), w_t.shape());
     }
+    let precision = MatmulPrecision::current();
     if !cpu::fast(&[x_t, w_t]) {
-        return lift([x, w_eoi], |[x, w]| reference(x, w, offsets));
+        return by_candle(x, w_eoi, offsets, precision);
     }
     let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
     let (x_all, w_all) = (&*x_data, &*w_data);
-    let precision = MatmulPrecision::current();
     let tracked = x.is_tracked() || w_eoi.is_tracked();
     let mut y = vec![0f32; m * o];
     by_expert(&mut y, offsets, o).into_par_iter().enumerate().for_each(|(expert, y)| {
@@ -57,7 +57,44 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
     })
 }
 
-/// The same in candle's own ops.
+/// The same on any device, expert by expert.
+fn by_candle(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>, precision: MatmulPrecision) -> Result<Value> {
+    let (x_t, w_t) = (x.bare(), w_eoi.bare());
+    let y = each_expert(&x_t, offsets, |expert, x| portable::product(x, &w_t.get(expert)?.t()?, precision))?;
+    let y =
+        if y.is_empty() { Tensor::zeros((0, w_t.dim(1)?), x_t.dtype(), x_t.device())? } else { Tensor::cat(&y, 0)? };
+    let kept_x = w_eoi.is_tracked().then(|| x.kept());
+    let kept_w = x.is_tracked().then(|| w_t.clone());
+    let (shape, w_shape, offsets) = (x_t.shape().clone(), w_t.shape().clone(), offsets.clone());
+    Value::record(y, [x, w_eoi], move |dy, _| {
+        let dx = |w: &Tensor| {
+            let parts = each_expert(dy, &offsets, |expert, dy| portable::product(dy, &w.get(expert)?, precision))?;
+            if parts.is_empty() { Tensor::zeros(&shape, dy.dtype(), dy.device()) } else { Tensor::cat(&parts, 0) }
+        };
+        let dw = |x: &Tensor| {
+            let parts = offsets.windows(2).map(|span| match span[1] - span[0] {
+                0 => Tensor::zeros(&w_shape.dims()[1..], dy.dtype(), dy.device()),
+                n => {
+                    let (x, dy) = (x.narrow(0, span[0], n)?, dy.narrow(0, span[0], n)?);
+                    portable::product(&dy.t()?, &x, precision)
+                }
+            });
+            Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0)
+        };
+        let dx = kept_w.as_ref().map(dx);
+        let dw = kept_x.as_ref().map(|x| dw(&x.tensor()?));
+        Ok([dx.transpose()?, dw.transpose()?])
+    })
+}
+
+/// What `f` gives for the rows of each expert that has some.
+fn each_expert(rows: &Tensor, offsets: &[usize], f: impl Fn(usize, &Tensor) -> Result<Tensor>) -> Result<Vec<Tensor>> {
+    let spans = offsets.windows(2).enumerate().filter(|(_, span)| span[1] > span[0]);
+    spans.map(|(expert, span)| f(expert, &rows.narrow(0, span[0], span[1] - span[0])?)).collect()
+}
+
+/// The oracle.
+#[cfg(test)]
 pub(crate) fn reference(x: &Tensor, w_eoi: &Tensor, offsets: &[usize]) -> Result<Tensor> {
     let mut parts = Vec::new();
     for (expert, span) in offsets.windows(2).enumerate() {

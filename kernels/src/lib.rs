@@ -1,8 +1,10 @@
 //! Fast primitives over candle tensors, forward and backward.
 //!
 //! Operations take and give a [`Value`]: a tensor that knows how its gradient flows. Each file holds one operation: its
-//! formula, a fast CPU form in f32, and `reference`, the same in plain candle ops. The reference serves as oracle in the
-//! tests and runs, lifted by [`lift`], wherever the fast form does not (another device or dtype).
+//! formula, a fast CPU form in f32, and the same in candle's own ops, for whatever device and dtype the fast form is not
+//! made for. A `reference` in plain candle ops serves as oracle in the tests and, where speed is no matter, runs there
+//! itself, lifted by [`lift`]. On a GPU some passes over numbers have kernels of their own (`cuda`, with that feature).
+//! [`portably`] asks for the forms of other devices on this one.
 //!
 //! candle's own fused forms (`rms_norm`, `softmax_last_dim`, `rope`) return `Ok` from `backward` and leave everything
 //! upstream without a gradient, so the rest of the workspace may not call them (`.clippy.toml`).
@@ -17,6 +19,9 @@ mod avx512_bf16;
 mod cached_attention;
 mod columns;
 mod cpu;
+#[cfg_attr(not(feature = "cuda"), path = "without_cuda.rs")]
+mod cuda;
+pub mod device;
 mod experts;
 mod gradients;
 mod grouped_linear;
@@ -31,6 +36,7 @@ mod matmul;
 mod moments;
 pub mod peaks;
 mod per_head_linear;
+mod portable;
 mod quantised;
 mod rms_norm;
 mod rope;
@@ -63,6 +69,7 @@ pub use low_rank::updated_linear;
 pub use matmul::MatmulPrecision;
 pub use moments::{Codes, MOMENT_BLOCK, Moments};
 pub use per_head_linear::per_head_linear;
+pub use portable::portably;
 pub use quantised::{BLOCK as QUANTISED_BLOCK, Bits};
 pub use rms_norm::rms_norm;
 pub use rope::{RopeLayout, rope};

@@ -3,11 +3,11 @@
 //! Backward: dx = dy W and dW = dy^T x, each in its own layout. Where no gradient is wanted a row of y has the same bits
 //! whatever rows lie beside it (see `row_products`).
 
-use crate::cpu;
 use crate::matmul::{Mat, MatmulPrecision, product};
 use crate::row_products::{Plain, row_products};
-use crate::value::{Value, lift};
-use candle_core::{D, Result, Tensor, bail};
+use crate::value::Value;
+use crate::{cpu, portable};
+use candle_core::{D, Result, bail};
 
 /// y = x W^T for `x` [.., i] and `w_oi` [o, i].
 pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
@@ -15,10 +15,10 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
     if x_t.dim(D::Minus1)? != w_t.dims2()?.1 {
         bail!("linear: input {:?} does not fit weight {:?}", x_t.shape(), w_t.shape());
     }
-    if !cpu::fast(&[x_t, w_t]) {
-        return lift([x, w_oi], |[x, w]| reference(x, w));
-    }
     let precision = MatmulPrecision::current();
+    if !cpu::fast(&[x_t, w_t]) {
+        return by_candle(x, w_oi, precision);
+    }
     let ((n, i), o) = (cpu::rows(x_t)?, w_t.dim(0)?);
     let (x_data, w_data) = (cpu::data(x_t)?, cpu::data(w_t)?);
     let y = if x.is_tracked() || w_oi.is_tracked() {
@@ -47,8 +47,27 @@ pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
     })
 }
 
-/// The same in candle's own ops.
-pub(crate) fn reference(x: &Tensor, w_oi: &Tensor) -> Result<Tensor> {
+/// The same on any device.
+fn by_candle(x: &Value, w_oi: &Value, precision: MatmulPrecision) -> Result<Value> {
+    let (x_t, w_t) = (x.bare(), w_oi.bare());
+    let ((n, i), o) = (cpu::rows(&x_t)?, w_t.dim(0)?);
+    let mut dims = x_t.dims().to_vec();
+    dims[x_t.rank() - 1] = o;
+    let y = portable::product(&x_t.reshape((n, i))?, &w_t.t()?, precision)?.reshape(dims)?;
+    let kept_x = w_oi.is_tracked().then(|| x.kept());
+    let kept_w = x.is_tracked().then(|| w_t.clone());
+    let shape = x_t.shape().clone();
+    Value::record(y, [x, w_oi], move |dy, _| {
+        let dy = dy.reshape((n, o))?;
+        let dx = kept_w.as_ref().map(|w_t| portable::product(&dy, w_t, precision)?.reshape(&shape));
+        let dw = kept_x.as_ref().map(|x| portable::product(&dy.t()?, &x.tensor()?.reshape((n, i))?, precision));
+        Ok([dx.transpose()?, dw.transpose()?])
+    })
+}
+
+/// The oracle.
+#[cfg(test)]
+pub(crate) fn reference(x: &candle_core::Tensor, w_oi: &candle_core::Tensor) -> Result<candle_core::Tensor> {
     x.broadcast_matmul(&w_oi.t()?)
 }
 

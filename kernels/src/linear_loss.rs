@@ -8,10 +8,12 @@
 use crate::cpu;
 use crate::losses::{RowLoss, Scratch};
 use crate::matmul::{Mat, MatMut, MatmulPrecision, matmul, product};
-use crate::value::{Value, lift};
+use crate::value::Value;
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
+
+mod by_candle;
 
 /// Rows per chunk: the logits of one chunk are all that is ever held.
 const CHUNK: usize = 256;
@@ -45,7 +47,7 @@ pub fn linear_loss(
     terms.iter().try_for_each(|term| term.check(n, v))?;
     let teacher = teacher.filter(|_| terms.iter().any(|term| term.wants_teacher()));
     if !cpu::fast(&[h_t, w_t]) {
-        return lifted(hidden_nd, head_vd, teacher, terms);
+        return by_candle::linear_loss(hidden_nd, head_vd, teacher, terms);
     }
     let wanted = (hidden_nd.is_tracked(), head_vd.is_tracked());
     let pass = pass(&cpu::data(h_t)?, &cpu::data(w_t)?, (n, v, d), teacher, terms, wanted)?;
@@ -64,43 +66,6 @@ pub fn linear_loss(
         Ok([wants_dh.then(|| scaled(&dh)).transpose()?, dw.as_ref().map(scaled).transpose()?])
     })?;
     Ok(LinearLoss { total, terms: pass.losses })
-}
-
-/// The same from the terms' references, for any device and dtype.
-fn lifted(
-    hidden_nd: &Value,
-    head_vd: &Value,
-    teacher: Option<&dyn TeacherLogits>,
-    terms: &[&dyn RowLoss],
-) -> Result<LinearLoss> {
-    let n = hidden_nd.dims()[0];
-    let teacher = teacher.map(|teacher| gathered(teacher, n)?.to_dtype(hidden_nd.tensor().dtype())).transpose()?;
-    let mut losses = Vec::new();
-    let total = lift([hidden_nd, head_vd], |[hidden, head]| {
-        let logits = hidden.matmul(&head.t()?)?;
-        let mut total = Tensor::zeros((), hidden.dtype(), hidden.device())?;
-        for term in terms {
-            let loss = term.reference(&logits, teacher.as_ref())?;
-            losses.push(loss.to_dtype(candle_core::DType::F64)?.to_scalar()?);
-            total = (total + loss)?;
-        }
-        Ok(total)
-    })?;
-    Ok(LinearLoss { total, terms: losses })
-}
-
-/// All rows of a teacher's logits; zeros where it gives none.
-fn gathered(teacher: &dyn TeacherLogits, n: usize) -> Result<Tensor> {
-    let (mut all, mut width) = (Vec::new(), 0);
-    teacher.each(&mut |rows, logits| {
-        width = logits.dim(1)?;
-        all.resize(n * width, 0f32);
-        for (&row, logits) in rows.iter().zip(logits.to_vec2::<f32>()?) {
-            all[row * width..][..width].copy_from_slice(&logits);
-        }
-        Ok(())
-    })?;
-    Tensor::from_vec(all, (n, width), &candle_core::Device::Cpu)
 }
 
 /// The terms' sums and, where wanted, the gradients dh [n, d] and dW [v, d].
@@ -268,7 +233,8 @@ pub(crate) mod testing {
                 let logits = a[0].matmul(&a[1].t()?)?;
                 let teacher = teacher.as_ref().map(|teacher| teacher.0.to_dtype(logits.dtype())).transpose()?;
                 let zero = Tensor::zeros((), logits.dtype(), logits.device())?;
-                terms.iter().try_fold(zero, |sum, term| sum + term.reference(&logits, teacher.as_ref())?)
+                let all: Vec<usize> = (0..n).collect();
+                terms.iter().try_fold(zero, |sum, term| sum + term.reference(&all, &logits, teacher.as_ref())?)
             },
         )
     }

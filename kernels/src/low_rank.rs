@@ -65,9 +65,11 @@ mod tests {
     fn agrees_with_the_reference_and_finite_differences() -> Result<()> {
         for (n, i, o, r) in [(1, 3, 2, 1), (6, 5, 4, 2), (17, 33, 9, 8)] {
             let w = random(&[o, i], 3);
-            let weight = |dtype| -> Result<Weight> { Ok(Weight::Plain(Value::constant(&w.to_dtype(dtype)?)?)) };
+            let weight = |like: &Tensor| -> Result<Weight> {
+                Ok(Weight::Plain(Value::constant(&w.to_dtype(like.dtype())?.to_device(like.device())?)?))
+            };
             Case::new(vec![random(&[n, i], 1), random(&[r, i], 2), random(&[o, r], 4)]).agrees(
-                |v| updated_linear(&v[0], &weight(v[0].tensor().dtype())?, &v[1], &v[2], 0.5),
+                |v| updated_linear(&v[0], &weight(v[0].tensor())?, &v[1], &v[2], 0.5),
                 |v| {
                     let update = (v[0].matmul(&v[1].t()?)? * 0.5)?.matmul(&v[2].t()?)?;
                     v[0].matmul(&w.to_dtype(v[0].dtype())?.t()?)? + update

@@ -5,17 +5,23 @@
 //! down by chance, so that what is added in small parts is not lost to rounding; chance is a function of the step and the
 //! place, so that a run repeated is the same run. A second moment is never rounded to 0: a step divides by it.
 
-use crate::simd;
+use crate::{cpu, simd};
+use candle_core::{DType, Result, Tensor, Var};
 
 /// Numbers that share a scale.
 pub const MOMENT_BLOCK: usize = 256;
 
 /// First and second moments of a tensor's weights.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum Moments {
     Exact {
         m: Vec<f32>,
         v: Vec<f32>,
+    },
+    /// The same on another device than the CPU, in the parameter's shape; changed in place, and so shared with nobody.
+    Elsewhere {
+        m: Tensor,
+        v: Tensor,
     },
     /// The first, and the second's roots.
     Coded {
@@ -25,7 +31,7 @@ pub enum Moments {
 }
 
 /// Codes of numbers.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Codes {
     pub codes: Vec<u8>,
     /// The largest magnitude of each block.
@@ -44,7 +50,16 @@ impl Moments {
         Self::Exact { m: vec![0.0; n], v: vec![0.0; n] }
     }
 
-    /// The same in 8 bits.
+    /// Moments in f32 before the first step, where the parameter is.
+    pub fn beside(parameter: &Var) -> Result<Self> {
+        if cpu::is_here(parameter.device()) {
+            return Ok(Self::exact(parameter.elem_count()));
+        }
+        let zeros = || Tensor::zeros(parameter.shape(), DType::F32, parameter.device());
+        Ok(Self::Elsewhere { m: zeros()?, v: zeros()? })
+    }
+
+    /// Those of `n` weights in 8 bits.
     pub fn coded(n: usize) -> Self {
         Self::Coded { m: Codes::zeros(n), root: Codes::zeros(n) }
     }
@@ -53,6 +68,7 @@ impl Moments {
     pub fn len(&self) -> usize {
         match self {
             Self::Exact { m, .. } => m.len(),
+            Self::Elsewhere { m, .. } => m.elem_count(),
             Self::Coded { m, .. } => m.codes.len(),
         }
     }

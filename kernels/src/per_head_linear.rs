@@ -3,8 +3,9 @@
 //! Multi-head latent attention in its absorbed form moves queries into the latents' space and sums of latents out of it
 //! this way. A row of y has the same bits whatever rows lie beside it (see `row_products`).
 
-use crate::cpu;
+use crate::matmul::MatmulPrecision;
 use crate::row_products::{Plain, row_products};
+use crate::{cpu, portable};
 use candle_core::{Result, Tensor, bail};
 
 /// y [n, h, o] for `x` [n, h, i] and `w_hoi` [h, o, i].
@@ -31,7 +32,8 @@ pub fn per_head_linear(x: &Tensor, w_hoi: &Tensor) -> Result<Tensor> {
 
 /// The same in candle's own ops.
 pub(crate) fn reference(x: &Tensor, w_hoi: &Tensor) -> Result<Tensor> {
-    x.transpose(0, 1)?.contiguous()?.matmul(&w_hoi.transpose(1, 2)?.contiguous()?)?.transpose(0, 1)?.contiguous()
+    let (x, w) = (x.transpose(0, 1)?.contiguous()?, w_hoi.transpose(1, 2)?);
+    portable::product(&x, &w, MatmulPrecision::F32)?.transpose(0, 1)?.contiguous()
 }
 
 #[cfg(test)]

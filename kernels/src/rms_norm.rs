@@ -3,9 +3,9 @@
 //! Backward, with s = 1 / sqrt(mean(x^2) + eps) and g = dy * w:
 //! dx = s (g - x s^2 mean(g x)), dw = sum over rows of dy x s.
 
-use crate::value::{Value, lift};
+use crate::value::Value;
 use crate::written::written;
-use crate::{cpu, simd};
+use crate::{cpu, cuda, simd};
 use candle_core::{D, Result, Tensor, bail};
 use rayon::prelude::*;
 
@@ -20,7 +20,7 @@ pub fn rms_norm(x: &Value, weight_d: &Value, eps: f64) -> Result<Value> {
         bail!("rms_norm: input {:?} does not fit weight {:?}", x_t.shape(), w_t.shape());
     }
     if !cpu::fast(&[x_t, w_t]) {
-        return lift([x, weight_d], |[x, w]| reference(x, w, eps));
+        return elsewhere(x, weight_d, eps);
     }
     let norm = RmsNorm { eps: eps as f32 };
     let (x_t, w_t) = (x_t.clone(), w_t.clone());
@@ -51,6 +51,34 @@ pub fn rms_norm(x: &Value, weight_d: &Value, eps: f64) -> Result<Value> {
         Ok([Some(cpu::tensor(dx, &x_t)?), Some(cpu::tensor(dw, &w_t)?)])
     })?;
     Ok(y.forgettable(move || norm.rows(&again.0, &again.1)))
+}
+
+/// The same on another device.
+fn elsewhere(x: &Value, weight_d: &Value, eps: f64) -> Result<Value> {
+    let forward = move |x: &Tensor, w: &Tensor| match cuda::rms_norm(x, w, eps)? {
+        Some(y) => Ok(y),
+        None => reference(x, w, eps),
+    };
+    let (x_t, w_t) = (x.bare(), weight_d.bare());
+    let again = (x_t.clone(), w_t.clone());
+    let y = Value::record(forward(&x_t, &w_t)?, [x, weight_d], move |dy, _| {
+        let gradients = match cuda::rms_norm_backward(&x_t, &w_t, dy, eps)? {
+            Some(gradients) => gradients,
+            None => reference_backward(&x_t, &w_t, dy, eps)?,
+        };
+        Ok(gradients.map(Some))
+    })?;
+    Ok(y.forgettable(move || forward(&again.0, &again.1)))
+}
+
+/// [dx, dw] in candle's own ops.
+fn reference_backward(x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64) -> Result<[Tensor; 2]> {
+    let scale = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.powf(-0.5)?;
+    let (normal, g) = (x.broadcast_mul(&scale)?, dy.broadcast_mul(w)?);
+    let shared = (&g * &normal)?.mean_keepdim(D::Minus1)?;
+    let dx = (g - normal.broadcast_mul(&shared)?)?.broadcast_mul(&scale)?;
+    let dw = (dy * normal)?.reshape(((), w.elem_count()))?.sum(0)?;
+    Ok([dx, dw])
 }
 
 /// The same in candle's own ops.

@@ -5,9 +5,9 @@
 //! Heads may be wider than what is rotated: the numbers before the last p pass through (DeepSeek's `nope` part).
 //! Backward is the rotation by the negative angle.
 
-use crate::value::{Value, lift};
+use crate::value::Value;
 use crate::written::written;
-use crate::{cpu, simd};
+use crate::{cpu, cuda, simd};
 use candle_core::{Result, Tensor, bail};
 
 /// Which two elements of a head make a pair.
@@ -37,7 +37,14 @@ pub fn rope(x: &Value, cos: &Tensor, sin: &Tensor, layout: RopeLayout) -> Result
         bail!("rope: input {:?} does not fit tables {:?} and {:?}", x_t.shape(), cos.shape(), sin.shape());
     }
     if !cpu::fast(&[x_t, cos, sin]) {
-        return lift([x], |[x]| reference(x, cos, sin, layout));
+        let fitted = |table: &Tensor| table.to_device(x_t.device())?.to_dtype(x_t.dtype())?.contiguous();
+        let (cos, sin) = (fitted(cos)?, fitted(sin)?);
+        let turned = move |x: &Tensor, sin: &Tensor, direction: f32| match cuda::rope(x, &cos, sin, layout, direction)?
+        {
+            Some(y) => Ok(y),
+            None => reference(x, &cos, &(sin * f64::from(direction))?, layout),
+        };
+        return Value::record(turned(&x.bare(), &sin, 1.0)?, [x], move |dy, _| Ok([Some(turned(dy, &sin, -1.0)?)]));
     }
     let rotation = Rotation { cos: cos.contiguous()?, sin: sin.contiguous()?, p: 2 * half, layout };
     let y = cpu::tensor(rotation.turn(x_t, h, c, 1.0)?, x_t)?;

@@ -4,9 +4,9 @@
 //! scatter: y_t = sum over {j: token_j = t} of w_j x_j; backward dx_j = w_j dy_{token_j}, dw_j = <x_j, dy_{token_j}>.
 //! Sums run in the order of j, so the result does not depend on threads.
 
-use crate::value::{Value, lift};
-use crate::{cpu, simd};
-use candle_core::{Result, Tensor, bail};
+use crate::value::Value;
+use crate::{cpu, cuda, simd};
+use candle_core::{DType, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -18,7 +18,12 @@ pub fn gather_rows(x: &Value, index: &[u32]) -> Result<Value> {
         bail!("gather_rows: row {bad} of a table with {n} rows");
     }
     if !cpu::fast(&[x_t]) {
-        return lift([x], |[x]| reference_gather(x, index));
+        let y = widened(&reference_gather(&x.bare(), index)?)?;
+        if let Some(rows) = Value::lookup(y.clone(), x, index) {
+            return Ok(rows);
+        }
+        let index: Arc<[u32]> = index.into();
+        return Value::record(y, [x], move |dy, _| Ok([Some(sum_rows(n, &index, dy)?)]));
     }
     let table = cpu::data(x_t)?;
     let mut y = vec![0f32; index.len() * d];
@@ -47,7 +52,12 @@ pub fn scatter_rows_weighted(x: &Value, weight: &Value, token: &[u32], n: usize)
         bail!("scatter_rows_weighted: {m} rows, {:?} weights, {} targets below {n}", w_t.shape(), token.len());
     }
     if !cpu::fast(&[x_t, w_t]) {
-        return lift([x, weight], |[x, weight]| reference_scatter(x, weight, token, n));
+        let (x_t, w_t, token): (_, _, Arc<[u32]>) = (x.bare(), weight.bare().unsqueeze(1)?, token.into());
+        let y = sum_rows(n, &token, &x_t.broadcast_mul(&w_t)?)?;
+        return Value::record(y, [x, weight], move |dy, _| {
+            let dy = reference_gather(dy, &token)?;
+            Ok([Some(dy.broadcast_mul(&w_t)?), Some((&x_t * &dy)?.sum(1)?)])
+        });
     }
     let mut y = vec![0f32; n * d];
     for ((x, &w), &token) in cpu::data(x_t)?.chunks(d).zip(cpu::data(w_t)?.iter()).zip(token) {
@@ -81,10 +91,28 @@ fn add_scaled(out: &mut [f32], x: &[f32], weight: f32) {
     );
 }
 
+/// y [n, d] with y_t = sum over {j: rows_j = t} of x_j, on another device.
+pub(crate) fn sum_rows(n: usize, rows: &[u32], x: &Tensor) -> Result<Tensor> {
+    let x = x.contiguous()?;
+    match cuda::sum_rows(n, rows, &x)? {
+        Some(y) => Ok(y),
+        None => Tensor::zeros((n, x.dim(1)?), x.dtype(), x.device())?.index_add(&Tensor::new(rows, x.device())?, &x, 0),
+    }
+}
+
+/// What is kept in 16 bits, in f32.
+fn widened(x: &Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::BF16 | DType::F16 => x.to_dtype(DType::F32),
+        _ => Ok(x.clone()),
+    }
+}
+
 pub(crate) fn reference_gather(x: &Tensor, index: &[u32]) -> Result<Tensor> {
     x.index_select(&Tensor::new(index, x.device())?, 0)
 }
 
+#[cfg(test)]
 pub(crate) fn reference_scatter(x: &Tensor, weight: &Tensor, token: &[u32], n: usize) -> Result<Tensor> {
     let rows = x.broadcast_mul(&weight.unsqueeze(1)?)?;
     Tensor::zeros((n, x.dim(1)?), x.dtype(), x.device())?.index_add(&Tensor::new(token, x.device())?, &rows, 0)

@@ -15,7 +15,7 @@ pub fn squared_error(x_nd: &Value, targets_nd: &Tensor, weights: &[f32]) -> Resu
     }
     let targets = targets_nd.contiguous()?;
     if !cpu::fast(&[x_t, &targets]) {
-        let targets = targets.to_dtype(x_t.dtype())?;
+        let targets = targets.to_device(x_t.device())?.to_dtype(x_t.dtype())?;
         return lift([x_nd], |[x]| reference(x, &targets, weights));
     }
     let mut gradient = cpu::data(x_t)?.to_vec();

@@ -1,7 +1,7 @@
 //! Sums: two values, a bias for every row, a value times a constant.
 
 use crate::cpu;
-use crate::value::{Value, lift};
+use crate::value::Value;
 use crate::written::written;
 use candle_core::{D, Result, bail};
 use rayon::prelude::*;
@@ -13,7 +13,7 @@ pub fn add(a: &Value, b: &Value) -> Result<Value> {
         bail!("add: {:?} and {:?} differ", a_t.shape(), b_t.shape());
     }
     if !cpu::fast(&[a_t, b_t]) {
-        return lift([a, b], |[a, b]| a + b);
+        return Value::record((a.bare() + b.bare())?, [a, b], |dy, _| Ok([Some(dy.clone()), Some(dy.clone())]));
     }
     let (a_data, b_data) = (cpu::data(a_t)?, cpu::data(b_t)?);
     let [y] = written(a_data.len(), 1, |range, [y]| {
@@ -34,7 +34,9 @@ pub fn add_bias(x: &Value, bias_o: &Value) -> Result<Value> {
         bail!("add_bias: {:?} does not fit bias {:?}", x_t.shape(), bias_t.shape());
     }
     if !cpu::fast(&[x_t, bias_t]) {
-        return lift([x, bias_o], |[x, bias]| x.broadcast_add(bias));
+        return Value::record(x.bare().broadcast_add(&bias_o.bare())?, [x, bias_o], move |dy, _| {
+            Ok([Some(dy.clone()), Some(dy.reshape(((), o))?.sum(0)?)])
+        });
     }
     let (x_data, bias) = (cpu::data(x_t)?, cpu::data(bias_t)?);
     let [y] = written(x_data.len(), o, |range, [y]| {
@@ -56,7 +58,7 @@ pub fn add_bias(x: &Value, bias_o: &Value) -> Result<Value> {
 
 /// `factor` times `x`.
 pub fn scale(x: &Value, factor: f64) -> Result<Value> {
-    lift([x], |[x]| x * factor)
+    Value::record((x.bare() * factor)?, [x], move |dy, _| Ok([Some((dy * factor)?)]))
 }
 
 #[cfg(test)]

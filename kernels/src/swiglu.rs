@@ -4,9 +4,9 @@
 
 use crate::matmul::MatmulPrecision;
 use crate::rounding::Aside;
-use crate::value::{Value, lift};
+use crate::value::Value;
 use crate::written::{PIECE, written};
-use crate::{cpu, simd};
+use crate::{cpu, cuda, simd};
 use candle_core::{D, Result, Tensor, bail};
 
 /// silu(gate) * up for two values [.., f].
@@ -16,7 +16,12 @@ pub fn swiglu(gate: &Value, up: &Value) -> Result<Value> {
         bail!("swiglu: gate {:?} and up {:?} differ", gate_t.shape(), up_t.shape());
     }
     if !cpu::fast(&[gate_t, up_t]) {
-        return lift([gate, up], |[gate, up]| gate.silu()? * up);
+        let (gate_t, up_t) = (gate.bare(), up.bare());
+        let again = (gate_t.clone(), up_t.clone());
+        let y = Value::record(elsewhere(&gate_t, &up_t)?, [gate, up], move |dy, _| {
+            Ok(elsewhere_backward(&gate_t, &up_t, dy)?.map(Some))
+        })?;
+        return Ok(y.forgettable(move || elsewhere(&again.0, &again.1)));
     }
     let y = gated(&Aside::Exact(gate_t.clone()), &Aside::Exact(up_t.clone()))?;
     if !gate.is_tracked() && !up.is_tracked() {
@@ -55,7 +60,12 @@ pub fn swiglu_halves(gate_up: &Value) -> Result<Value> {
         bail!("swiglu_halves: the last dimension of {:?} is not two equal halves", x_t.shape());
     }
     if !cpu::fast(&[x_t]) {
-        return lift([gate_up], |[x]| reference(x));
+        let (kept, again) = (gate_up.bare(), gate_up.bare());
+        let y = Value::record(halves_elsewhere(&kept)?, [gate_up], move |dy, _| {
+            let [gate, up] = halves(&kept)?;
+            Ok([Some(Tensor::cat(&elsewhere_backward(&gate, &up, dy)?, D::Minus1)?)])
+        })?;
+        return Ok(y.forgettable(move || halves_elsewhere(&again)));
     }
     let f = width / 2;
     let y = gated_halves(x_t, n, f)?;
@@ -91,10 +101,41 @@ fn gated_halves(x_t: &Tensor, n: usize, f: usize) -> Result<Tensor> {
     cpu::shaped(y, dims)
 }
 
-/// The same in candle's own ops.
-pub(crate) fn reference(gate_up: &Tensor) -> Result<Tensor> {
+/// silu(gate) * up on another device.
+fn elsewhere(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    match cuda::swiglu(gate, up)? {
+        Some(y) => Ok(y),
+        None => gate.silu()? * up,
+    }
+}
+
+fn halves_elsewhere(gate_up: &Tensor) -> Result<Tensor> {
+    let [gate, up] = halves(gate_up)?;
+    elsewhere(&gate, &up)
+}
+
+/// [dgate, dup] on another device.
+fn elsewhere_backward(gate: &Tensor, up: &Tensor, dy: &Tensor) -> Result<[Tensor; 2]> {
+    if let Some(gradients) = cuda::swiglu_backward(gate, up, dy)? {
+        return Ok(gradients);
+    }
+    let s = ((gate.neg()?.exp()? + 1.0)?.recip())?;
+    let dup = (dy * (gate * &s)?)?;
+    let slope = ((gate * (1.0 - &s)?)? + 1.0)?;
+    Ok([(((dy * up)? * s)? * slope)?, dup])
+}
+
+/// Both halves of the last dimension.
+fn halves(gate_up: &Tensor) -> Result<[Tensor; 2]> {
     let f = gate_up.dim(D::Minus1)? / 2;
-    gate_up.narrow(D::Minus1, 0, f)?.silu()? * gate_up.narrow(D::Minus1, f, f)?
+    Ok([gate_up.narrow(D::Minus1, 0, f)?.contiguous()?, gate_up.narrow(D::Minus1, f, f)?.contiguous()?])
+}
+
+/// The oracle.
+#[cfg(test)]
+pub(crate) fn reference(gate_up: &Tensor) -> Result<Tensor> {
+    let [gate, up] = halves(gate_up)?;
+    gate.silu()? * up
 }
 
 #[inline(always)]

@@ -89,6 +89,11 @@ impl Value {
         &self.tensor
     }
 
+    /// The numbers for candle's own operations, which would remember all that is done with a variable.
+    pub(crate) fn bare(&self) -> Tensor {
+        self.tensor.detach()
+    }
+
     pub fn into_tensor(self) -> Tensor {
         self.tensor
     }
@@ -119,7 +124,7 @@ impl Value {
     pub(crate) fn kept(&self) -> Kept {
         match &self.again {
             Some(again) => Kept::Again(again.clone()),
-            None => Kept::Tensor(self.tensor.clone()),
+            None => Kept::Tensor(self.bare()),
         }
     }
 
@@ -268,7 +273,9 @@ pub fn lift<const N: usize>(inputs: [&Value; N], f: impl FnOnce([&Tensor; N]) ->
     let output = f(std::array::from_fn(|index| vars[index].as_tensor()))?;
     Value::record(output.detach(), inputs, move |gradient, wanted| {
         let mut store = output.mul(gradient)?.sum_all()?.backward()?;
-        Ok(std::array::from_fn(|index| store.remove(&vars[index]).filter(|_| wanted[index])))
+        // candle's gradients may remember what they were made from.
+        let mut gradient = |index: usize| store.remove(&vars[index]).filter(|_| wanted[index]).map(|g| g.detach());
+        Ok(std::array::from_fn(&mut gradient))
     })
 }
 

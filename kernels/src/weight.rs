@@ -6,7 +6,7 @@ use crate::row_products::row_products;
 use crate::stored::Format;
 use crate::value::Value;
 use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, linear, per_head_linear};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
 /// What rows are multiplied with.
@@ -23,6 +23,7 @@ impl Weight {
     pub fn linear(&self, x: &Value) -> Result<Value> {
         match self {
             Self::Plain(w_oi) => linear(x, w_oi),
+            Self::Stored(_) if !cpu::fast(&[x.tensor()]) => linear(x, &self.beside(x.tensor())?),
             Self::Stored(parts) if x.is_tracked() => through_stored(x, parts),
             Self::Stored(parts) => {
                 let (n, _) = cpu::rows(x.tensor())?;
@@ -44,6 +45,10 @@ impl Weight {
         if !offsets.is_sorted() || offsets.last() != x.dims().first() {
             bail!("grouped_linear: {:?}, {} stored matrices, offsets {offsets:?}", x.dims(), parts.len());
         }
+        if !cpu::fast(&[x.tensor()]) {
+            let w_eoi = self.beside(x.tensor())?.reshape((experts, self.rows() / experts.max(1), self.columns()))?;
+            return grouped_linear(x, &w_eoi, offsets);
+        }
         let spans = offsets.windows(2).map(|span| Rows { first: span[0], step: 1, count: span[1] - span[0] });
         stored_products(x, &spans.zip(shares(parts, experts)?).collect::<Vec<_>>())
     }
@@ -55,6 +60,10 @@ impl Weight {
             Self::Stored(parts) => parts,
         };
         let (n, h, i) = x_nhi.dims3()?;
+        if !cpu::fast(&[x_nhi]) {
+            let w_hoi = self.beside(x_nhi)?.reshape((h, self.rows() / h.max(1), i))?;
+            return per_head_linear(x_nhi, w_hoi.tensor());
+        }
         let heads = (0..h).map(|head| Rows { first: head, step: h, count: n });
         let rows = Value::constant(&x_nhi.contiguous()?.reshape((n * h, i))?)?;
         let y = stored_products(&rows, &heads.zip(shares(parts, h)?).collect::<Vec<_>>())?;
@@ -120,6 +129,27 @@ impl Weight {
             Self::Plain(value) => Ok(value.clone()),
             Self::Stored(parts) => Value::constant(&cpu::shaped(numbers(parts), dims_together(parts)?)?),
         }
+    }
+
+    /// The numbers in f32 beside `x`, for a device that does not multiply stored bytes.
+    fn beside(&self, x: &Tensor) -> Result<Value> {
+        Value::constant(&self.to_value()?.tensor().to_device(x.device())?)
+    }
+
+    /// The same weight in the memory of `device`, [o, i] or [e, o, i] as `shape` says. Stored matrices become 16-bit numbers:
+    /// f16 stays f16, all others are bf16, which holds e4m3 times a scale and quantised blocks to 2^-9.
+    pub fn on(&self, device: &Device, shape: &Shape) -> Result<Self> {
+        let parts = match self {
+            Self::Plain(value) => return Ok(Self::Plain(Value::constant(&value.tensor().to_device(device)?)?)),
+            Self::Stored(parts) => parts,
+        };
+        let moved = |part: &StoredMatrix| {
+            let dtype = if *part.format() == Format::F16 { DType::F16 } else { DType::BF16 };
+            part.announce()?;
+            cpu::shaped(part.to_vec(), part.dims())?.to_dtype(dtype)?.to_device(device)
+        };
+        let moved: Vec<Tensor> = parts.iter().map(moved).collect::<Result<_>>()?;
+        Ok(Self::Plain(Value::constant(&Tensor::cat(&moved, 0)?.reshape(shape)?)?))
     }
 
     /// Rows of the matrix, o; of all matrices together where there is more than one.
@@ -261,6 +291,7 @@ fn products(x: &[f32], (n, i, o): (usize, usize, usize), shares: &[&(Rows, &[Sto
 mod tests {
     use super::*;
     use crate::Format;
+    use crate::portably;
     use crate::testing::{close, constant};
     use candle_core::Tensor;
 
@@ -285,6 +316,12 @@ mod tests {
         let experts = Weight::Plain(below.reshape((3, 10, 40))?);
         let expected = experts.grouped_linear(&x, &offsets)?;
         close("grouped", weight.grouped_linear(&x, &offsets)?.tensor(), expected.tensor(), 1e-5)?;
+        // On another device, which does not multiply stored bytes.
+        let (elsewhere, grouped) = portably(|| (weight.linear(&x), weight.grouped_linear(&x, &offsets)));
+        close("linear elsewhere", elsewhere?.tensor(), linear(&x, &below)?.tensor(), 1e-5)?;
+        close("grouped elsewhere", grouped?.tensor(), expected.tensor(), 1e-5)?;
+        let moved = weight.on(&Device::Cpu, below.tensor().shape())?;
+        close("moved", moved.linear(&x)?.tensor(), linear(&x, &below)?.tensor(), 2e-2)?;
         assert_eq!((weight.rows(), weight.grouped_linear(&x, &[0, 4, 9, 9, 9].into()).is_err()), (30, true));
         Ok(())
     }

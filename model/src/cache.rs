@@ -40,8 +40,8 @@ impl Precision {
     /// What fits a model with this head: bf16 where its weights are rounded themselves.
     pub fn beside(head: &Weight) -> Self {
         match head {
-            Weight::Plain(_) => Self::F32,
-            Weight::Stored(_) => Self::Bf16,
+            Weight::Plain(value) if value.tensor().dtype() == DType::F32 => Self::F32,
+            Weight::Plain(_) | Weight::Stored(_) => Self::Bf16,
         }
     }
 

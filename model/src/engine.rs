@@ -61,6 +61,10 @@ impl Default for CacheSettings {
     }
 }
 
+/// What to do where a GPU has no memory for sequences.
+const FEWER: &str = "a lower `--memory` leaves the cache less, and so has fewer sequences in flight; what was written \
+                     before is stored, and the same command goes on from there";
+
 /// Prompts are prefilled together up to this many tokens.
 const PREFILL_TOKENS: usize = 2048;
 
@@ -199,7 +203,11 @@ impl<D: Decoder> Generate for Engine<D> {
         let count = self.workers.count().min(self.slots.max(1));
         let slots = self.slots.max(1).div_ceil(count);
         let pages = (self.cache.bytes / count / self.page_bytes()).min(slots * self.context.div_ceil(PAGE));
-        let lane = |_| Lane::new(decoder, slots, pages, self.cache.precision, self.draft);
+        let cache = || format!("the cache of {} tokens", pages * PAGE);
+        let lane = |_| {
+            let lane = Lane::new(decoder, slots, pages, self.cache.precision, self.draft);
+            lane.map_err(|error| error.of_memory(decoder.device(), cache, FEWER))
+        };
         let mut lanes: Vec<Lane> = (0..count).map(lane).collect::<Result<_, _>>()?;
         let mut waiting = None;
         while !jobs.cancelled() {
@@ -208,7 +216,8 @@ impl<D: Decoder> Generate for Engine<D> {
                 break;
             }
             let stepped = self.workers.map(&mut lanes, |lane| lane.step(decoder, &rules));
-            stepped.into_iter().collect::<Result<(), _>>()?;
+            let stepped = stepped.into_iter().collect::<Result<(), Error>>();
+            stepped.map_err(|error| error.of_memory(decoder.device(), || "a step of generation".into(), FEWER))?;
             lanes.iter_mut().try_for_each(|lane| self.settle(jobs, lane))?;
         }
         let mut count = self.draft_count.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,7 @@
 //! Why a model could not be read, built, run or written.
 
+use candle_core::Device;
+use retort_kernels::device::{Memory, is_out_of_memory, memory, operation};
 use std::path::PathBuf;
 
 /// Errors of this crate.
@@ -73,6 +75,8 @@ pub enum Error {
     Threads(String),
     #[error("{} MiB of memory are too few: this model needs {} MiB", memory >> 20, needed.div_ceil(1 << 20))]
     Memory { memory: usize, needed: usize, has_experts: bool },
+    #[error("the GPU has no memory left for {what}: {} of its {} MiB are in use", used >> 20, total >> 20)]
+    DeviceMemory { what: String, used: usize, total: usize, remedy: &'static str },
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
     #[error("a tensor operation failed")]
@@ -80,6 +84,19 @@ pub enum Error {
 }
 
 impl Error {
+    /// The same error; where a GPU ran out of memory, with what it was for and what would lower that.
+    pub fn of_memory(self, device: &Device, what: impl FnOnce() -> String, remedy: &'static str) -> Self {
+        let Self::Tensor(error) = &self else { return self };
+        if !is_out_of_memory(error) {
+            return self;
+        }
+        let what = match operation(error) {
+            Some(operation) => format!("{operation} ({})", what()),
+            None => what(),
+        };
+        let Memory { used, total } = memory(device).unwrap_or_default();
+        Self::DeviceMemory { what, used, total, remedy }
+    }
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -121,8 +138,25 @@ impl Error {
             Self::Memory { has_experts: false, .. } => {
                 Some("raise `--memory`, or pack the weights: `retort model convert --to q4`".into())
             }
+            Self::DeviceMemory { remedy, .. } => Some((*remedy).into()),
             Self::Hub(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_a_gpus_memory_says_for_what_and_what_to_do() {
+        let error = |text: &str| Error::Tensor(candle_core::Error::Cuda(text.into()));
+        let named = |error: Error| error.of_memory(&Device::Cpu, || "the weight `w`".into(), "take a smaller model");
+        let full = named(error("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")"));
+        assert!(full.to_string().contains("no memory left for the weight `w`"), "{full}");
+        assert_eq!(full.hint().as_deref(), Some("take a smaller model"));
+        assert!(matches!(named(error("DriverError(CUDA_ERROR_INVALID_VALUE)")), Error::Tensor(_)));
+        assert!(matches!(named(Error::Interrupted), Error::Interrupted));
     }
 }

@@ -61,6 +61,9 @@ impl Source for Fresh {
     }
 }
 
+/// What to do where weights do not fit.
+const SMALLER: &str = "end other programs on that GPU, take a smaller model, or compute it by `--device cpu`";
+
 /// The weights of a model under construction, below a prefix of their names.
 #[derive(Clone)]
 pub struct Params {
@@ -119,12 +122,16 @@ impl Params {
     pub fn tensor(&self, name: &str, shape: impl Into<Shape>, init: Init) -> Result<Tensor, Error> {
         let (name, shape) = (self.path(&name), shape.into());
         let Origin { source, device, .. } = &*self.origin;
-        let Some(variables) = self.variables() else { return source.tensor(&name, &shape, init, device) };
+        let read = |name: &str| {
+            let tensor = source.tensor(name, &shape, init, device);
+            tensor.map_err(|error| error.of_memory(device, || format!("the weight `{name}`"), SMALLER))
+        };
+        let Some(variables) = self.variables() else { return read(&name) };
         let mut variables = variables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(var) = variables.get(&name) {
             return Ok(var.as_tensor().clone());
         }
-        let var = Var::from_tensor(&source.tensor(&name, &shape, init, device)?)?;
+        let var = Var::from_tensor(&read(&name)?)?;
         let tensor = var.as_tensor().clone();
         variables.insert(name, var);
         Ok(tensor)
@@ -141,7 +148,11 @@ impl Params {
         if self.variables().is_none()
             && let Some(parts) = self.origin.source.stored(&self.path(&name), &shape)?
         {
-            return Ok(Weight::Stored(parts.into()));
+            let (stored, device) = (Weight::Stored(parts.into()), self.device());
+            // Another device multiplies what lies in its own memory.
+            let moved = if device.is_cpu() { Ok(stored) } else { stored.on(device, &shape) };
+            let what = || format!("the weight `{}`", self.path(&name));
+            return moved.map_err(|error| Error::from(error).of_memory(device, what, SMALLER));
         }
         Ok(Weight::Plain(self.value(name, shape, init)?))
     }

@@ -4,6 +4,7 @@
 //! get no workers: their work runs where it is called, and every operation uses all cores.
 
 use crate::Error;
+use candle_core::Device;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +25,12 @@ impl Workers {
         let count = if parameters > SMALL { 0 } else { rayon::current_num_threads() };
         let pool = |_| ThreadPoolBuilder::new().num_threads(1).build().map_err(|e| Error::Threads(e.to_string()));
         Ok(Self { pools: (0..count).map(pool).collect::<Result<_, _>>()? })
+    }
+
+    /// The same for a model that computes on `device`. What a GPU is asked for goes through one queue, so nothing is gained
+    /// by asking side by side.
+    pub fn beside(device: &Device, parameters: usize) -> Result<Self, Error> {
+        Self::for_model(if device.is_cpu() { parameters } else { usize::MAX })
     }
 
     /// How many pieces of work go side by side; at least 1.

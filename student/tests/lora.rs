@@ -1,6 +1,7 @@
 //! LoRA against PEFT: the adapter that PEFT wrote for the `qwen3` fixture (`model/reference/make_adapter.py`).
 
 use candle_core::{DType, Device, Result, Tensor};
+use retort_kernels::device::everywhere;
 use retort_kernels::linear_loss;
 use retort_kernels::losses::CrossEntropy;
 use retort_model::batch::Batch;
@@ -37,12 +38,16 @@ fn sequences() -> Result<Vec<Vec<u32>>> {
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> Result<f32> {
-    (a.flatten_all()? - b.flatten_all()?)?.abs()?.max(0)?.to_scalar()
+    (a.to_device(b.device())?.flatten_all()? - b.flatten_all()?)?.abs()?.max(0)?.to_scalar()
 }
 
 fn trainee(base: Checkpoint) -> Trainee {
+    trainee_on(&Device::Cpu, base)
+}
+
+fn trainee_on(device: &Device, base: Checkpoint) -> Trainee {
     let adapter = adapter();
-    Trainee::with_lora(config(), adapter.config.clone(), Box::new(base), Box::new(adapter), &Device::Cpu)
+    Trainee::with_lora(config(), adapter.config.clone(), Box::new(base), Box::new(adapter), device)
         .expect("a model to train")
 }
 
@@ -77,8 +82,12 @@ fn an_adapter_computes_what_it_computes_in_peft() -> Result<()> {
 /// PEFT's gradients for every matrix of the adapter, and none for anything else; also with the base in bf16 bytes.
 #[test]
 fn gradients_are_those_of_peft_and_frozen_weights_have_none() -> Result<()> {
+    everywhere(gradients_are_those_of_peft)
+}
+
+fn gradients_are_those_of_peft(device: &Device) -> Result<()> {
     let expected = load(folder("lora").join("expected.safetensors"))?;
-    let model = trainee(base());
+    let model = trainee_on(device, base());
     let (loss, gradients) = backward(&model, &sequences()?)?;
     assert!((loss - f64::from(expected["loss"].to_vec1::<f32>()?[0])).abs() < 1e-5, "loss {loss}");
     assert_eq!(model.parameters().len(), 2 * 3 * config().num_hidden_layers);

@@ -3,6 +3,7 @@
 //! The fixtures are tiny random checkpoints; `model/reference/README.md` says how they were made.
 
 use candle_core::{DType, Device, Result, Tensor};
+use retort_kernels::device::everywhere;
 use retort_model::batch::Batch;
 use retort_model::cache::{Cache, Precision};
 use retort_model::checkpoint::{Checkpoint, Stored, write_tensors};
@@ -24,32 +25,42 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn model(config: Config, weights: &Path) -> Dense {
+    model_on(&Device::Cpu, config, weights)
+}
+
+fn model_on(device: &Device, config: Config, weights: &Path) -> Dense {
     let source = Box::new(Checkpoint::open(weights).expect("weights"));
-    frozen(source, &Device::Cpu, |params| Dense::new(config, params)).expect("model")
+    frozen(source, device, |params| Dense::new(config, params)).expect("model")
 }
 
 fn config(name: &str, file: &str) -> Config {
     Config::open(&folder(name).join(file)).expect("config")
 }
 
-fn open(name: &str) -> (Dense, HashMap<String, Tensor>) {
+fn open(name: &str, device: &Device) -> (Dense, HashMap<String, Tensor>) {
     let expected = candle_core::safetensors::load(folder(name).join("expected.safetensors"), &Device::Cpu);
-    (model(config(name, "config.json"), &folder(name)), expected.expect("expected"))
+    (model_on(device, config(name, "config.json"), &folder(name)), expected.expect("expected"))
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
-    let difference = a.flatten_all().and_then(|a| a.sub(&b.flatten_all()?)?.abs()?.max(0)?.to_scalar());
+    let difference = a
+        .to_device(b.device())
+        .and_then(|a| a.flatten_all())
+        .and_then(|a| a.sub(&b.flatten_all()?)?.abs()?.max(0)?.to_scalar());
     difference.expect("equal shapes")
 }
 
 #[test]
 fn logits_match_transformers_at_every_position() -> Result<()> {
+    everywhere(logits_match)
+}
+
+fn logits_match(device: &Device) -> Result<()> {
     for name in ALL {
-        let (model, expected) = open(name);
+        let (model, expected) = open(name, device);
         let sequences: Vec<Vec<u32>> = expected["input_ids"].to_dtype(DType::U32)?.to_vec2()?;
         let found = model.logits(&Batch::packed(&sequences), None)?;
         let difference = largest_difference(&found, &expected["logits"]);
-        println!("{name}: largest difference {difference:e}");
         assert!(difference <= TOLERANCE, "{name}: logits differ by {difference}");
     }
     Ok(())
@@ -57,11 +68,15 @@ fn logits_match_transformers_at_every_position() -> Result<()> {
 
 #[test]
 fn greedy_continuations_over_the_cache_match() -> Result<()> {
+    everywhere(continuations_match)
+}
+
+fn continuations_match(device: &Device) -> Result<()> {
     for name in ALL {
-        let (model, expected) = open(name);
+        let (model, expected) = open(name, device);
         let sequences: Vec<Vec<u32>> = expected["input_ids"].to_dtype(DType::U32)?.to_vec2()?;
         let expected: Vec<u32> = expected["greedy"].to_dtype(DType::U32)?.to_vec1()?;
-        let cache = Cache::new(&model.cache_spec(), Precision::F32, 1, 8 + expected.len(), &Device::Cpu)?;
+        let cache = Cache::new(&model.cache_spec(), Precision::F32, 1, 8 + expected.len(), device)?;
         let (mut past, mut feed, mut found) = (0, sequences[0][..8].to_vec(), Vec::new());
         while found.len() < expected.len() {
             let logits = model.logits(&Batch::cached([(0, past, feed.as_slice())]), Some(&cache))?;
@@ -95,7 +110,7 @@ fn every_format_is_written_and_read() -> Result<()> {
         let read = |name: &str| (name.to_string(), checkpoint.read(name, &Device::Cpu).expect("a tensor"));
         let tensors: Vec<_> = checkpoint.names().map(read).collect();
         let batch = Batch::packed([(0..30).map(|at| at * 7 % 100).collect::<Vec<u32>>()]);
-        let exact = open(name).0.logits(&batch, None)?;
+        let exact = open(name, &Device::Cpu).0.logits(&batch, None)?;
         for (stored, allowed) in [(Stored::F32, 0.0), (Stored::F16, 0.05), (Stored::Bf16, 0.4)] {
             let out = tempfile::tempdir()?;
             write_tensors(&out.path().join("model.safetensors"), &tensors, |_| stored).expect("written");

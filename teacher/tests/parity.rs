@@ -3,6 +3,7 @@
 //! The fixtures are tiny random checkpoints; `model/reference/README.md` says how they were made.
 
 use candle_core::{DType, Device, Result, Tensor};
+use retort_kernels::device::everywhere;
 use retort_model::batch::Batch;
 use retort_model::cache::{Cache, Precision};
 use retort_model::checkpoint::Checkpoint;
@@ -27,14 +28,18 @@ struct Fixture {
 
 impl Fixture {
     fn open(name: &str) -> Self {
-        Self::with_config(name, "config.json")
+        Self::on(&Device::Cpu, name)
     }
 
-    fn with_config(name: &str, config: &str) -> Self {
+    fn on(device: &Device, name: &str) -> Self {
+        Self::with_config(name, "config.json", device)
+    }
+
+    fn with_config(name: &str, config: &str, device: &Device) -> Self {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
         let config = Config::open(&folder.join(config)).expect("config");
         let source = Box::new(Published(Checkpoint::open(&folder).expect("weights")));
-        let model = frozen(source, &Device::Cpu, |params| DeepSeek::new(config, params)).expect("model");
+        let model = frozen(source, device, |params| DeepSeek::new(config, params)).expect("model");
         let expected =
             candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).expect("expected");
         Self { model, expected }
@@ -50,17 +55,23 @@ impl Fixture {
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
-    let difference = a.flatten_all().and_then(|a| a.sub(&b.flatten_all()?)?.abs()?.max(0)?.to_scalar());
+    let difference = a
+        .to_device(b.device())
+        .and_then(|a| a.flatten_all())
+        .and_then(|a| a.sub(&b.flatten_all()?)?.abs()?.max(0)?.to_scalar());
     difference.expect("equal shapes")
 }
 
 #[test]
 fn logits_match_transformers_at_every_position() -> Result<()> {
+    everywhere(logits_match)
+}
+
+fn logits_match(device: &Device) -> Result<()> {
     for name in ALL {
-        let fixture = Fixture::open(name);
+        let fixture = Fixture::on(device, name);
         let found = fixture.model.logits(&Batch::packed(fixture.sequences()), None)?;
         let difference = largest_difference(&found, &fixture.expected["logits"]);
-        println!("{name}: largest difference {difference:e}");
         assert!(difference <= TOLERANCE, "{name}: logits differ by {difference}");
     }
     Ok(())
@@ -69,7 +80,7 @@ fn logits_match_transformers_at_every_position() -> Result<()> {
 #[test]
 fn both_spellings_of_a_config_give_the_same_model() -> Result<()> {
     for name in ALL {
-        let (published, v5) = (Fixture::open(name), Fixture::with_config(name, "config.v5.json"));
+        let (published, v5) = (Fixture::open(name), Fixture::with_config(name, "config.v5.json", &Device::Cpu));
         let batch = Batch::packed(published.sequences());
         assert_eq!(largest_difference(&published.model.logits(&batch, None)?, &v5.model.logits(&batch, None)?), 0.0);
     }
@@ -93,7 +104,7 @@ fn prediction_ahead_matches_transformers() -> Result<()> {
 /// Feeds both sequences through a cache: a prefill of `first` tokens, then steps of `stride`, next to each other.
 fn cached_logits(model: &DeepSeek, sequences: &[Vec<u32>], first: usize, stride: usize) -> Result<Tensor> {
     let t = sequences[0].len();
-    let cache = Cache::new(&model.cache_spec(), Precision::F32, 3, t, &Device::Cpu)?;
+    let cache = Cache::new(&model.cache_spec(), Precision::F32, 3, t, model.device())?;
     let mut parts: Vec<Vec<Tensor>> = vec![Vec::new(); sequences.len()];
     let mut start = 0;
     while start < t {
@@ -112,8 +123,12 @@ fn cached_logits(model: &DeepSeek, sequences: &[Vec<u32>], first: usize, stride:
 
 #[test]
 fn absorbed_decoding_over_the_latent_cache_matches() -> Result<()> {
+    everywhere(absorbed_decoding_matches)
+}
+
+fn absorbed_decoding_matches(device: &Device) -> Result<()> {
     for name in ALL {
-        let fixture = Fixture::open(name);
+        let fixture = Fixture::on(device, name);
         for (first, stride) in [(1, 1), (9, 1), (5, 7)] {
             let found = cached_logits(&fixture.model, &fixture.sequences(), first, stride)?;
             let difference = largest_difference(&found, &fixture.expected["logits"]);

@@ -126,6 +126,8 @@ fn shape(text: &str) -> Result<(usize, usize, usize), String> {
 
 #[derive(Debug, Args)]
 pub struct BenchTrain {
+    #[command(flatten)]
+    pub on: crate::device::On,
     #[arg(long, value_enum)]
     pub shape: crate::commands::TrainShape,
     /// Train low-rank updates of every projection instead of all weights
@@ -188,6 +190,8 @@ pub struct BenchQuality {
 
 #[derive(Debug, Args)]
 pub struct BenchDecode {
+    #[command(flatten)]
+    pub on: crate::device::On,
     #[arg(long, value_enum)]
     pub shape: crate::commands::Shape,
     /// How the weights are kept

@@ -51,6 +51,8 @@ pub enum Model {
         tokens: Vec<u32>,
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        #[command(flatten)]
+        on: crate::device::On,
     },
     /// Complete one prompt, printed as the model writes it
     #[command(after_help = "Example:\n  retort model generate embedded --prompt 'Find 3802+9562.' --greedy")]
@@ -59,6 +61,8 @@ pub enum Model {
 
 #[derive(Debug, Args)]
 pub struct Generate {
+    #[command(flatten)]
+    pub on: crate::device::On,
     /// Model folder, `hub:org/name[@revision]`, or `embedded`
     pub model: String,
     #[arg(long)]

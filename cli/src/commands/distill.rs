@@ -10,6 +10,7 @@ use super::INTERRUPTED;
 use super::datagen::AskingRecipe;
 use super::evals;
 use crate::args::{Distill, DistillRun};
+use crate::endpoint::Here;
 use crate::open::{Embedded, ModelFiles};
 use crate::output::say;
 use crate::progress::Progress;
@@ -235,6 +236,7 @@ pub fn run(command: Distill) -> Result<ExitCode> {
             bail!("`--out` is the folder of `{flag}`, which training would overwrite; name another");
         }
     }
+    let device = args.on.open()?;
     let student = match args.student.strip_prefix("preset:") {
         Some(name) => {
             // Of its own name and seed, so that other settings find another student there, and are refused.
@@ -244,12 +246,13 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         }
         None => ModelFiles::open(&args.student, Embedded::Student)?,
     };
+    let student = student.on(&device);
     if by_reward {
         return learn(&args, &recipe, &student);
     }
     let progress = Progress::new();
     let teacher = match &args.teacher {
-        Some(name) => Some(args.endpoint.scoring(name, None, &progress)?),
+        Some(name) => Some(args.endpoint.scoring(name, Here::beside_student(args.on, name), &progress)?),
         None => {
             args.endpoint.refuse(&args.student)?;
             None
@@ -306,6 +309,7 @@ fn learn(args: &DistillRun, recipe: &DistillRecipe, student: &ModelFiles) -> Res
 }
 
 fn score(args: &DistillRun, benchmark: &Benchmark, problems: &[Problem]) -> Result<ExitCode> {
-    let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.chat_engine()?;
+    let device = args.on.open()?;
+    let engine = ModelFiles::open(&args.out.to_string_lossy(), Embedded::Student)?.on(&device).chat_engine()?;
     evals::print_score(&engine, problems, &benchmark.plan()?, &args.out.join("eval"), false)
 }

@@ -18,6 +18,7 @@ pub use convert::To;
 pub use student::preset;
 
 use crate::args::{Arguments, Command, Student, Teacher};
+use crate::device::NoDevice;
 use crate::{progress, recipe};
 use anyhow::Result;
 use retort_model::Error;
@@ -86,6 +87,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         let endpoint =
             || cause.downcast_ref::<retort_teacher::endpoint::Error>().and_then(retort_teacher::endpoint::Error::hint);
         let serve = || cause.downcast_ref::<retort_serve::Error>().and_then(retort_serve::Error::hint);
+        let device = || cause.downcast_ref::<NoDevice>().map(NoDevice::hint);
         let settings = || cause.downcast_ref::<recipe::OtherSettings>();
         let settings = || settings().map(|_| "choose another `--out`, or delete the folder to start anew".to_string());
         model
@@ -95,6 +97,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
             .or_else(evals)
             .or_else(distill)
             .or_else(serve)
+            .or_else(device)
             .or_else(settings)
     })
 }

@@ -2,6 +2,7 @@
 
 use super::{convert, generate, inspect};
 use crate::args::Model;
+use crate::device::On;
 use crate::open::{Embedded, ModelFiles};
 use anyhow::{Result, bail};
 use retort_model::Error;
@@ -15,12 +16,12 @@ pub fn run(command: Model) -> Result<ExitCode> {
         Model::Inspect { model, json } => inspect::run(&model, json),
         Model::Convert { model, to, out } => convert::run(&model, to, &out),
         Model::Merge { adapter, base, to, out } => convert::merge(&adapter, base.as_deref(), to, &out),
-        Model::Logits { model, tokens, out } => logits(&model, &tokens, &out),
+        Model::Logits { model, tokens, out, on } => logits(&model, &tokens, &out, on),
         Model::Generate(args) => generate::run(&args),
     }
 }
 
-fn logits(name: &str, tokens: &[u32], out: &Path) -> Result<ExitCode> {
+fn logits(name: &str, tokens: &[u32], out: &Path, on: On) -> Result<ExitCode> {
     let place = |path: &Path| path.canonicalize().ok();
     // The folder of a bare name is the empty path.
     let folder = out.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
@@ -28,7 +29,8 @@ fn logits(name: &str, tokens: &[u32], out: &Path) -> Result<ExitCode> {
     if of_model && place(out).is_some() {
         bail!("`{}` is a file of the model, which the logits would overwrite; name another", out.display());
     }
-    let decoder = ModelFiles::open(name, Embedded::Teacher)?.decoder()?;
+    let device = on.open()?;
+    let decoder = ModelFiles::open(name, Embedded::Teacher)?.on(&device).decoder()?;
     let (vocabulary, context) = (decoder.head().rows(), decoder.context_length());
     if let Some(bad) = tokens.iter().find(|&&token| token as usize >= vocabulary) {
         bail!("token {bad} is outside the vocabulary of {vocabulary}");

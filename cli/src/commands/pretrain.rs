@@ -6,7 +6,6 @@ use crate::memory;
 use crate::progress::Progress;
 use crate::recipe;
 use anyhow::{Context, Result};
-use candle_core::Device;
 use retort_datagen::gym::{Selection, exercises};
 use retort_distill::objective::Objective;
 use retort_distill::pretrain::{GymMixture, GymStream};
@@ -56,8 +55,8 @@ pub fn teacher(args: &Pretrain) -> Result<ExitCode> {
     let mut config = recipe.model.clone();
     config.check(&args.recipe)?;
     config.quantization_config = NumberFormat::Fp8.quantization_config();
-    let source = Box::new(Fresh { seed: recipe.seed });
-    let model = retort_teacher::train::Trainee::new(config.clone(), source, pretraining, &Device::Cpu)?;
+    let (source, device) = (Box::new(Fresh { seed: recipe.seed }), args.on.open()?);
+    let model = retort_teacher::train::Trainee::new(config.clone(), source, pretraining, &device)?;
     run(args, &recipe, &model, serde_json::to_string_pretty(&config)?, |name| NumberFormat::Fp8.stored(name))
 }
 
@@ -65,8 +64,8 @@ pub fn student(args: &Pretrain) -> Result<ExitCode> {
     let recipe: PretrainRecipe<retort_student::Config, Nothing> = recipe::read(&args.recipe, &args.set)?;
     let config = recipe.model.clone();
     config.check(&args.recipe)?;
-    let source = Box::new(Fresh { seed: recipe.seed });
-    let model = retort_student::Trainee::new(config.clone(), source, &Device::Cpu)?;
+    let (source, device) = (Box::new(Fresh { seed: recipe.seed }), args.on.open()?);
+    let model = retort_student::Trainee::new(config.clone(), source, &device)?;
     run(args, &recipe, &model, serde_json::to_string_pretty(&config)?, |_| Stored::Bf16)
 }
 

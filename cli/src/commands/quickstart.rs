@@ -112,9 +112,11 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let mut watch = Stopwatch::open(&args.out)?;
     let observer = Progress::new();
     let interrupted = || Ok(ExitCode::from(INTERRUPTED));
+    let device = args.on.open()?;
+    let open = |name: &str, role| anyhow::Ok(ModelFiles::open(name, role)?.on(&device));
 
     // 1. The teacher works through problems; every answer is verified.
-    let teacher = ModelFiles::open("embedded", Embedded::Teacher)?.chat_engine()?;
+    let teacher = open("embedded", Embedded::Teacher)?.chat_engine()?;
     let traces = out("traces");
     let summary = watch.time("traces", || {
         let problems = asking.problems(source, Split::Train, args.seed, Selection::default(), Some(*limit))?;
@@ -125,7 +127,7 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     }
 
     // 2. The student learns from the kept traces.
-    let base = ModelFiles::open("embedded", Embedded::Student)?;
+    let base = open("embedded", Embedded::Student)?;
     let samples = TraceReader::open(&traces)?.read_all()?;
     let student = out("student");
     if !finished(&student) {
@@ -167,8 +169,8 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     // 4. All four are scored on the same held-out problems.
     let benchmark = &student_recipe.benchmark;
     let (problems, plan) = (benchmark.problems()?, benchmark.plan()?);
-    let student = ModelFiles::open(&student.to_string_lossy(), Embedded::Student)?.chat_engine()?;
-    let control = ModelFiles::open(&control.to_string_lossy(), Embedded::Student)?.chat_engine()?;
+    let student = open(&student.to_string_lossy(), Embedded::Student)?.chat_engine()?;
+    let control = open(&control.to_string_lossy(), Embedded::Student)?.chat_engine()?;
     let models = [("teacher", &teacher), ("base", &base.chat_engine()?), ("control", &control), ("student", &student)];
     for (role, engine) in models {
         let summary = watch.time("scores", || evals::evaluate(engine, &problems, &plan, &out("scores").join(role)))?;

@@ -1,6 +1,7 @@
 //! Attention over a cache against its reference; a row's result beside others and alone.
 
 use super::*;
+use crate::device::everywhere;
 use crate::testing::{close, random};
 
 /// Queries and weights are rounded to bf16: to 2^-9 of themselves.
@@ -20,7 +21,12 @@ fn agrees_with_the_reference() -> Result<()> {
         for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, ROUNDED)] {
             let (k, v) = (k.to_dtype(dtype)?, v.to_dtype(dtype)?);
             let fast = cached_attention(&q, &k, &v, v_width, &all, 0.4)?;
-            close("cached attention", &fast, &reference(&q, &k, &v, v_width, &rows, 0.4)?, tolerance)?;
+            let exact = reference(&q, &k, &v, v_width, &rows, 0.4)?;
+            close("cached attention", &fast, &exact, tolerance)?;
+            everywhere(|device| {
+                let [q, k, v] = [&q, &k, &v].map(|x| x.to_device(device));
+                close("everywhere", &cached_attention(&q?, &k?, &v?, v_width, &all, 0.4)?, &exact, tolerance)
+            })?;
             // The same bits, whatever rows lie beside it.
             for (j, row) in rows.iter().enumerate() {
                 let q = q.narrow(0, j, 1)?.contiguous()?;
@@ -86,10 +92,14 @@ fn a_long_past_gives_the_same_bits_whoever_looks_along() -> Result<()> {
 
 #[test]
 fn written_and_copied_numbers_are_where_they_should_be() -> Result<()> {
+    everywhere(written_and_copied)
+}
+
+fn written_and_copied(device: &candle_core::Device) -> Result<()> {
     for dtype in [DType::F32, DType::BF16] {
-        let cache = Tensor::zeros((3, PAGE, 1, 2), dtype, &candle_core::Device::Cpu)?;
+        let cache = Tensor::zeros((3, PAGE, 1, 2), dtype, device)?;
         let numbers = || cache.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let new = random(&[2, 1, 2], 5);
+        let new = random(&[2, 1, 2], 5).to_device(device)?;
         write_cache(&cache, &new, &[PAGE + 2, 0].into())?;
         let written = new.to_dtype(dtype)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let mut expected = vec![0f32; 3 * PAGE * 2];
@@ -99,7 +109,7 @@ fn written_and_copied_numbers_are_where_they_should_be() -> Result<()> {
         copy_page(&cache, 1, 2)?;
         expected.copy_within(2 * PAGE..4 * PAGE, 4 * PAGE);
         assert_eq!(numbers()?, expected);
-        assert!(write_cache(&cache, &random(&[1, 1, 2], 6), &[3 * PAGE].into()).is_err());
+        assert!(write_cache(&cache, &new.narrow(0, 0, 1)?, &[3 * PAGE].into()).is_err());
         assert!(copy_page(&cache, 3, 0).is_err() && copy_page(&cache, 0, 3).is_err());
     }
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! Gradient: p - onehot(y).
 
-use super::{RowLoss, Scratch, check_rows, log_softmax, weighted_sum};
+use super::{RowLoss, Scratch, check_rows, log_p_of, weighted_sum};
 use crate::simd;
 use candle_core::{Result, Tensor, bail};
 
@@ -35,11 +35,9 @@ impl RowLoss for CrossEntropy<'_> {
         }
     }
 
-    fn reference(&self, logits_nv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
-        // Rows without weight may carry any target; point them at id 0.
-        let picked = self.targets.iter().zip(self.weights).map(|(&t, &w)| if w == 0.0 { 0 } else { t });
-        let index = Tensor::from_iter(picked, logits_nv.device())?.unsqueeze(1)?;
-        weighted_sum(&log_softmax(logits_nv, 1.0)?.gather(&index, 1)?.squeeze(1)?.neg()?, self.weights)
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
+        let log_p_k = log_p_of(self.targets, self.weights, at, logits_kv)?;
+        weighted_sum(&log_p_k.neg()?, self.weights, at)
     }
 }
 

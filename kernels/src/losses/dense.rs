@@ -45,11 +45,11 @@ impl<P: Pointwise> RowLoss for Dense<'_, P> {
         check_rows("a divergence", n, self.weights.len())
     }
 
-    fn reference(&self, logits_nv: &Tensor, teacher_nv: Option<&Tensor>) -> Result<Tensor> {
-        let Some(teacher) = teacher_nv else { bail!("a divergence from a teacher without its logits") };
-        let log_q = fitted(&log_softmax(teacher, self.temperature)?, logits_nv.dim(1)?)?;
-        let terms = self.kind.reference(&log_softmax(logits_nv, self.temperature)?, &log_q)?;
-        weighted_sum(&(terms.sum(D::Minus1)? * self.temperature.powi(2))?, self.weights)
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Tensor> {
+        let Some(teacher) = teacher_kv else { bail!("a divergence from a teacher without its logits") };
+        let log_q = fitted(&log_softmax(teacher, self.temperature)?, logits_kv.dim(1)?)?;
+        let terms = self.kind.reference(&log_softmax(logits_kv, self.temperature)?, &log_q)?;
+        weighted_sum(&(terms.sum(D::Minus1)? * self.temperature.powi(2))?, self.weights, at)
     }
 }
 

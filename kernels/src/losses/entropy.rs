@@ -30,9 +30,9 @@ impl RowLoss for Entropy<'_> {
         check_rows("entropy", n, self.weights.len())
     }
 
-    fn reference(&self, logits_nv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
-        let log_p = log_softmax(logits_nv, 1.0)?;
-        weighted_sum(&(log_p.exp()? * log_p)?.sum(D::Minus1)?.neg()?, self.weights)
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
+        let log_p = log_softmax(logits_kv, 1.0)?;
+        weighted_sum(&(log_p.exp()? * log_p)?.sum(D::Minus1)?.neg()?, self.weights, at)
     }
 }
 

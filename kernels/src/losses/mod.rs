@@ -66,8 +66,8 @@ pub trait RowLoss: Sync {
     /// Refuses targets that `n` rows of `v` logits have no place for.
     fn check(&self, n: usize, v: usize) -> Result<()>;
 
-    /// The weighted sum over all rows in candle's own operations.
-    fn reference(&self, logits_nv: &Tensor, teacher_nv: Option<&Tensor>) -> Result<Tensor>;
+    /// The weighted sum over the rows `at`, whose logits are given, in candle's own operations.
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Tensor>;
 }
 
 /// Room for a row or two, kept by a thread from one row to the next.
@@ -103,9 +103,21 @@ fn log_softmax(x: &Tensor, temperature: f64) -> Result<Tensor> {
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
 }
 
-/// sum_j weights_j x_j.
-fn weighted_sum(x_n: &Tensor, weights: &[f32]) -> Result<Tensor> {
-    (x_n * Tensor::new(weights, x_n.device())?.to_dtype(x_n.dtype())?)?.sum_all()
+/// Those of `all` that belong to the rows `at`, as a tensor like `like`.
+fn of_rows(all: &[f32], at: &[usize], like: &Tensor) -> Result<Tensor> {
+    Tensor::from_iter(at.iter().map(|&row| all[row]), like.device())?.to_dtype(like.dtype())
+}
+
+/// sum_j weights_j x_j over the rows `at`.
+fn weighted_sum(x_k: &Tensor, weights: &[f32], at: &[usize]) -> Result<Tensor> {
+    (x_k * of_rows(weights, at, x_k)?)?.sum_all()
+}
+
+/// The log-probability of each row's token; a row of weight 0 may name any, and gets that of id 0.
+fn log_p_of(tokens: &[u32], weights: &[f32], at: &[usize], logits_kv: &Tensor) -> Result<Tensor> {
+    let ids = at.iter().map(|&row| if weights[row] == 0.0 { 0 } else { tokens[row] });
+    let ids = Tensor::from_iter(ids, logits_kv.device())?.unsqueeze(1)?;
+    log_softmax(logits_kv, 1.0)?.gather(&ids, 1)?.squeeze(1)
 }
 
 /// Log-probabilities [n, w] with columns cut off or added to be `v`; what is added is as good as impossible.

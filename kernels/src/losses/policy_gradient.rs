@@ -7,7 +7,7 @@
 //! policy that drew is the one being trained in a batch's first update: then r is 1, whatever the rounding of the program
 //! that drew, and the slope -A.
 
-use super::{OfToken, check_rows};
+use super::{OfToken, check_rows, of_rows};
 use candle_core::{Result, Tensor};
 
 /// The surrogate of tokens with `advantages[j]` in row j.
@@ -31,12 +31,11 @@ impl PolicyGradient<'_> {
         (ratio * self.advantages[row], ratio.clamp(low, high) * self.advantages[row])
     }
 
-    /// The two sides of all rows.
-    fn reference_sides(&self, log_p_n: &Tensor) -> Result<(Tensor, Tensor)> {
-        let like = |values: &[f32]| Tensor::new(values, log_p_n.device())?.to_dtype(log_p_n.dtype());
-        let old = self.old_log_probs.map_or_else(|| Ok(log_p_n.detach()), like)?;
-        let ratio = (log_p_n - old)?.exp()?;
-        let advantages = like(self.advantages)?;
+    /// The two sides of the rows `at`.
+    fn reference_sides(&self, at: &[usize], log_p_k: &Tensor) -> Result<(Tensor, Tensor)> {
+        let old = self.old_log_probs.map_or_else(|| Ok(log_p_k.detach()), |old| of_rows(old, at, log_p_k))?;
+        let ratio = (log_p_k - old)?.exp()?;
+        let advantages = of_rows(self.advantages, at, log_p_k)?;
         let clipped = ratio.clamp(1.0 - self.clip_low, 1.0 + self.clip_high)?;
         Ok(((ratio * &advantages)?, (clipped * advantages)?))
     }
@@ -53,8 +52,8 @@ impl OfToken for PolicyGradient<'_> {
         self.old_log_probs.map_or(Ok(()), |old| check_rows("a policy gradient", n, old.len()))
     }
 
-    fn reference(&self, log_p_n: &Tensor) -> Result<Tensor> {
-        let (free, clipped) = self.reference_sides(log_p_n)?;
+    fn reference(&self, at: &[usize], log_p_k: &Tensor) -> Result<Tensor> {
+        let (free, clipped) = self.reference_sides(at, log_p_k)?;
         free.minimum(&clipped)?.neg()
     }
 }
@@ -69,9 +68,9 @@ impl OfToken for Clipped<'_> {
         self.0.check(n)
     }
 
-    fn reference(&self, log_p_n: &Tensor) -> Result<Tensor> {
-        let (free, clipped) = self.0.reference_sides(log_p_n)?;
-        Ok(free.gt(&clipped)?.to_dtype(log_p_n.dtype())?.detach())
+    fn reference(&self, at: &[usize], log_p_k: &Tensor) -> Result<Tensor> {
+        let (free, clipped) = self.0.reference_sides(at, log_p_k)?;
+        Ok(free.gt(&clipped)?.to_dtype(log_p_k.dtype())?.detach())
     }
 }
 

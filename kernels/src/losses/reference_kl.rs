@@ -4,7 +4,7 @@
 //!
 //! Slope in log p_y: 1 - exp(d).
 
-use super::{OfToken, check_rows};
+use super::{OfToken, check_rows, of_rows};
 use candle_core::{Result, Tensor};
 
 /// The reference gives `log_probs[j]` to the token of row j.
@@ -24,9 +24,8 @@ impl OfToken for ReferenceKl<'_> {
         check_rows("KL to a reference", n, self.log_probs.len())
     }
 
-    fn reference(&self, log_p_n: &Tensor) -> Result<Tensor> {
-        let log_q = Tensor::new(self.log_probs, log_p_n.device())?.to_dtype(log_p_n.dtype())?;
-        let d = (log_q - log_p_n)?;
+    fn reference(&self, at: &[usize], log_p_k: &Tensor) -> Result<Tensor> {
+        let d = (of_rows(self.log_probs, at, log_p_k)? - log_p_k)?;
         (d.exp()? - d)? - 1.0
     }
 }

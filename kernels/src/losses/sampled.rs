@@ -5,6 +5,7 @@
 //! of its gradient, which no cut at the k likeliest has. Other divergences are not linear in q: of them a sample would
 //! say something else than the whole.
 
+use super::sparse::Listed;
 use super::{RowLoss, Scratch, SparseRows, check_rows, log_softmax};
 use crate::simd;
 use candle_core::{Result, Tensor, bail};
@@ -61,19 +62,17 @@ impl RowLoss for Sampled<'_> {
         self.rows.check(n, v)
     }
 
-    fn reference(&self, logits_nv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
-        let (n, v) = logits_nv.dims2()?;
-        let log_p = log_softmax(logits_nv, self.temperature)?;
-        let (mut mass, mut entropy) = (vec![0f64; n * v], 0f64);
-        for row in (0..n).filter(|&row| self.weights[row] != 0.0) {
-            let (ids, log_qs) = self.rows.row(row);
-            for ((&id, &log_q), share) in ids.iter().zip(log_qs).zip(self.shares(row)) {
-                let share = f64::from(self.weights[row]) * f64::from(share);
-                mass[row * v + id as usize] = share;
-                entropy += share * f64::from(log_q);
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
+        let (device, listed) = (logits_kv.device(), Listed::new(self.rows, at));
+        let (mut mass, mut entropy) = (vec![0f64; listed.ids.len()], 0f64);
+        for (places, &row) in mass.chunks_mut(listed.width).zip(at).filter(|(_, row)| self.weights[**row] != 0.0) {
+            for ((place, &log_q), share) in places.iter_mut().zip(self.rows.row(row).1).zip(self.shares(row)) {
+                *place = f64::from(self.weights[row]) * f64::from(share);
+                entropy += *place * f64::from(log_q);
             }
         }
-        let mass = Tensor::from_vec(mass, (n, v), logits_nv.device())?.to_dtype(logits_nv.dtype())?;
+        let log_p = log_softmax(logits_kv, self.temperature)?.gather(&listed.ids(device)?, 1)?;
+        let mass = Tensor::from_vec(mass, log_p.shape(), device)?.to_dtype(log_p.dtype())?;
         ((mass * log_p)?.sum_all()?.neg()? + entropy)? * self.temperature.powi(2)
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! Slope: log p_y - log q_y, as a constant. It is not the derivative of the value: that of a single draw says nothing.
 
-use super::{OfToken, check_rows};
+use super::{OfToken, check_rows, of_rows};
 use candle_core::{Result, Tensor};
 
 /// The teacher gives `log_probs[j]` to the token that row j drew.
@@ -23,11 +23,10 @@ impl OfToken for SampledReverseKl<'_> {
         check_rows("sampled reverse KL", n, self.log_probs.len())
     }
 
-    fn reference(&self, log_p_n: &Tensor) -> Result<Tensor> {
-        let log_q = Tensor::new(self.log_probs, log_p_n.device())?.to_dtype(log_p_n.dtype())?;
-        let excess = (log_p_n - log_q)?.detach();
+    fn reference(&self, at: &[usize], log_p_k: &Tensor) -> Result<Tensor> {
+        let excess = (log_p_k - of_rows(self.log_probs, at, log_p_k)?)?.detach();
         // The value of `excess` with the gradient of `excess * log_p`.
-        let surrogate = (&excess * log_p_n)?;
+        let surrogate = (&excess * log_p_k)?;
         (&excess + &surrogate)? - surrogate.detach()
     }
 }

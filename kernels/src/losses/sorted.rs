@@ -7,7 +7,7 @@
 use super::{RowLoss, Scratch, check_rows, log_softmax, weighted_sum};
 use crate::simd;
 use crate::softmax::softmax_row;
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, Device, Result, Tensor, bail};
 
 /// The distance from the teacher's logits, of any vocabulary; row j with weight `weights[j]`.
 pub struct Sorted<'a> {
@@ -64,15 +64,18 @@ impl RowLoss for Sorted<'_> {
         check_rows("a sorted distance", n, self.weights.len())
     }
 
-    fn reference(&self, logits_nv: &Tensor, teacher_nv: Option<&Tensor>) -> Result<Tensor> {
-        let Some(teacher) = teacher_nv else { bail!("a sorted distance without the teacher's logits") };
-        let p = log_softmax(logits_nv, self.temperature)?.exp()?;
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Tensor> {
+        let Some(teacher) = teacher_kv else { bail!("a sorted distance without the teacher's logits") };
+        let p = log_softmax(logits_kv, self.temperature)?.exp()?;
         let q = log_softmax(teacher, self.temperature)?.exp()?;
-        let order = |x: &Tensor| x.detach().contiguous()?.arg_sort_last_dim(false);
+        // On the CPU: candle's sort on a GPU takes no rows as long as a vocabulary.
+        let order = |x: &Tensor| {
+            x.detach().to_device(&Device::Cpu)?.contiguous()?.arg_sort_last_dim(false)?.to_device(x.device())
+        };
         let (p, q) = (p.gather(&order(&p)?, 1)?, q.gather(&order(&q)?, 1)?);
         let width = p.dim(1)?.max(q.dim(1)?);
         let filled = |x: &Tensor| x.pad_with_zeros(1, 0, width - x.dim(1)?);
         let distance = (filled(&p)? - filled(&q)?)?.abs()?.sum(D::Minus1)?;
-        weighted_sum(&(distance * self.temperature.powi(2))?, self.weights)
+        weighted_sum(&(distance * self.temperature.powi(2))?, self.weights, at)
     }
 }

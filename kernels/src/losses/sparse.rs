@@ -1,6 +1,6 @@
 //! Some outcomes of every row with the teacher's log-probabilities: what a dataset captures and an endpoint gives.
 
-use candle_core::{Result, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 /// Row j holds the entries `offsets[j]..offsets[j + 1]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,5 +60,48 @@ impl SparseRows {
             }
         }
         Ok(())
+    }
+}
+
+/// Some rows side by side, [k, width]: shorter ones are filled up with entries that are none.
+pub(super) struct Listed<'a> {
+    pub width: usize,
+    /// 0 where there is no entry.
+    pub ids: Vec<u32>,
+    rows: Vec<&'a [f32]>,
+}
+
+impl<'a> Listed<'a> {
+    /// The rows `at` of `all`.
+    pub(super) fn new(all: &'a SparseRows, at: &[usize]) -> Self {
+        let width = at.iter().map(|&row| all.row(row).0.len()).max().unwrap_or(0).max(1);
+        let mut ids = vec![0; at.len() * width];
+        for (places, &row) in ids.chunks_mut(width).zip(at) {
+            let own = all.row(row).0;
+            places[..own.len()].copy_from_slice(own);
+        }
+        Self { width, ids, rows: at.iter().map(|&row| all.row(row).1).collect() }
+    }
+
+    pub(super) fn ids(&self, device: &Device) -> Result<Tensor> {
+        Tensor::from_slice(&self.ids, (self.rows.len(), self.width), device)
+    }
+
+    /// What the teacher gives to each; 0 where there is no entry.
+    pub(super) fn log_probs(&self) -> Vec<f32> {
+        self.filled(|log_prob| log_prob)
+    }
+
+    /// 1 for each entry, else 0.
+    pub(super) fn is_entry(&self) -> Vec<f32> {
+        self.filled(|_| 1.0)
+    }
+
+    fn filled(&self, f: impl Fn(f32) -> f32) -> Vec<f32> {
+        let mut all = vec![0f32; self.ids.len()];
+        for (places, row) in all.chunks_mut(self.width).zip(&self.rows) {
+            places.iter_mut().zip(*row).for_each(|(place, &log_prob)| *place = f(log_prob));
+        }
+        all
     }
 }

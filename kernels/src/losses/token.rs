@@ -3,7 +3,7 @@
 //!
 //! Gradient in z: f'(log p_y) (onehot(y) - p).
 
-use super::{RowLoss, Scratch, check_rows, log_normaliser, log_softmax, weighted_sum};
+use super::{RowLoss, Scratch, check_rows, log_normaliser, log_p_of, weighted_sum};
 use crate::simd;
 use candle_core::{Result, Tensor, bail};
 
@@ -15,8 +15,8 @@ pub trait OfToken: Sync {
     /// Refuses numbers that are not those of `n` rows.
     fn check(&self, n: usize) -> Result<()>;
 
-    /// The values of all rows from their log-probabilities [n].
-    fn reference(&self, log_p_n: &Tensor) -> Result<Tensor>;
+    /// The values of the rows `at` from their log-probabilities [k].
+    fn reference(&self, at: &[usize], log_p_k: &Tensor) -> Result<Tensor>;
 }
 
 /// The loss `kind` of `tokens[j]` in row j with weight `weights[j]`; a row of weight 0 may name any token.
@@ -62,10 +62,8 @@ impl<K: OfToken> RowLoss for Token<'_, K> {
         }
     }
 
-    fn reference(&self, logits_nv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
-        let picked = self.tokens.iter().zip(self.weights).map(|(&t, &w)| if w == 0.0 { 0 } else { t });
-        let index = Tensor::from_iter(picked, logits_nv.device())?.unsqueeze(1)?;
-        let log_p_n = log_softmax(logits_nv, 1.0)?.gather(&index, 1)?.squeeze(1)?;
-        weighted_sum(&self.kind.reference(&log_p_n)?, self.weights)
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
+        let log_p_k = log_p_of(self.tokens, self.weights, at, logits_kv)?;
+        weighted_sum(&self.kind.reference(at, &log_p_k)?, self.weights, at)
     }
 }

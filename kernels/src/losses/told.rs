@@ -25,7 +25,7 @@ impl<L: RowLoss> RowLoss for Told<L> {
         self.0.check(n, v)
     }
 
-    fn reference(&self, logits_nv: &Tensor, teacher_nv: Option<&Tensor>) -> Result<Tensor> {
-        Ok(self.0.reference(logits_nv, teacher_nv)?.detach())
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Tensor> {
+        Ok(self.0.reference(at, logits_kv, teacher_kv)?.detach())
     }
 }

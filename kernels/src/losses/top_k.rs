@@ -6,9 +6,10 @@
 //! has its minimum at a student that puts nothing on the rest. Gradient in u, with H = sum_k h_k + h_r: h_k - p_k H for
 //! what is listed, p_i (h_r / p_r - H) for what is not.
 
-use super::{Pointwise, RowLoss, Scratch, SparseRows, TINY, check_rows, log_softmax};
+use super::sparse::Listed;
+use super::{Pointwise, RowLoss, Scratch, SparseRows, TINY, check_rows, log_softmax, weighted_sum};
 use crate::simd;
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
 
 /// The divergence `kind` from `rows`, row j with weight `weights[j]`; a row without entries has a loss of 0.
 pub struct TopK<'a, P> {
@@ -80,29 +81,23 @@ impl<P: Pointwise> RowLoss for TopK<'_, P> {
         self.rows.check(n, v)
     }
 
-    fn reference(&self, logits_nv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
-        let (n, v) = logits_nv.dims2()?;
-        let log_p_nv = log_softmax(logits_nv, self.temperature)?;
-        let mut total = Tensor::zeros((), logits_nv.dtype(), logits_nv.device())?;
-        for row in (0..n).filter(|&row| self.weights[row] != 0.0) {
-            let (ids, log_qs) = self.rows.row(row);
-            let mut is_listed = vec![0f32; v];
-            ids.iter().for_each(|&id| is_listed[id as usize] = 1.0);
-            let like = |values: Vec<f32>| Tensor::new(values, logits_nv.device())?.to_dtype(logits_nv.dtype());
-            let log_p = log_p_nv.get(row)?;
-            let mut terms = Tensor::zeros((), logits_nv.dtype(), logits_nv.device())?;
-            if !ids.is_empty() {
-                let listed = log_p.index_select(&Tensor::new(ids, logits_nv.device())?, 0)?;
-                terms = self.kind.reference(&listed, &like(log_qs.to_vec())?)?.sum_all()?;
-            }
-            if ids.len() < v {
-                let unlisted_p = (log_p.exp()? * (1.0 - like(is_listed)?)?)?.sum_all()?;
-                let log_q = like(vec![unlisted(log_qs).max(TINY).ln()])?.squeeze(0)?;
-                terms = (terms + self.kind.reference(&(unlisted_p + f64::from(TINY))?.log()?, &log_q)?)?;
-            }
-            total = (total + (terms * (f64::from(self.weights[row]) * self.temperature.powi(2)))?)?;
-        }
-        Ok(total)
+    fn reference(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
+        let ((k, v), device) = (logits_kv.dims2()?, logits_kv.device());
+        let listed = Listed::new(self.rows, at);
+        let log_p_kv = log_softmax(logits_kv, self.temperature)?;
+        let like = |values: Vec<f32>| Tensor::from_vec(values, (k, listed.width), device)?.to_dtype(log_p_kv.dtype());
+        let (ids, log_q, is_entry) = (listed.ids(device)?, like(listed.log_probs())?, like(listed.is_entry())?);
+        let terms = (self.kind.reference(&log_p_kv.gather(&ids, 1)?, &log_q)? * &is_entry)?.sum(D::Minus1)?;
+        let is_listed = log_p_kv.zeros_like()?.scatter_add(&ids, &is_entry, 1)?;
+        let rest_p = (log_p_kv.exp()? * (1.0 - is_listed)?)?.sum(D::Minus1)?;
+        let of_row = |f: &dyn Fn(&[f32]) -> f32| {
+            Tensor::from_iter(at.iter().map(|&row| f(self.rows.row(row).1)), device)?.to_dtype(log_p_kv.dtype())
+        };
+        let rest_q = of_row(&|log_qs| unlisted(log_qs).max(TINY).ln())?;
+        let has_rest = of_row(&|log_qs| f32::from(log_qs.len() < v))?;
+        let rest = self.kind.reference(&(rest_p + f64::from(TINY))?.log()?, &rest_q)?;
+        let sums = (terms + (rest * has_rest)?)?;
+        weighted_sum(&(sums * self.temperature.powi(2))?, self.weights, at)
     }
 }
 

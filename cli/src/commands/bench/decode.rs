@@ -33,18 +33,18 @@ enum Model {
 }
 
 impl Model {
-    fn new(shape: Shape, quant: Quant) -> Result<Self> {
+    fn new(shape: Shape, quant: Quant, device: &Device) -> Result<Self> {
         let (name, json) = shape.config();
         // Embedding and head too, as in the peers' files.
         let (source, path) = (Box::new(Random::new(quant.format().projections())), Path::new(name));
         Ok(match shape {
             Shape::Qwen2_5_0_5b => {
                 let config = retort_student::Config::parse(&json.to_string(), path)?;
-                Self::Dense(Box::new(frozen(source, &Device::Cpu, |params| Dense::new(config, params))?))
+                Self::Dense(Box::new(frozen(source, device, |params| Dense::new(config, params))?))
             }
             Shape::V2Lite | Shape::Mini => {
                 let config = retort_teacher::Config::parse(&json.to_string(), path)?;
-                Self::DeepSeek(Box::new(frozen(source, &Device::Cpu, |params| DeepSeek::new(config, params))?))
+                Self::DeepSeek(Box::new(frozen(source, device, |params| DeepSeek::new(config, params))?))
             }
         })
     }
@@ -63,7 +63,10 @@ impl Model {
             Self::Dense(model) => (model.hidden(batch, Some(cache))?, vec![]),
         };
         let last = gather_rows(&hidden_nd, &batch.last_rows())?;
-        Ok((self.decoder().head().linear(&last)?, experts))
+        let logits = self.decoder().head().linear(&last)?;
+        // A GPU answers before it has done what it was asked for.
+        self.decoder().device().synchronize()?;
+        Ok((logits, experts))
     }
 
     fn parts(&self) -> Vec<Part> {
@@ -84,7 +87,8 @@ impl Model {
 
 pub fn run(args: &BenchDecode) -> Result<ExitCode> {
     let (name, _) = args.shape.config();
-    if let Some(available) = memory::available() {
+    let device = args.on.open()?;
+    if let Some(available) = memory::available().filter(|_| device.is_cpu()) {
         let needed = weight_bytes(args)? + most_cache_bytes(args)?;
         if needed > available as f64 {
             let (needed, available) = (memory::mib(needed as usize), memory::mib(available));
@@ -93,7 +97,7 @@ pub fn run(args: &BenchDecode) -> Result<ExitCode> {
     }
     let peaks = peaks::measure(Duration::from_secs(1));
     let begin = Instant::now();
-    let model = Model::new(args.shape, args.quant)?;
+    let model = Model::new(args.shape, args.quant, &device)?;
     let made = begin.elapsed().as_secs_f64();
     for batch in &args.batch {
         match measure(&model, args, batch.get(), peaks, made)? {
@@ -162,7 +166,7 @@ fn measure(
     let read = weights / b as f64 + (kv_bytes_per_token * (past + prompt + new / 2)) as f64;
     let operations = 2.0 * model.parts().iter().map(active).sum::<f64>();
     Ok(Some(json!({
-        "shape": args.shape.config().0, "quant": args.quant.name(), "instructions": kernels::instructions(),
+        "shape": args.shape.config().0, "quant": args.quant.name(), "instructions": kernels::instructions(), "device": args.on.name(),
         "seconds_to_make": made,
         "batch": b, "past": past, "prompt": prompt, "new": new, "threads": rayon::current_num_threads(),
         "prefill_tokens_per_second": (b * prompt) as f64 / prefill,

@@ -6,12 +6,12 @@ use crate::memory;
 use crate::output::say;
 use crate::progress::cancelled;
 use anyhow::{Context, Result};
-use candle_core::Device;
 use clap::ValueEnum;
 use retort_distill::data::{Captured, Epochs, Example};
 use retort_distill::objective::{CapturedForm, Objective, ObjectiveSettings, Rows, Teacher, Term};
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{OptimiserSettings, Outcome, TrainSettings, train};
+use retort_kernels::device::memory as memory_of;
 use retort_kernels::losses::SparseRows;
 use retort_kernels::{MatmulPrecision, instructions, peaks};
 use retort_model::decoder::Trainable;
@@ -42,18 +42,21 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
     let (name, json, batch, length) = args.shape.config();
     let (batch, length) = (args.batch.map_or(batch, |b| b.get()), args.sequence.map_or(length, |t| t.get()));
     let config = Config::parse(&json.to_string(), Path::new(name))?;
+    let device = args.on.open()?;
     let peak = match MatmulPrecision::Bf16.is_here() {
         true => MatmulPrecision::Bf16,
         false => MatmulPrecision::F32,
     };
-    let peak = peaks::products((1024, 1024, 1024), peak, Duration::from_millis(500)).into_iter().fold(0.0, f64::max);
+    // What is measured is the processor: of a GPU nothing is said.
+    let products = || peaks::products((1024, 1024, 1024), peak, Duration::from_millis(500));
+    let peak = device.is_cpu().then(|| products().into_iter().fold(0.0, f64::max));
     let fresh = || Box::new(Fresh { seed: 0 });
     let model = match args.lora {
-        false => Trainee::new(config.clone(), fresh(), &Device::Cpu)?,
+        false => Trainee::new(config.clone(), fresh(), &device)?,
         true => {
             let settings: LoraSettings = serde_json::from_value(json!({ "rank": 16, "alpha": 32.0 }))?;
             let lora = LoraConfig::new(&settings, name);
-            Trainee::with_lora(config.clone(), lora, fresh(), fresh(), &Device::Cpu)?
+            Trainee::with_lora(config.clone(), lora, fresh(), fresh(), &device)?
         }
     };
     let examples: Vec<Example> =
@@ -97,7 +100,8 @@ pub fn run(args: &BenchTrain) -> Result<ExitCode> {
             "objective": args.objective.to_possible_value().map(|value| value.get_name().to_owned()),
             "precision": args.precision, "moments": args.moments, "instructions": instructions(), "threads": rayon::current_num_threads(), "steps": args.steps,
             "tokens_per_second": tokens / seconds, "flops_6n": 6.0 * all * tokens / seconds, "flops": exact / seconds,
-            "product_peak_flops": peak, "peak_share": exact / seconds / peak,
+            "product_peak_flops": peak, "peak_share": peak.map(|peak| exact / seconds / peak),
+            "device": args.on.name(), "device_bytes": memory_of(&device).map(|memory| memory.used),
             "share_forward": phases.forward / whole, "share_backward": phases.backward / whole,
             "share_optimiser": phases.optimiser / whole,
             "share_other": 1.0 - (phases.forward + phases.backward + phases.optimiser) / whole,

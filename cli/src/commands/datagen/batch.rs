@@ -24,8 +24,9 @@ use super::AskingRecipe;
 /// Problems, plan and model of the run that both commands mean.
 fn resolved(args: &BatchRun) -> Result<(Vec<Problem>, Plan, Batch)> {
     let recipe = AskingRecipe::read(&args.asking)?;
-    if args.asking.memory.is_some() {
-        bail!("`--memory` is for a model that runs here, and a batch is answered elsewhere");
+    let given = [("--memory", args.asking.memory.is_some()), ("--device", args.asking.on.device.is_some())];
+    if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+        bail!("`{flag}` is for a model that runs here, and a batch is answered elsewhere");
     }
     let (selection, limit) = (args.asking.part.selection(), args.asking.limit.map(NonZeroUsize::get));
     let problems = recipe.problems(&args.problems, Split::Train, recipe.seed, selection, limit)?;

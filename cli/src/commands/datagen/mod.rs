@@ -49,7 +49,7 @@ fn generate(args: &DatagenRun) -> Result<ExitCode> {
     let (grace, budget) = (Duration::from_secs(args.asking.grace), args.endpoint.budget()?);
     let quota = args.quota.map(NonZeroU32::get).or(recipe.quota);
     let plan = Plan { slice: args.shard, quota, grace, budget, ..recipe.plan(&args.problems)? };
-    let teacher = args.endpoint.open(&args.teacher, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;
+    let teacher = args.endpoint.open(&args.teacher, recipe.endpoint.as_ref(), args.asking.here(), &progress)?;
     let summary = retort_datagen::run::run(&*teacher, &problems, &plan, &args.out, &progress)?;
     say!(
         "{} of {} samples in `{}`, {} right{}",

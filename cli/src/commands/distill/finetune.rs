@@ -28,7 +28,6 @@ use retort_model::folder::FolderFiles;
 use retort_model::observe::Observer;
 use retort_model::score::Score;
 use retort_model::tokenizer::Tokenizer;
-use retort_model::workers::Workers;
 use retort_student::lora::{Adapter, LoraConfig};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -273,7 +272,7 @@ pub(super) fn writer<'a>(
         cache: CacheSettings::default(),
         draft: false,
         draft_count: Default::default(),
-        workers: Workers::for_model(student.architecture.totals().total as usize)?,
+        workers: student.workers()?,
     })
 }
 

@@ -20,7 +20,6 @@ use retort_distill::trainer::{Outcome, TrainSettings, rehearse, train};
 use retort_model::decoder::Trainable;
 use retort_model::observe::Observer;
 use retort_model::score::Scorer;
-use retort_model::workers::Workers;
 use retort_student::lora::LoraConfig;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -100,7 +99,7 @@ fn prepare<R>(inputs: Inputs, then: impl FnOnce(Ready) -> Result<R>) -> Result<R
     let batches = (problems.len() as f64 * recipe.epochs / groups as f64).ceil().max(1.0) as u64;
     let steps = batches * reward.iterations;
     let reference = (reward.kl_weight > 0.0).then(|| student.decoder()).transpose()?;
-    let workers = Workers::for_model(student.architecture.totals().total as usize)?;
+    let workers = student.workers()?;
     let fingerprint = student.fingerprint(&student.checkpoint()?)?;
     let name = format!("{}@{fingerprint}", student.name);
     let scorer = reference.as_ref().map(|decoder| Scorer { decoder, workers: &workers, model: name });

@@ -4,7 +4,6 @@ use super::DistillRecipe;
 use crate::architecture::Architecture;
 use crate::open::ModelFiles;
 use anyhow::{Result, bail};
-use candle_core::Device;
 use retort_model::decoder::Trainable;
 use retort_student::lora::LoraConfig;
 use retort_teacher::train::Pretraining;
@@ -31,7 +30,8 @@ pub(super) fn trainee(files: &ModelFiles, recipe: &DistillRecipe) -> Result<(Box
             }
             let source = Box::new(Published(files.checkpoint()?));
             let balance = recipe.pretraining.unwrap_or(BALANCE);
-            let trainee = retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, &Device::Cpu)?;
+            let trainee =
+                retort_teacher::train::Trainee::new(config.as_ref().clone(), source, balance, files.device())?;
             Ok((Box::new(trainee), None))
         }
     }

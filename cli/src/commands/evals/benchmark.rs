@@ -151,10 +151,10 @@ impl Benchmark<'_> {
         if args.bos && !raw {
             bail!("`--bos` is for prompts that no chat template makes, and `{}` asks in one", definition.name);
         }
-        let (settings, memory) = (recipe.endpoint.as_ref(), args.asking.memory);
+        let (settings, here) = (recipe.endpoint.as_ref(), args.asking.here());
         let model = match raw {
-            true => args.endpoint.open_raw(&args.model, settings, memory, args.bos, progress)?,
-            false => args.endpoint.open(&args.model, settings, memory, progress)?,
+            true => args.endpoint.open_raw(&args.model, settings, here, args.bos, progress)?,
+            false => args.endpoint.open(&args.model, settings, here, progress)?,
         };
         if let Some(context) = model.context().filter(|&context| context < plan.sampling.max_tokens) {
             let most = plan.sampling.max_tokens;
@@ -190,7 +190,7 @@ impl Benchmark<'_> {
         if asking.n.is_some() || asking.seed.is_some() || asking.recipe.is_some() || !asking.set.is_empty() {
             bail!("`{}` asks how likely given answers are: nothing is sampled, and no recipe is read", definition.name);
         }
-        let scorer = args.endpoint.scoring(&args.model, asking.memory, progress)?;
+        let scorer = args.endpoint.scoring(&args.model, asking.here(), progress)?;
         let (model, tokenizer) = (&*scorer.model, scorer.files.tokenizer()?);
         let bos = if args.bos { scorer.bos(&tokenizer)? } else { None };
         let identity = Identity {

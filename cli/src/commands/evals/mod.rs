@@ -61,7 +61,7 @@ fn score(args: &EvalsRun) -> Result<ExitCode> {
     let (selection, limit) = (args.asking.part.selection(), args.asking.limit.map(NonZeroUsize::get));
     let problems = recipe.problems(&args.benchmark, Split::HeldOut, recipe.seed, selection, limit)?;
     let progress = Progress::new();
-    let model = args.endpoint.open(&args.model, recipe.endpoint.as_ref(), args.asking.memory, &progress)?;
+    let model = args.endpoint.open(&args.model, recipe.endpoint.as_ref(), args.asking.here(), &progress)?;
     let (grace, budget) = (Duration::from_secs(args.asking.grace), args.endpoint.budget()?);
     let plan = Plan { grace, budget, ..recipe.plan(&args.benchmark)? };
     print_score(&*model, &problems, &plan, &args.out, args.json)

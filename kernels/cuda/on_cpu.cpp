@@ -1,0 +1,265 @@
+// The passes of `../src/cuda/passes.cu` run on a CPU, thread by thread, and compared with their formulas in f64. What this
+// shows is that their arithmetic and their indices are right; what a GPU makes of them it cannot show. `check.sh` builds it.
+
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <vector>
+
+// What a kernel finds on a GPU. The threads of a block are coroutines, which change at every barrier; blocks follow each
+// other, so that shared memory may be static.
+struct Triple {
+    unsigned x, y, z;
+};
+static Triple threadIdx, blockIdx, blockDim;
+static ucontext_t scheduler;
+static std::vector<ucontext_t> threads;
+static void __syncthreads() {
+    unsigned me = threadIdx.x;
+    swapcontext(&threads[me], &scheduler);
+    threadIdx.x = me;
+}
+static float __uint_as_float(unsigned bits) {
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+static unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, 4);
+    return bits;
+}
+static unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
+float own[1 << 14];
+#define __global__
+#define __device__
+#define __forceinline__
+#define __shared__ static
+#include "passes.cpp"
+
+static std::function<void()> kernel;
+static unsigned finished;
+static void entry() {
+    kernel();
+    finished++;
+}
+
+static void launch(size_t blocks, std::function<void()> of_thread) {
+    static std::vector<char> stacks((size_t)THREADS << 16);
+    kernel = of_thread;
+    blockDim = {THREADS, 1, 1};
+    threads.resize(THREADS);
+    for (blockIdx = {0, 0, 0}; blockIdx.x < blocks; blockIdx.x++) {
+        finished = 0;
+        for (unsigned i = 0; i < THREADS; i++) {
+            getcontext(&threads[i]);
+            threads[i].uc_stack.ss_sp = &stacks[(size_t)i << 16];
+            threads[i].uc_stack.ss_size = 1 << 16;
+            threads[i].uc_link = &scheduler;
+            makecontext(&threads[i], entry, 0);
+        }
+        std::vector<bool> done(THREADS, false);
+        while (finished < THREADS) {
+            for (unsigned i = 0; i < THREADS; i++) {
+                if (done[i]) continue;
+                unsigned before = finished;
+                threadIdx.x = i;
+                swapcontext(&scheduler, &threads[i]);
+                done[i] = finished > before;
+            }
+        }
+    }
+}
+static void each(size_t n, std::function<void()> of_thread) { launch((n + THREADS - 1) / THREADS, of_thread); }
+
+typedef std::vector<float> Numbers;
+static unsigned long long state = 1;
+static float uniform() {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    return (float)(state >> 40) / (1 << 23) - 1;
+}
+static Numbers numbers(size_t n, float scale = 1) {
+    Numbers x(n);
+    for (float &each : x) each = uniform() * scale;
+    return x;
+}
+static void close(const char *what, double found, double expected, double tolerance = 1e-5) {
+    if (!(std::fabs(found - expected) <= tolerance * (1 + std::fabs(expected)))) {
+        printf("%s: found %.9g, expected %.9g\n", what, found, expected);
+        exit(1);
+    }
+}
+
+static void norms(u32 n, u32 d) {
+    const u32 rows = 128;
+    const float eps = 1e-6f;
+    u32 parts = (n + rows - 1) / rows;
+    Numbers x = numbers((size_t)n * d), w = numbers(d), dy = numbers(x.size()), y(x.size()), dx(x.size()), s(n), sums(parts * d);
+    launch(n, [&] { rms_norm(x.data(), w.data(), y.data(), d, eps); });
+    launch(n, [&] { rms_norm_dx(x.data(), w.data(), dy.data(), dx.data(), s.data(), d, eps); });
+    each(sums.size(), [&] { rms_norm_dw(x.data(), dy.data(), s.data(), sums.data(), n, d, rows); });
+    std::vector<double> dw(d, 0);
+    for (u32 r = 0; r < n; r++) {
+        double squares = 0, products = 0;
+        for (u32 i = 0; i < d; i++) {
+            size_t at = (size_t)r * d + i;
+            squares += (double)x[at] * x[at];
+            products += (double)dy[at] * w[i] * x[at];
+        }
+        double scale = 1 / std::sqrt(squares / d + eps);
+        for (u32 i = 0; i < d; i++) {
+            size_t at = (size_t)r * d + i;
+            close("rms_norm", y[at], x[at] * scale * w[i]);
+            close("rms_norm_dx", dx[at], scale * dy[at] * w[i] - x[at] * scale * scale * scale * products / d, 1e-4);
+            dw[i] += dy[at] * x[at] * scale;
+        }
+    }
+    for (u32 i = 0; i < d; i++) {
+        double sum = 0;
+        for (u32 part = 0; part < parts; part++) sum += sums[(size_t)part * d + i];
+        close("rms_norm_dw", sum, dw[i], 1e-4);
+    }
+}
+
+static void rotations(u32 n, u32 h, u32 c, u32 half) {
+    u32 rest = c - 2 * half;
+    Numbers x = numbers((size_t)n * h * c), cosines(n * half), sines(n * half);
+    for (size_t i = 0; i < cosines.size(); i++) {
+        cosines[i] = std::cos(0.37f * i);
+        sines[i] = std::sin(0.37f * i);
+    }
+    for (u32 interleaved : {0u, 1u}) {
+        Numbers y(x.size()), back(x.size());
+        size_t work = (size_t)n * h * (c - half);
+        each(work, [&] { rope(x.data(), cosines.data(), sines.data(), y.data(), n, h, c, half, interleaved, 1); });
+        each(work, [&] { rope(y.data(), cosines.data(), sines.data(), back.data(), n, h, c, half, interleaved, -1); });
+        for (size_t head = 0; head < (size_t)n * h; head++) {
+            for (u32 i = 0; i < rest; i++) close("rope, passed", y[head * c + i], x[head * c + i], 0);
+            for (u32 i = 0; i < half; i++) {
+                size_t first = head * c + rest + (interleaved ? 2 * i : i), second = first + (interleaved ? 1 : half);
+                double angle = 0.37f * (head / h * half + i), a = x[first], b = x[second];
+                close("rope", y[first], a * std::cos(angle) - b * std::sin(angle), 1e-3);
+                close("rope", y[second], a * std::sin(angle) + b * std::cos(angle), 1e-3);
+            }
+        }
+        for (size_t i = 0; i < x.size(); i++) close("rope and back", back[i], x[i]);
+    }
+}
+
+static void gates(size_t n) {
+    Numbers gate = numbers(n, 9), up = numbers(n), dy = numbers(n), y(n), dgate(n), dup(n);
+    each(n, [&] { swiglu(gate.data(), up.data(), y.data(), n); });
+    each(n, [&] { swiglu_backward(gate.data(), up.data(), dy.data(), dgate.data(), dup.data(), n); });
+    for (size_t i = 0; i < n; i++) {
+        auto f = [&](double g, double u) { return g / (1 + std::exp(-g)) * u; };
+        close("swiglu", y[i], f(gate[i], up[i]));
+        const double step = 1e-5;
+        close("dgate", dgate[i], dy[i] * (f(gate[i] + step, up[i]) - f(gate[i] - step, up[i])) / (2 * step), 1e-4);
+        close("dup", dup[i], dy[i] * f(gate[i], 1));
+    }
+}
+
+static void steps(size_t n) {
+    Numbers w = numbers(n), m(n), v(n);
+    std::vector<double> w64(w.begin(), w.end()), m64(n), v64(n);
+    for (int t = 1; t <= 5; t++) {
+        Numbers g = numbers(n);
+        double c1 = 1 - std::pow(0.9, t), c2 = std::sqrt(1 - std::pow(0.95, t));
+        each(n, [&] {
+            adamw(w.data(), g.data(), m.data(), v.data(), n, 0.9f, 0.95f, 0.01 / c1, 1 - 0.01 * 0.1, 1 / c2, 1e-8f, 0.5f);
+        });
+        for (size_t i = 0; i < n; i++) {
+            double half = g[i] * 0.5;
+            m64[i] = 0.9 * m64[i] + 0.1 * half;
+            v64[i] = 0.95 * v64[i] + 0.05 * half * half;
+            w64[i] -= 0.01 * (m64[i] / c1 / (std::sqrt(v64[i]) / c2 + 1e-8) + 0.1 * w64[i]);
+            close("adamw", w[i], w64[i]);
+        }
+    }
+}
+
+static void sums(u32 n, u32 d, u32 m) {
+    Numbers x = numbers((size_t)m * d), y((size_t)n * d, NAN);
+    std::vector<u32> rows(m), offsets(n + 1), order(m);
+    for (u32 j = 0; j < m; j++) rows[j] = j * 7 % (n - 1);  // the last row has none
+    for (u32 row : rows) offsets[row + 1]++;
+    for (u32 row = 0; row < n; row++) offsets[row + 1] += offsets[row];
+    std::vector<u32> free = offsets;
+    for (u32 j = 0; j < m; j++) order[free[rows[j]]++] = j;
+    each(y.size(), [&] { sum_rows(x.data(), offsets.data(), order.data(), y.data(), n, d); });
+    std::vector<double> expected(y.size());
+    for (size_t i = 0; i < x.size(); i++) expected[(size_t)rows[i / d] * d + i % d] += x[i];
+    for (size_t i = 0; i < y.size(); i++) close("sum_rows", y[i], expected[i]);
+}
+
+static void softmaxes(u32 groups, u32 first, u32 rows) {
+    u32 seen = first + rows;
+    // So large that exponentials overflow unless the largest is taken off.
+    Numbers scores = numbers((size_t)groups * rows * seen, 1500), before = scores;
+    launch((size_t)groups * rows, [&] { causal_softmax(scores.data(), rows, seen, first, 0.3f); });
+    for (size_t row = 0; row < (size_t)groups * rows; row++) {
+        u32 visible = first + row % rows + 1;
+        double sum = 0;
+        for (u32 i = 0; i < visible; i++) sum += std::exp(0.3 * before[row * seen + i]);
+        for (u32 i = 0; i < seen; i++) {
+            double expected = i < visible ? std::exp(0.3 * before[row * seen + i]) / sum : 0;
+            close("causal_softmax", scores[row * seen + i], expected, 1e-4);
+        }
+    }
+}
+
+template <typename T, typename Write, typename Attend>
+static void caches(Write write, Attend attend, u32 h, u32 g, u32 c, u32 vc, u32 v_width) {
+    const u32 page_size = 64, pages = 9, n = 4, most = 7;
+    std::vector<T> k((size_t)pages * page_size * g * c), v((size_t)pages * page_size * g * vc);
+    // Every entry is written, by another way round.
+    u32 entries = pages * page_size;
+    std::vector<u32> places(entries);
+    for (u32 i = 0; i < entries; i++) places[i] = (i * 5 + 3) % entries;
+    Numbers new_k = numbers(k.size()), new_v = numbers(v.size());
+    each(k.size(), [&] { write(new_k.data(), places.data(), k.data(), entries, g * c); });
+    each(v.size(), [&] { write(new_v.data(), places.data(), v.data(), entries, g * vc); });
+    for (size_t i = 0; i < k.size(); i++) {
+        float written = widened(k[(size_t)places[i / (g * c)] * g * c + i % (g * c)]);
+        close("write_cache", written, new_k[i], sizeof(T) == 4 ? 0 : 0.004);
+    }
+    std::vector<u32> lens = {1, 64, 65, 64 * 6 + 17}, lists(n * most);
+    for (u32 row = 0; row < n; row++)
+        for (u32 at = 0; at < most; at++) lists[row * most + at] = (row * 2 + at * 4) % pages;
+    Numbers q = numbers((size_t)n * h * c), y((size_t)n * h * v_width);
+    launch((size_t)n * h, [&] {
+        attend(q.data(), k.data(), v.data(), lists.data(), lens.data(), y.data(), h, g, c, vc, v_width, most, page_size, 0.4f);
+    });
+    for (u32 row = 0; row < n; row++)
+        for (u32 head = 0; head < h; head++) {
+            std::vector<double> expected(v_width);
+            double sum = 0;
+            for (u32 i = 0; i < lens[row]; i++) {
+                size_t entry = (size_t)lists[row * most + i / page_size] * page_size + i % page_size;
+                const T *key = &k[(entry * g + head / (h / g)) * c], *value = &v[(entry * g + head / (h / g)) * vc];
+                double score = 0;
+                for (u32 j = 0; j < c; j++) score += (double)q[((size_t)row * h + head) * c + j] * widened(key[j]);
+                double weight = std::exp(0.4 * score);
+                sum += weight;
+                for (u32 j = 0; j < v_width; j++) expected[j] += weight * widened(value[j]);
+            }
+            for (u32 j = 0; j < v_width; j++)
+                close("cached_attention", y[((size_t)row * h + head) * v_width + j], expected[j] / sum, 2e-5);
+        }
+}
+
+int main() {
+    norms(1, 5), norms(3, 256), norms(300, 33), norms(2, 700);
+    rotations(3, 2, 8, 4), rotations(70, 3, 24, 8), rotations(5, 1, 2, 1);
+    gates(1), gates(1000);
+    steps(37), steps(600);
+    sums(5, 33, 40), sums(9, 300, 3);
+    softmaxes(2, 0, 5), softmaxes(3, 300, 48);
+    caches<float>(write_cache_f32, cached_attention_f32, 4, 2, 6, 5, 5);
+    caches<bf16>(write_cache_bf16, cached_attention_bf16, 6, 1, 96, 96, 64);
+    puts("every pass computes its formula");
+}

@@ -1,0 +1,271 @@
+// Passes over numbers in a GPU's memory, compiled at run time for the GPU at hand.
+//
+// No two threads add to one place, and every sum runs in an order that is fixed by its own row: the same numbers give the
+// same bits, whatever lies beside them.
+
+typedef unsigned int u32;
+typedef unsigned short bf16;
+
+// Threads of a block; a power of two.
+#define THREADS 256
+
+#define NOWHERE (-1e30f)
+
+// This thread's number among all.
+static __device__ __forceinline__ size_t place() {
+    return (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+// The sum of x over the block, for each of its threads.
+static __device__ float sum_of_block(float x, float *room) {
+    room[threadIdx.x] = x;
+    __syncthreads();
+    for (u32 half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
+        __syncthreads();
+    }
+    float sum = room[0];
+    __syncthreads();
+    return sum;
+}
+
+// The largest x of the block, for each of its threads.
+static __device__ float max_of_block(float x, float *room) {
+    room[threadIdx.x] = x;
+    __syncthreads();
+    for (u32 half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) room[threadIdx.x] = fmaxf(room[threadIdx.x], room[threadIdx.x + half]);
+        __syncthreads();
+    }
+    float largest = room[0];
+    __syncthreads();
+    return largest;
+}
+
+static __device__ __forceinline__ float widened(float x) {
+    return x;
+}
+
+static __device__ __forceinline__ float widened(bf16 x) {
+    return __uint_as_float((u32)x << 16);
+}
+
+static __device__ __forceinline__ void put(float *to, float x) {
+    *to = x;
+}
+
+// To the nearest bf16, to the even one of two; what is no number stays so.
+static __device__ __forceinline__ void put(bf16 *to, float x) {
+    u32 bits = __float_as_uint(x);
+    u32 nearest = bits + 0x7fff + ((bits >> 16) & 1);
+    *to = (bf16)((x != x ? bits | 0x00400000 : nearest) >> 16);
+}
+
+// y = x / sqrt(mean(x^2) + eps) * w; a block for each row of d numbers.
+extern "C" __global__ void rms_norm(const float *x, const float *w, float *y, u32 d, float eps) {
+    __shared__ float room[THREADS];
+    x += (size_t)blockIdx.x * d;
+    y += (size_t)blockIdx.x * d;
+    float squares = 0;
+    for (u32 i = threadIdx.x; i < d; i += THREADS) squares += x[i] * x[i];
+    float s = 1 / sqrtf(sum_of_block(squares, room) / d + eps);
+    for (u32 i = threadIdx.x; i < d; i += THREADS) y[i] = x[i] * s * w[i];
+}
+
+// dx = s (g - x s^2 mean(g x)) with g = dy w; a block for each row, whose s is kept for the gradient of w.
+extern "C" __global__ void rms_norm_dx(
+    const float *x, const float *w, const float *dy, float *dx, float *scales, u32 d, float eps
+) {
+    __shared__ float room[THREADS];
+    size_t row = (size_t)blockIdx.x * d;
+    x += row; dy += row; dx += row;
+    float squares = 0, products = 0;
+    for (u32 i = threadIdx.x; i < d; i += THREADS) {
+        squares += x[i] * x[i];
+        products += dy[i] * w[i] * x[i];
+    }
+    float s = 1 / sqrtf(sum_of_block(squares, room) / d + eps);
+    float shared_part = s * s * s * sum_of_block(products, room) / d;
+    for (u32 i = threadIdx.x; i < d; i += THREADS) dx[i] = s * dy[i] * w[i] - x[i] * shared_part;
+    if (threadIdx.x == 0) scales[blockIdx.x] = s;
+}
+
+// Sums of dy x s over `rows` of n rows at a time, [ceil(n / rows), d]; a thread for each.
+extern "C" __global__ void rms_norm_dw(
+    const float *x, const float *dy, const float *scales, float *sums, u32 n, u32 d, u32 rows
+) {
+    size_t at = place();
+    u32 parts = (n + rows - 1) / rows;
+    if (at >= (size_t)parts * d) return;
+    u32 part = at / d, column = at % d;
+    u32 end = min(n, (part + 1) * rows);
+    float sum = 0;
+    for (u32 row = part * rows; row < end; row++) {
+        size_t i = (size_t)row * d + column;
+        sum += dy[i] * x[i] * scales[row];
+    }
+    sums[at] = sum;
+}
+
+// Turns the last 2 half numbers of each head [n, h, c] by the angles of its row, or back with direction -1; a thread for
+// each pair and for each number that passes through.
+extern "C" __global__ void rope(
+    const float *x, const float *cosines, const float *sines, float *y,
+    u32 n, u32 h, u32 c, u32 half, u32 interleaved, float direction
+) {
+    u32 rest = c - 2 * half, each = rest + half;
+    size_t at = place();
+    if (at >= (size_t)n * h * each) return;
+    u32 i = at % each;
+    size_t head = at / each;
+    x += head * c;
+    y += head * c;
+    if (i < rest) {
+        y[i] = x[i];
+        return;
+    }
+    u32 pair = i - rest;
+    u32 first = rest + (interleaved ? 2 * pair : pair);
+    u32 second = interleaved ? first + 1 : first + half;
+    size_t angle = head / h * half + pair;
+    float cosine = cosines[angle], sine = sines[angle] * direction;
+    float a = x[first], b = x[second];
+    y[first] = a * cosine - b * sine;
+    y[second] = a * sine + b * cosine;
+}
+
+// y = silu(gate) up
+extern "C" __global__ void swiglu(const float *gate, const float *up, float *y, size_t n) {
+    size_t i = place();
+    if (i >= n) return;
+    float g = gate[i];
+    y[i] = g / (1 + expf(-g)) * up[i];
+}
+
+extern "C" __global__ void swiglu_backward(
+    const float *gate, const float *up, const float *dy, float *dgate, float *dup, size_t n
+) {
+    size_t i = place();
+    if (i >= n) return;
+    float g = gate[i], s = 1 / (1 + expf(-g));
+    dgate[i] = dy[i] * up[i] * s * (1 + g * (1 - s));
+    dup[i] = dy[i] * g * s;
+}
+
+// A step of AdamW, all in place but the gradient.
+extern "C" __global__ void adamw(
+    float *w, const float *gradient, float *m, float *v, size_t n,
+    float b1, float b2, float rate, float decay, float root, float eps, float scale
+) {
+    size_t i = place();
+    if (i >= n) return;
+    float g = gradient[i] * scale;
+    float m_i = b1 * m[i] + (1 - b1) * g;
+    float v_i = b2 * v[i] + (1 - b2) * g * g;
+    m[i] = m_i;
+    v[i] = v_i;
+    w[i] = w[i] * decay - rate * m_i / (sqrtf(v_i) * root + eps);
+}
+
+// y_t = sum of the rows of x whose numbers are order[offsets[t]] to order[offsets[t + 1] - 1], in that order; a thread for
+// each of n x d numbers.
+extern "C" __global__ void sum_rows(
+    const float *x, const u32 *offsets, const u32 *order, float *y, u32 n, u32 d
+) {
+    size_t at = place();
+    if (at >= (size_t)n * d) return;
+    u32 row = at / d, column = at % d;
+    float sum = 0;
+    for (u32 i = offsets[row]; i < offsets[row + 1]; i++) sum += x[(size_t)order[i] * d + column];
+    y[at] = sum;
+}
+
+// Softmax of scale times the scores [.., rows, seen] of queries `first` to `first + rows - 1`, of which each sees keys up to
+// its own; in place, a block for each row of scores.
+extern "C" __global__ void causal_softmax(float *scores, u32 rows, u32 seen, u32 first, float scale) {
+    __shared__ float room[THREADS];
+    scores += (size_t)blockIdx.x * seen;
+    u32 visible = min(seen, first + blockIdx.x % rows + 1);
+    float largest = NOWHERE;
+    for (u32 i = threadIdx.x; i < visible; i += THREADS) largest = fmaxf(largest, scores[i] * scale);
+    largest = max_of_block(largest, room);
+    float sum = 0;
+    for (u32 i = threadIdx.x; i < visible; i += THREADS) sum += expf(scores[i] * scale - largest);
+    sum = sum_of_block(sum, room);
+    for (u32 i = threadIdx.x; i < seen; i += THREADS)
+        scores[i] = i < visible ? expf(scores[i] * scale - largest) / sum : 0;
+}
+
+// Writes row j of x [n, width] into entry places[j] of the cache.
+template <typename T> static __device__ void write_cache(const float *x, const u32 *places, T *cache, u32 n, u32 width) {
+    size_t at = place();
+    if (at >= (size_t)n * width) return;
+    put(cache + (size_t)places[at / width] * width + at % width, x[at]);
+}
+
+extern "C" __global__ void write_cache_f32(const float *x, const u32 *places, float *cache, u32 n, u32 width) {
+    write_cache(x, places, cache, n, width);
+}
+
+extern "C" __global__ void write_cache_bf16(const float *x, const u32 *places, bf16 *cache, u32 n, u32 width) {
+    write_cache(x, places, cache, n, width);
+}
+
+// Attention of one head of one row over the entries that the row sees: a block for each of n rows and h heads, THREADS
+// entries at a time, put together as in arXiv 2205.14135. The first of `pages` that row j sees is at pages[j * most]; q has
+// c numbers a head, entries have g heads of c and vc numbers, of which y takes the first v_width.
+//
+// Memory of the block: c numbers for the query and v_width for the result, behind each other.
+template <typename T> static __device__ void cached_attention(
+    const float *q, const T *k, const T *v, const u32 *pages, const u32 *lens, float *y,
+    u32 h, u32 g, u32 c, u32 vc, u32 v_width, u32 most, u32 page_size, float scale
+) {
+    extern __shared__ float own[];
+    __shared__ float room[THREADS], p[THREADS];
+    __shared__ u32 entries[THREADS];
+    float *query = own, *result = own + c;
+    u32 row = blockIdx.x / h, head = blockIdx.x % h, kv_head = head / (h / g);
+    q += (size_t)blockIdx.x * c;
+    pages += (size_t)row * most;
+    for (u32 i = threadIdx.x; i < c; i += THREADS) query[i] = q[i] * scale;
+    for (u32 i = threadIdx.x; i < v_width; i += THREADS) result[i] = 0;
+    float largest = NOWHERE, sum = 0;
+    u32 len = lens[row];
+    for (u32 start = 0; start < len; start += THREADS) {
+        u32 count = min(len - start, (u32)THREADS);
+        __syncthreads();
+        float score = NOWHERE;
+        if (threadIdx.x < count) {
+            u32 entry = start + threadIdx.x;
+            entry = pages[entry / page_size] * page_size + entry % page_size;
+            entries[threadIdx.x] = entry;
+            const T *key = k + ((size_t)entry * g + kv_head) * c;
+            score = 0;
+            for (u32 i = 0; i < c; i++) score += query[i] * widened(key[i]);
+        }
+        float before = largest;
+        largest = fmaxf(before, max_of_block(score, room));
+        float weight = threadIdx.x < count ? expf(score - largest) : 0;
+        p[threadIdx.x] = weight;
+        float rescaled = expf(before - largest);
+        sum = sum * rescaled + sum_of_block(weight, room);
+        for (u32 i = threadIdx.x; i < v_width; i += THREADS) {
+            float total = result[i] * rescaled;
+            for (u32 e = 0; e < count; e++)
+                total += p[e] * widened(v[((size_t)entries[e] * g + kv_head) * vc + i]);
+            result[i] = total;
+        }
+    }
+    for (u32 i = threadIdx.x; i < v_width; i += THREADS) y[(size_t)blockIdx.x * v_width + i] = result[i] / sum;
+}
+
+#define CACHED_ATTENTION(NAME, T) \
+    extern "C" __global__ void NAME( \
+        const float *q, const T *k, const T *v, const u32 *pages, const u32 *lens, float *y, \
+        u32 h, u32 g, u32 c, u32 vc, u32 v_width, u32 most, u32 page_size, float scale \
+    ) { \
+        cached_attention(q, k, v, pages, lens, y, h, g, c, vc, v_width, most, page_size, scale); \
+    }
+
+CACHED_ATTENTION(cached_attention_f32, float)
+CACHED_ATTENTION(cached_attention_bf16, bf16)

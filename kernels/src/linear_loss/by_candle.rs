@@ -1,0 +1,151 @@
+//! The same in candle's own operations, chunk by chunk: for a device that none of our kernels knows.
+//!
+//! What the terms say of a chunk's logits, and its gradient, come from their references, through which candle itself
+//! differentiates; nothing of it outlives the chunk.
+
+use super::{LinearLoss, TeacherLogits};
+use crate::device::named;
+use crate::losses::RowLoss;
+use crate::matmul::MatmulPrecision;
+use crate::portable::product;
+use crate::rows::sum_rows;
+use crate::value::Value;
+use candle_core::{DType, Result, Tensor, Var, bail};
+use std::sync::{Mutex, PoisonError};
+
+/// Logits of a chunk: 128 MiB of them. Tests have more than one chunk.
+const CHUNK_LOGITS: usize = if cfg!(test) { 1 << 7 } else { 1 << 25 };
+
+pub(super) fn linear_loss(
+    hidden_nd: &Value,
+    head_vd: &Value,
+    teacher: Option<&dyn TeacherLogits>,
+    terms: &[&dyn RowLoss],
+) -> Result<LinearLoss> {
+    let (h, w) = (hidden_nd.bare(), head_vd.bare());
+    let (n, v) = (h.dim(0)?, w.dim(0)?);
+    let wanted = (hidden_nd.is_tracked(), head_vd.is_tracked());
+    let precision = MatmulPrecision::current();
+    let mut work = Work { h, w, terms, precision, wanted, losses: vec![vec![]; terms.len()], dh: vec![], dw: None };
+    let mut left: Vec<bool> = (0..n).map(|row| terms.iter().any(|term| term.weight(row) != 0.0)).collect();
+    let chunk = (CHUNK_LOGITS / v.max(1)).max(1);
+    if let Some(teacher) = teacher {
+        teacher.each(&mut |rows, logits| {
+            let (k, _) = logits.dims2()?;
+            if rows.len() != k || rows.iter().any(|&row| row >= n) {
+                bail!("linear_loss: a teacher gave {:?} as {} of {n} rows", logits.shape(), rows.len());
+            }
+            let taken: Vec<usize> = (0..k).filter(|&at| std::mem::take(&mut left[rows[at]])).collect();
+            for places in taken.chunks(chunk) {
+                let own: Vec<usize> = places.iter().map(|&place| rows[place]).collect();
+                let logits = rows_of(&logits.to_device(work.h.device())?, places)?;
+                let logits = logits.to_dtype(work.h.dtype())?;
+                named(|| of_loss(places.len(), v), || work.chunk(&own, Some(&logits)))?;
+            }
+            Ok(())
+        })?;
+    }
+    let rows: Vec<usize> = (0..n).filter(|&row| left[row]).collect();
+    let wanting = |&row: &usize| terms.iter().any(|term| term.wants_teacher() && term.weight(row) != 0.0);
+    if let Some(row) = rows.iter().copied().find(wanting) {
+        bail!("linear_loss: no logits of a teacher for row {row}");
+    }
+    rows.chunks(chunk).try_for_each(|rows| named(|| of_loss(rows.len(), v), || work.chunk(rows, None)))?;
+    named(|| "the gradients of the output head".into(), || work.finished(hidden_nd, head_vd))
+}
+
+fn of_loss(rows: usize, v: usize) -> String {
+    format!("the losses of {rows} rows of {v} logits")
+}
+
+/// Rows `at` of `x`.
+fn rows_of(x: &Tensor, at: &[usize]) -> Result<Tensor> {
+    if at.iter().copied().eq(0..x.dim(0)?) {
+        return Ok(x.clone());
+    }
+    x.index_select(&Tensor::from_iter(at.iter().map(|&row| row as u32), x.device())?, 0)
+}
+
+/// A pass under way.
+struct Work<'a> {
+    h: Tensor,
+    w: Tensor,
+    terms: &'a [&'a dyn RowLoss],
+    precision: MatmulPrecision,
+    /// Whether gradients of h and of w are wanted.
+    wanted: (bool, bool),
+    /// The terms' sums, chunk by chunk.
+    losses: Vec<Vec<Tensor>>,
+    /// Rows of dh by their numbers.
+    dh: Vec<(Vec<u32>, Tensor)>,
+    dw: Option<Tensor>,
+}
+
+impl Work<'_> {
+    fn chunk(&mut self, rows: &[usize], teacher: Option<&Tensor>) -> Result<()> {
+        let h = rows_of(&self.h, rows)?;
+        let logits = product(&h, &self.w.t()?, self.precision)?;
+        let logits =
+            if self.wanted == (false, false) { logits } else { Var::from_tensor(&logits)?.as_tensor().clone() };
+        let mut total = Tensor::zeros((), logits.dtype(), logits.device())?;
+        for (term, sums) in self.terms.iter().zip(&mut self.losses) {
+            if rows.iter().all(|&row| term.weight(row) == 0.0) {
+                continue;
+            }
+            let loss = term.reference(rows, &logits, teacher)?;
+            sums.push(loss.detach());
+            total = (total + loss)?;
+        }
+        if self.wanted == (false, false) {
+            return Ok(());
+        }
+        let mut gradients = total.backward()?;
+        // Terms without a gradient leave none.
+        let Some(dlogits) = gradients.remove(&logits).map(|gradient| gradient.detach()) else { return Ok(()) };
+        if self.wanted.0 {
+            let numbers = rows.iter().map(|&row| row as u32).collect();
+            self.dh.push((numbers, product(&dlogits, &self.w, self.precision)?));
+        }
+        if self.wanted.1 {
+            let part = product(&dlogits.t()?, &h, self.precision)?;
+            self.dw = Some(match self.dw.take() {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+        Ok(())
+    }
+
+    fn finished(self, hidden_nd: &Value, head_vd: &Value) -> Result<LinearLoss> {
+        let (h, device) = (self.h, self.w.device().clone());
+        let sum = |chunks: &Vec<Tensor>| match &chunks[..] {
+            [] => Ok(0.0),
+            chunks => Ok(Tensor::stack(chunks, 0)?.to_dtype(DType::F64)?.to_vec1::<f64>()?.iter().sum()),
+        };
+        let losses: Vec<f64> = self.losses.iter().map(sum).collect::<Result<_>>()?;
+        let dh = match self.dh.is_empty() {
+            true => h.zeros_like()?,
+            false => {
+                let numbers: Vec<u32> = self.dh.iter().flat_map(|(numbers, _)| numbers.iter().copied()).collect();
+                let rows = Tensor::cat(&self.dh.iter().map(|(_, rows)| rows).collect::<Vec<_>>(), 0)?;
+                sum_rows(h.dim(0)?, &numbers, &rows)?
+            }
+        };
+        let dw = match self.dw {
+            Some(dw) => dw,
+            None if self.wanted.1 => Tensor::zeros(self.w.shape(), h.dtype(), &device)?,
+            None => Tensor::zeros(0, h.dtype(), &device)?,
+        };
+        let loss = Tensor::new(losses.iter().sum::<f64>(), &device)?.to_dtype(h.dtype())?;
+        // Handed over once, so that whoever gets it may go on in its memory.
+        let dw = Mutex::new(Some(dw));
+        let total = Value::record(loss, [hidden_nd, head_vd], move |dy, [wants_dh, wants_dw]| {
+            let Some(dw) = dw.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+                bail!("linear_loss: its gradient was handed over before")
+            };
+            let dh = wants_dh.then(|| dh.broadcast_mul(dy)).transpose()?;
+            Ok([dh, wants_dw.then(|| dw.broadcast_mul(dy)).transpose()?])
+        })?;
+        Ok(LinearLoss { total, terms: losses })
+    }
+}
