@@ -91,14 +91,7 @@ fn transpose(data: &[f32], lanes: usize, depth: usize, stride: usize, out: &mut 
                 *row = std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(second, first));
             }
         }
-        let columns = transposed(rows);
-        for (out, column) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(columns) {
-            #[expect(unsafe_code, reason = "a vector goes to memory")]
-            // SAFETY: a line has 16 lanes.
-            unsafe {
-                _mm512_storeu_si512(out.as_mut_ptr().cast(), column);
-            }
-        }
+        write_transposed(rows, out);
     }
 }
 
@@ -116,14 +109,7 @@ fn transpose_rounded(data: &[bf16], lanes: usize, depth: usize, stride: usize, o
                 *row = _mm512_maskz_loadu_epi16(mask, data.as_ptr().add(lane * stride + at).cast());
             }
         }
-        let columns = transposed(rows);
-        for (out, column) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(columns) {
-            #[expect(unsafe_code, reason = "a vector goes to memory")]
-            // SAFETY: a line has 16 lanes.
-            unsafe {
-                _mm512_storeu_si512(out.as_mut_ptr().cast(), column);
-            }
-        }
+        write_transposed(rows, out);
     }
 }
 
@@ -151,6 +137,19 @@ fn interleave_rounded(data: &[bf16], lanes: usize, depth: usize, stride: usize, 
             if let Some(second) = second.get_mut(pair) {
                 _mm512_storeu_si512(second.as_mut_ptr().cast(), _mm512_permutex2var_epi16(a, order[1], b));
             }
+        }
+    }
+}
+
+/// As many of the columns of 16 rows as there is room for.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn write_transposed(rows: [__m512i; LANES], out: &mut [u32]) {
+    for (out, column) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(transposed(rows)) {
+        #[expect(unsafe_code, reason = "a vector goes to memory")]
+        // SAFETY: a line has 16 lanes.
+        unsafe {
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), column);
         }
     }
 }
