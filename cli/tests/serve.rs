@@ -212,9 +212,8 @@ fn a_client_that_leaves_gives_its_slot_back() {
     for stream in [false, true] {
         let before = served.metric("retort_abandoned_completions_total");
         // Nothing but the context's end ends these: token 1, which would, is forbidden.
-        let body =
-            json!({ "prompt": "a", "max_tokens": 9999, "logit_bias": { "1": -100 }, "stream": stream }).to_string();
-        let left: Vec<_> = (0..3).map(|_| served.send("POST", TEXT, &key, &body)).collect();
+        let body = json!({ "prompt": "a", "max_tokens": 9999, "logit_bias": { "1": -100 }, "stream": stream });
+        let left: Vec<_> = (0..3).map(|_| served.send("POST", TEXT, &key, &body.to_string())).collect();
         while served.metric("retort_running_completions") < 3 {
             std::thread::sleep(Duration::from_millis(5));
         }
