@@ -109,8 +109,8 @@ def found_first(out: Path) -> dict:
 def zero(out: Path) -> None:
     heading("seed", "steps", "TFLOP: training / writing", "rollouts' pass@1, first ten steps -> last", "well formed",
             "tokens", "held-out pass@1", "looks")
-    found = reports(out, "zero")
-    for seed, report in zip(seeds_of(out / "zero"), found):
+    for folder in seeds_of(out / "reports" / "zero"):
+        seed, report = out / "zero" / folder.name, json.loads((folder / "report.json").read_text())
         found_looks = looks(*ends(seed))
         first, last = ends(seed, 10)
         end = lines(seed)[-1]
@@ -120,7 +120,7 @@ def zero(out: Path) -> None:
         score = percent(report["student"]["pass_at_1"])
         print(f"| {seed.name} | {end['step']} | {spent} | {change('pass_at_1')} | {change('well_formed')} | {tokens} | "
               f"{score} | {found_looks} |")
-    base = found[0]["base"]
+    base = report["base"]
     print(f"base: {percent(base['pass_at_1'])} ({' to '.join(map(percent, base['ci95']))})")
 
 

@@ -75,7 +75,12 @@ impl Learning {
         let damaged = |at: usize, reason: String| Error::DamagedMetrics { path: path.clone(), line: at + 1, reason };
         let mut lines: Vec<Line> = Vec::new();
         for (at, line) in text.lines().enumerate() {
-            let line: Line = serde_json::from_str(line).map_err(|error| damaged(at, error.to_string()))?;
+            let line: Line = match serde_json::from_str(line) {
+                Ok(line) => line,
+                // A run under way is about to write the rest of its last line.
+                Err(error) if error.is_eof() && !text.ends_with('\n') => break,
+                Err(error) => return Err(damaged(at, error.to_string())),
+            };
             if lines.last().is_some_and(|before| before.step >= line.step) {
                 return Err(damaged(at, format!("step {} does not come after the one before it", line.step)));
             }
@@ -135,6 +140,7 @@ mod tests {
         let found = run.points[1].rollouts.expect("rollouts");
         assert!((found.pass_at_1 - second.pass_at_1).abs() < 1e-12, "{found:?}");
         assert_eq!(RolloutMeans { pass_at_1: 0.05, ..found }, second);
+        assert_eq!(read("{\"step\":1,\"loss\":2}\n{\"step\":2,\"lo")?.steps, 1);
         let plain = read("{\"step\":10,\"loss\":2.5}\n{\"step\":20,\"loss\":1.5,\"terms\":{\"balance\":1}}\n")?;
         assert_eq!((plain.points.len(), plain.points[1].loss, plain.is_by_reward()), (2, 1.5, false));
         Ok(())
@@ -145,7 +151,7 @@ mod tests {
         let good = "{\"step\":1,\"loss\":2}\n";
         for (text, expected) in [
             (String::new(), "no training run"),
-            (format!("{good}{{\"step\":2"), "line 2"),
+            (format!("{good}{{\"step\":2\n"), "line 2"),
             (format!("{good}{{\"loss\":2}}"), "missing field `step`"),
             (format!("{good}{good}"), "step 1 does not come after"),
         ] {

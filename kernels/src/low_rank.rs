@@ -16,7 +16,8 @@ pub fn updated_linear(x: &Value, weight: &Weight, a_ri: &Value, b_or: &Value, s:
     }
     let trained = a_ri.is_tracked() && b_or.is_tracked() && !weight.is_tracked();
     if !trained || !cpu::fast(&[x.tensor(), a_ri.tensor(), b_or.tensor()]) {
-        // Where nothing is trained a row's result must not depend on the rows beside it, as products for training may.
+        // Where nothing is trained a row's result must not depend on the rows beside it, as products for training may; and
+        // a weight that is trained itself wants its own gradient.
         return add(&weight.linear(x)?, &linear(&scale(&linear(x, a_ri)?, s)?, b_or)?);
     }
     let precision = MatmulPrecision::current();

@@ -3,7 +3,8 @@
 //! A code is a small float relative to the largest number of its block. First moments have a sign, 4 bits of exponent and 3
 //! of mantissa; second moments are kept as their root, which has half the range, in 4 and 4. Numbers are rounded up or
 //! down by chance, so that what is added in small parts is not lost to rounding; chance is a function of the step and the
-//! place, so that a run repeated is the same run. A second moment is never rounded to 0: a step divides by it.
+//! place, so that a run repeated is the same run. A second moment is never rounded to 0: a step divides by it. A weight
+//! whose gradients are less than 2^-16 of its block's largest moves more slowly for that.
 
 use crate::{cpu, simd};
 use candle_core::{DType, Result, Tensor, Var};
@@ -88,7 +89,7 @@ impl Moments {
     }
 }
 
-/// A small float of `M` bits of mantissa whose largest code stands for 1 and whose smallest for about 2^-16; 0 is 0.
+/// A small float of `M` bits of mantissa whose largest code stands for 1 and whose smallest above 0 for about 2^-16.
 #[derive(Clone, Copy)]
 struct Small<const M: u32, const LARGEST: u32>;
 
@@ -100,6 +101,7 @@ const ROOT: Small<4, 255> = Small;
 impl<const M: u32, const LARGEST: u32> Small<M, LARGEST> {
     /// The leading bits of the f32 that code 0 would be.
     const BASE: u32 = (127 << M) - LARGEST;
+    const SMALLEST: f32 = f32::from_bits((Self::BASE + 1) << (23 - M));
 
     #[inline(always)]
     fn decode(self, code: u32) -> f32 {
@@ -111,7 +113,11 @@ impl<const M: u32, const LARGEST: u32> Small<M, LARGEST> {
     #[inline(always)]
     fn encode(self, number: f32, chance: u32) -> u32 {
         let bits = number.to_bits().wrapping_add(chance & ((1 << (23 - M)) - 1));
-        bits.wrapping_shr(23 - M).saturating_sub(Self::BASE)
+        let code = bits.wrapping_shr(23 - M).wrapping_sub(Self::BASE);
+        // Between 0 and the smallest; a number from 0 to below 1 of the upper bits.
+        let share = chance.wrapping_shr(8) as i32 as f32 * (Self::SMALLEST / 16_777_216.0);
+        let first = if share < number { 1 } else { 0 };
+        if number < Self::SMALLEST { first } else { code }
     }
 }
 
@@ -210,12 +216,15 @@ mod tests {
 
     #[test]
     fn rounding_by_chance_keeps_the_mean() {
-        for x in [0.013f32, 0.2, 0.77] {
-            let mean = |decoded: &dyn Fn(u32) -> f32| (0..40_000).map(|at| f64::from(decoded(at))).sum::<f64>() / 4e4;
+        // What is far below the smallest code is seldom rounded up, and its mean known less well.
+        for (x, tolerance) in
+            [(0.013f32, 2e-3), (0.2, 2e-3), (0.77, 2e-3), (1.8e-5, 2e-2), (1.5e-5, 2e-2), (2e-6, 5e-2)]
+        {
+            let mean = |decoded: &dyn Fn(u32) -> f32| (0..90_000).map(|at| f64::from(decoded(at))).sum::<f64>() / 9e4;
             let first = mean(&|at| FIRST.decode(FIRST.encode(x, chance(at, 7))));
             let root = mean(&|at| ROOT.decode(ROOT.encode(x, chance(at, 7))));
             for found in [first, root] {
-                assert!((found / f64::from(x) - 1.0).abs() < 2e-3, "{found} for {x}");
+                assert!((found / f64::from(x) - 1.0).abs() < tolerance, "{found} for {x}");
             }
         }
     }

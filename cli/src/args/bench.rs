@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// The most vector instructions that kernels may use, of those that this machine has
+    /// The most vector instructions that kernels may use, of those that this machine has; products in f32 are the `gemm`
+    /// crate's, which uses what it finds
     #[arg(long, global = true, value_enum)]
     pub instructions: Option<crate::commands::MostInstructions>,
     #[command(subcommand)]

@@ -108,11 +108,11 @@ pub fn run(args: &Quickstart) -> Result<ExitCode> {
     let QuickstartRecipe { problems: source, traces: Traces { limit, asking }, control } = &recipe;
     let resolved =
         Resolved { seed: args.seed, problems: source, traces: &recipe.traces, control, student: &student_recipe };
+    let device = args.on.open()?;
     recipe::claim(&args.out, &resolved)?;
     let mut watch = Stopwatch::open(&args.out)?;
     let observer = Progress::new();
     let interrupted = || Ok(ExitCode::from(INTERRUPTED));
-    let device = args.on.open()?;
     let open = |name: &str, role| anyhow::Ok(ModelFiles::open(name, role)?.on(&device));
 
     // 1. The teacher works through problems; every answer is verified.

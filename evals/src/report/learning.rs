@@ -35,12 +35,12 @@ pub(super) fn section(report: &Report) -> Markup {
     }
 }
 
-/// How a value is written beside the axis, and where the plot is read out.
-type Said = (fn(f64) -> String, fn(f64) -> String);
+/// What labels beside the axis tell apart, how they are written, and a value where the plot is read out.
+type Said = (f64, fn(f64) -> String, fn(f64) -> String);
 
-const SHARE: Said = (whole_percent, percent);
-const TOKENS: Said = (whole, |tokens| format!("{tokens:.0} tokens"));
-const LOSS: Said = (|loss| ((1e3 * loss).round() / 1e3).to_string(), |loss| format!("{loss:.4}"));
+const SHARE: Said = (0.01, whole_percent, percent);
+const TOKENS: Said = (1.0, whole, |tokens| format!("{tokens:.0} tokens"));
+const LOSS: Said = (0.001, |loss| ((1e3 * loss).round() / 1e3).to_string(), |loss| format!("{loss:.4}"));
 
 /// A part of what rollouts told.
 fn told(of: impl Fn(&RolloutMeans) -> f64) -> impl Fn(&LearningPoint) -> Option<f64> {
@@ -51,14 +51,14 @@ fn curves(
     title: &str,
     runs: &[(Subject, &Learning)],
     of: impl Fn(&LearningPoint) -> Option<f64>,
-    (label, said): Said,
+    (finest, label, said): Said,
 ) -> Markup {
     let point = |point: &LearningPoint| Some(Point { x: point.step, y: of(point)?, ci95: None });
     let curve = |run: &Learning| run.points.iter().filter_map(point).collect();
     let curves: Vec<(Subject, Vec<Point>)> = runs.iter().map(|(subject, run)| (*subject, curve(run))).collect();
     let points = || curves.iter().flat_map(|(_, points)| points);
     let across =
-        Axis::even(points().map(|point| point.x), whole, |step| format!("step {}", count(step.round() as u64)));
-    let up = Axis::even(points().map(|point| point.y), label, said);
+        Axis::even(points().map(|point| point.x), 1.0, whole, |step| format!("step {}", count(step.round() as u64)));
+    let up = Axis::even(points().map(|point| point.y), finest, label, said);
     plot(title, &curves, &across, &up)
 }

@@ -97,13 +97,20 @@ impl Axis {
         Self { least, most: most.max(2.0 * least), ticks, doubles: true, label: whole, said }
     }
 
-    /// From 0, or the least value below it, to a round number that no value lies above.
-    pub(super) fn even(values: impl Iterator<Item = f64>, label: fn(f64) -> String, said: fn(f64) -> String) -> Self {
+    /// From 0, or the least value below it, to a round number that no value lies above; ticks are multiples of `finest`,
+    /// the least that labels tell apart.
+    pub(super) fn even(
+        values: impl Iterator<Item = f64>,
+        finest: f64,
+        label: fn(f64) -> String,
+        said: fn(f64) -> String,
+    ) -> Self {
         let (least, most) = bounds(values.chain([0.0]));
         let rough = (most - least).max(f64::MIN_POSITIVE) / 4.0;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|step| *step >= rough);
-        let step = step.unwrap_or(10.0 * power);
+        let told = |step: f64| step / finest > 0.5 && (step / finest - (step / finest).round()).abs() < 1e-6;
+        let mut steps = [1.0, 2.0, 2.5, 5.0, 10.0].map(|digit| digit * power).into_iter();
+        let step = steps.find(|step| *step >= rough && told(*step)).unwrap_or(finest);
         let (first, last) = ((least / step).floor() as i64, (most / step).ceil().max(1.0) as i64);
         let ticks: Vec<f64> = (first..=last).map(|at| at as f64 * step).collect();
         Self { least: first as f64 * step, most: last as f64 * step, ticks, doubles: false, label, said }
@@ -196,16 +203,21 @@ mod tests {
 
     #[test]
     fn an_even_axis_ends_in_round_numbers_and_holds_every_value() {
-        for (values, ticks) in [
-            (vec![3.0, 118.0], vec![0.0, 50.0, 100.0, 150.0]),
-            (vec![0.07, 0.31], vec![0.0, 0.1, 0.2, 0.30000000000000004, 0.4]),
-            (vec![-0.2, 0.7], vec![-0.25, 0.0, 0.25, 0.5, 0.75]),
+        for (values, finest, ticks) in [
+            (vec![3.0, 118.0], 1.0, vec![0.0, 50.0, 100.0, 150.0]),
+            (vec![0.07, 0.31], 0.001, vec![0.0, 0.1, 0.2, 0.30000000000000004, 0.4]),
+            (vec![-0.2, 0.7], 0.001, vec![-0.25, 0.0, 0.25, 0.5, 0.75]),
+            // Labels in whole numbers, and in whole percent.
+            (vec![10.0], 1.0, vec![0.0, 5.0, 10.0]),
+            (vec![1.0], 1.0, vec![0.0, 1.0]),
+            (vec![0.08], 0.01, vec![0.0, 0.02, 0.04, 0.06, 0.08]),
+            (vec![0.0], 0.01, vec![0.0, 0.01]),
         ] {
-            let axis = Axis::even(values.iter().copied(), whole, whole);
+            let axis = Axis::even(values.iter().copied(), finest, whole, whole);
             assert_eq!(axis.ticks, ticks);
             assert!(values.iter().all(|value| (0.0..=1.0).contains(&axis.place(*value))));
         }
-        let flat = Axis::even([0.0].into_iter(), whole, whole);
+        let flat = Axis::even([0.0].into_iter(), 1.0, whole, whole);
         assert!(flat.place(0.0) == 0.0 && flat.ticks.len() == 2);
     }
 }

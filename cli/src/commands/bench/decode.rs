@@ -243,7 +243,7 @@ fn weight_bytes(args: &BenchDecode) -> Result<f64> {
 /// Of the largest batch, in two bytes a number at the least.
 fn most_cache_bytes(args: &BenchDecode) -> Result<f64> {
     let sequences = args.batch.iter().map(|batch| batch.get()).max().unwrap_or(1) as f64;
-    let tokens = (args.past + args.prompt.get() + args.new.get()) as f64;
+    let tokens = args.past as f64 + args.prompt.get() as f64 + args.new.get() as f64;
     Ok(2.0 * architecture(args.shape)?.cache_spec().elements_per_token() as f64 * sequences * tokens)
 }
 

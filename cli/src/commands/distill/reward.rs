@@ -54,6 +54,9 @@ pub fn inputs<'a>(
     let mut distinct = std::collections::HashSet::new();
     let problems: Vec<Problem> = named.into_iter().filter(|problem| distinct.insert(problem.uuid.clone())).collect();
     let plan = Plan { seed: recipe.seed, rows_per_shard: DEFAULT_ROWS_PER_SHARD, ..asking.plan(source)? };
+    if problems.is_empty() {
+        bail!("`{source}` gives no problems to answer; `--limit` is at least 1");
+    }
     let repeated = count - problems.len();
     Ok(Inputs { recipe, reward, student, problems, repeated, plan })
 }

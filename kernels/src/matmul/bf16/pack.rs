@@ -62,7 +62,7 @@ fn interleave(data: &[f32], lanes: usize, depth: usize, stride: usize, out: &mut
     let mask = lower(lanes);
     for (pair, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         #[expect(unsafe_code, reason = "vectors come from memory and go there")]
-        // SAFETY: the numbers of a row lie within `data`, as `pack` checked; a line has 16 lanes.
+        // SAFETY: the numbers of a row lie within `data`, as `pack_line` checked; a line has 16 lanes.
         unsafe {
             let load = |at: usize| match at < depth {
                 true => _mm512_maskz_loadu_ps(mask, data.as_ptr().add(at * stride)),
@@ -82,7 +82,7 @@ fn transpose(data: &[f32], lanes: usize, depth: usize, stride: usize, out: &mut 
         let mut rows = [_mm512_setzero_si512(); LANES];
         for (lane, row) in rows.iter_mut().enumerate().take(lanes) {
             #[expect(unsafe_code, reason = "vectors come from memory")]
-            // SAFETY: the masks keep to numbers of the row, which lie within `data`, as `pack` checked; addresses that
+            // SAFETY: the masks keep to numbers of the row, which lie within `data`, as `pack_line` checked; addresses that
             // nothing is read from are made without a claim.
             unsafe {
                 let start = data.as_ptr().wrapping_add(lane * stride + at);
