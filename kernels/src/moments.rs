@@ -1,10 +1,10 @@
 //! Moments of an optimiser: in f32, or in 8 bits each, block by block (arXiv 2110.02861).
 //!
-//! A code is a small float relative to the largest number of its block. First moments have a sign, 4 bits of exponent and 3
-//! of mantissa; second moments are kept as their root, which has half the range, in 4 and 4. Numbers are rounded up or
+//! A code is a small float relative to the largest number of its block. First moments have a sign, 5 bits of exponent and 2
+//! of mantissa; second moments are kept as their root, which has half the range, in 5 and 3. Numbers are rounded up or
 //! down by chance, so that what is added in small parts is not lost to rounding; chance is a function of the step and the
-//! place, so that a run repeated is the same run. A second moment is never rounded to 0: a step divides by it. A weight
-//! whose gradients are less than 2^-16 of its block's largest moves more slowly for that.
+//! place, so that a run repeated is the same run. A second moment is never rounded to 0: a step divides by it. Range is
+//! worth more than digits here: a weight whose gradients are below the smallest code would hardly move.
 
 use crate::{cpu, simd};
 use candle_core::{DType, Result, Tensor, Var};
@@ -89,19 +89,18 @@ impl Moments {
     }
 }
 
-/// A small float of `M` bits of mantissa whose largest code stands for 1 and whose smallest above 0 for about 2^-16.
+/// A small float of `M` bits of mantissa whose largest code stands for 1 and whose smallest above 0 for about 2^-32.
 #[derive(Clone, Copy)]
 struct Small<const M: u32, const LARGEST: u32>;
 
 /// Of a first moment's magnitude, beside its sign.
-const FIRST: Small<3, 127> = Small;
+const FIRST: Small<2, 127> = Small;
 /// Of a second moment's root.
-const ROOT: Small<4, 255> = Small;
+const ROOT: Small<3, 255> = Small;
 
 impl<const M: u32, const LARGEST: u32> Small<M, LARGEST> {
     /// The leading bits of the f32 that code 0 would be.
     const BASE: u32 = (127 << M) - LARGEST;
-    const SMALLEST: f32 = f32::from_bits((Self::BASE + 1) << (23 - M));
 
     #[inline(always)]
     fn decode(self, code: u32) -> f32 {
@@ -113,11 +112,7 @@ impl<const M: u32, const LARGEST: u32> Small<M, LARGEST> {
     #[inline(always)]
     fn encode(self, number: f32, chance: u32) -> u32 {
         let bits = number.to_bits().wrapping_add(chance & ((1 << (23 - M)) - 1));
-        let code = bits.wrapping_shr(23 - M).wrapping_sub(Self::BASE);
-        // Between 0 and the smallest; a number from 0 to below 1 of the upper bits.
-        let share = chance.wrapping_shr(8) as i32 as f32 * (Self::SMALLEST / 16_777_216.0);
-        let first = if share < number { 1 } else { 0 };
-        if number < Self::SMALLEST { first } else { code }
+        bits.wrapping_shr(23 - M).saturating_sub(Self::BASE)
     }
 }
 
@@ -204,27 +199,24 @@ mod tests {
         for code in 1..=255 {
             assert_eq!(ROOT.encode(ROOT.decode(code), u32::MAX), code);
         }
-        // 1/16 and 1/32 apart at the most, down to 2^-15.
+        // A quarter and an eighth apart at the most, down to 2^-31.
         for step in 0..1000 {
-            let x = 2f32.powf(-15.0 * step as f32 / 1000.0);
+            let x = 2f32.powf(-31.0 * step as f32 / 1000.0);
             for at in 0..4 {
                 let (first, root) = (FIRST.encode(x, chance(at, step)), ROOT.encode(x, chance(at, step)));
-                assert!((FIRST.decode(first) / x - 1.0).abs() < 0.125 && (ROOT.decode(root) / x - 1.0).abs() < 0.0625);
+                assert!((FIRST.decode(first) / x - 1.0).abs() < 0.25 && (ROOT.decode(root) / x - 1.0).abs() < 0.125);
             }
         }
     }
 
     #[test]
     fn rounding_by_chance_keeps_the_mean() {
-        // What is far below the smallest code is seldom rounded up, and its mean known less well.
-        for (x, tolerance) in
-            [(0.013f32, 2e-3), (0.2, 2e-3), (0.77, 2e-3), (1.8e-5, 2e-2), (1.5e-5, 2e-2), (2e-6, 5e-2)]
-        {
+        for x in [0.013f32, 0.2, 0.77, 1.8e-5, 2e-6, 3e-9] {
             let mean = |decoded: &dyn Fn(u32) -> f32| (0..90_000).map(|at| f64::from(decoded(at))).sum::<f64>() / 9e4;
             let first = mean(&|at| FIRST.decode(FIRST.encode(x, chance(at, 7))));
             let root = mean(&|at| ROOT.decode(ROOT.encode(x, chance(at, 7))));
             for found in [first, root] {
-                assert!((found / f64::from(x) - 1.0).abs() < tolerance, "{found} for {x}");
+                assert!((found / f64::from(x) - 1.0).abs() < 2e-3, "{found} for {x}");
             }
         }
     }
@@ -238,7 +230,7 @@ mod tests {
         block.write_first(&numbers, 0, 1);
         let mut read = [0f32; MOMENT_BLOCK];
         block.read_first(&mut read);
-        assert!(read[0] == -3.0 && (read[3] - 2.0).abs() < 0.25 && read[1].abs() < 1e-4 && read[2] == 0.0, "{read:?}");
+        assert!(read[0] == -3.0 && (read[3] - 2.0).abs() < 0.5 && read[1].abs() < 1e-4 && read[2] == 0.0, "{read:?}");
         block.write_roots(&numbers.map(f32::abs), 0, 1);
         block.read_roots(&mut read);
         assert!(read[0] == 3.0 && read[1] > 0.0 && read[2] == 0.0 && read[4] > 0.0, "{read:?}");
