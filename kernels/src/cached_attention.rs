@@ -164,6 +164,8 @@ impl Past<'_> {
         let Dims { g, c, vw, v_width, .. } = self.dims;
         let keys_of = |page: usize| self.k.rows(page * PAGE * g + hk, g, c);
         let values = self.v.rows(page * PAGE * g + hk, g, vw);
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = next;
         #[cfg(target_arch = "x86_64")]
         if bf16::multiplies()
             && let (Some(keys), Some(values)) = (keys_of(page).rounded(), values.rounded())

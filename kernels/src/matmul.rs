@@ -76,6 +76,7 @@ pub(crate) enum Threads {
 #[derive(Clone, Copy)]
 pub(crate) struct How {
     pub threads: Threads,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "products there are all f32"))]
     pub precision: MatmulPrecision,
 }
 
