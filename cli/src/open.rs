@@ -223,9 +223,10 @@ impl ModelFiles {
             (Some(adapter), None) => (adapter.config.clone(), Box::new(adapter)),
             (None, Some(settings)) => {
                 let settings = LoraConfig::new(settings, &self.reference);
-                let widest = config.hidden_size.max(config.intermediate_size);
-                if !(1..=widest).contains(&settings.r) {
-                    bail!("`lora.rank` = {} is out of range: from 1 to the model's width, {widest}", settings.r);
+                let ranks = LoraConfig::ranks(&config);
+                if !ranks.contains(&settings.r) {
+                    let (rank, widest) = (settings.r, ranks.end());
+                    bail!("`lora.rank` = {rank} is out of range: from 1 to the model's width, {widest}");
                 }
                 settings.check(&config, Path::new("[lora]"))?;
                 (settings, Box::new(Fresh { seed }))

@@ -45,17 +45,19 @@ impl MomentFormat {
             Self::Coded if !parameter.device().is_cpu() => {
                 Err(Error::Setting { field: "optimiser.moments", value: "8bit".into(), allowed: "f32 on a GPU" })
             }
-            Self::Coded if parameter.elem_count() >= FEWEST_CODED => Ok(Moments::coded(parameter.elem_count())),
-            Self::F32 | Self::Coded => Ok(Moments::beside(parameter)?),
+            _ if self.codes(parameter.elem_count()) => Ok(Moments::coded(parameter.elem_count())),
+            _ => Ok(Moments::beside(parameter)?),
         }
+    }
+
+    /// Whether the moments of a tensor of `n` weights are kept in codes.
+    fn codes(self, n: usize) -> bool {
+        self == Self::Coded && n >= FEWEST_CODED
     }
 
     /// Bytes that the moments of a tensor of `n` weights take.
     pub(crate) fn bytes(self, n: usize) -> usize {
-        match self {
-            Self::Coded if n >= FEWEST_CODED => Moments::coded_bytes(n),
-            Self::F32 | Self::Coded => Moments::exact_bytes(n),
-        }
+        if self.codes(n) { Moments::coded_bytes(n) } else { Moments::exact_bytes(n) }
     }
 }
 

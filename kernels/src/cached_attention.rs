@@ -131,6 +131,12 @@ impl Past<'_> {
         });
     }
 
+    /// Whether the caches are kept in bf16 and this machine multiplies it.
+    #[cfg(target_arch = "x86_64")]
+    fn multiplies_rounded(&self) -> bool {
+        crate::avx512_bf16::is_here() && matches!((self.k, self.v), (Kept::Bf16(_), Kept::Bf16(_)))
+    }
+
     /// What the pages of look `at` give to the queries of its rows that belong to head `hk` of the cache.
     fn look(&self, block: &Block, at: usize, hk: usize) -> Part {
         let Dims { h, g, c, .. } = self.dims;
@@ -139,7 +145,7 @@ impl Past<'_> {
         room.q.clear();
         look.rows.iter().for_each(|row| room.q.extend_from_slice(&self.q[(row * h + hk * group) * c..][..group * c]));
         #[cfg(target_arch = "x86_64")]
-        if bf16::multiplies() {
+        if self.multiplies_rounded() {
             room.rounded.set(&room.q, c);
         }
         // A thread mostly goes on with the look that follows.
@@ -167,7 +173,7 @@ impl Past<'_> {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = next;
         #[cfg(target_arch = "x86_64")]
-        if bf16::multiplies()
+        if self.multiplies_rounded()
             && let (Some(keys), Some(values)) = (keys_of(page).rounded(), values.rounded())
         {
             let next = next.and_then(|seen| keys_of(seen.page).rounded());

@@ -43,6 +43,7 @@ mod rope;
 mod rounding;
 mod row_products;
 mod rows;
+mod scope;
 mod simd;
 mod softmax;
 mod squared_error;

@@ -5,6 +5,7 @@
 
 use crate::device::named;
 use crate::matmul::MatmulPrecision;
+use crate::scope::within;
 use candle_core::{D, DType, Result, Tensor};
 use std::cell::Cell;
 
@@ -16,15 +17,7 @@ thread_local! {
 ///
 /// What another device computes can so be tested on any machine.
 pub fn portably<R>(work: impl FnOnce() -> R) -> R {
-    /// Puts back what was, also where the work panics.
-    struct Before(bool);
-    impl Drop for Before {
-        fn drop(&mut self) {
-            ASKED_FOR.set(self.0);
-        }
-    }
-    let _before = Before(ASKED_FOR.replace(true));
-    work()
+    within(&ASKED_FOR, true, work)
 }
 
 /// Whether this thread is within [`portably`].

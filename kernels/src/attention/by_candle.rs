@@ -7,6 +7,7 @@ use crate::cuda;
 use crate::device::named;
 use crate::matmul::MatmulPrecision;
 use crate::portable::{aside, product};
+use crate::softmax;
 use crate::value::Value;
 use candle_core::{D, DType, Device, Result, Tensor};
 use std::sync::Arc;
@@ -89,8 +90,7 @@ impl All {
                 let hidden = hidden(first, rows, scores.dtype(), scores.device())?;
                 let scores =
                     scores.reshape((g, all / rows, rows, seen))?.broadcast_add(&hidden)?.reshape((g, all, seen))?;
-                let e = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-                e.broadcast_div(&e.sum_keepdim(D::Minus1)?)
+                softmax::reference(&scores)
             },
         )
     }

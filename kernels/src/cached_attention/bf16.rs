@@ -8,18 +8,12 @@ use super::PAGE;
 use super::dots;
 use super::kept::Rows;
 use super::part::Part;
-use crate::avx512_bf16::is_here;
 use crate::matmul::Mat;
 use crate::matmul::bf16::{LANES, LINES, ROWS, Tile, pack_columns, pack_line, pack_rows};
 use crate::rounding::round;
 use crate::simd;
 use half::bf16;
 use std::arch::x86_64::*;
-
-/// Whether this machine multiplies numbers kept in bf16.
-pub(super) fn multiplies() -> bool {
-    is_here()
-}
 
 /// Lines of keys that are packed at a time: a page has twice as many.
 const KEY_LINES: usize = 2;

@@ -6,7 +6,8 @@ use super::{CacheRow, PAGE};
 use crate::cuda;
 use crate::matmul::MatmulPrecision;
 use crate::portable::product;
-use candle_core::{D, Result, Tensor};
+use crate::softmax;
+use candle_core::{Result, Tensor};
 
 /// Numbers of keys and values that are gathered at once. Tests gather more than once.
 const GATHERED: usize = if cfg!(test) { 1 << 12 } else { 1 << 27 };
@@ -73,8 +74,7 @@ impl Together<'_> {
         let q = q.contiguous()?.reshape((n, g, h / g, ()))?;
         let scores =
             (product(&q, &seen(k)?.transpose(2, 3)?, MatmulPrecision::F32)? * scale)?.broadcast_add(&unseen)?;
-        let e = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?)?.exp()?;
-        let p = e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?;
+        let p = softmax::reference(&scores)?;
         let values = seen(v)?.narrow(3, 0, v_width)?.contiguous()?;
         product(&p, &values, MatmulPrecision::F32)?.reshape((n, h, v_width))
     }

@@ -40,7 +40,7 @@ pub(super) struct Weighed<'a> {
 pub(super) struct Sums {
     largest: f32,
     sum: f32,
-    pub values: Vec<f32>,
+    values: Vec<f32>,
 }
 
 impl Sums {

@@ -1,5 +1,6 @@
 //! How exactly the matrix products of training are computed.
 
+use crate::scope::within;
 use std::cell::Cell;
 
 /// What the numbers of a product are rounded to before they are multiplied; sums are f32 either way.
@@ -19,15 +20,7 @@ impl MatmulPrecision {
     /// Runs `work` with the products of differentiable operations, and those of their way back, computed like this; as
     /// PyTorch's `autocast` does, of this thread alone.
     pub fn within<R>(self, work: impl FnOnce() -> R) -> R {
-        /// Puts back what was, also where the work panics.
-        struct Before(MatmulPrecision);
-        impl Drop for Before {
-            fn drop(&mut self) {
-                CURRENT.set(self.0);
-            }
-        }
-        let _before = Before(CURRENT.replace(self));
-        work()
+        within(&CURRENT, self, work)
     }
 
     /// Whether this machine has instructions for it.

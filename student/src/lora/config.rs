@@ -6,6 +6,7 @@ use retort_model::inventory::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// The settings of an adapter. Field names are PEFT's.
@@ -119,6 +120,11 @@ impl LoraConfig {
         parts
     }
 
+    /// Ranks that an adapter of `model` may have: more than its width would be no low rank.
+    pub fn ranks(model: &Config) -> RangeInclusive<usize> {
+        1..=model.hidden_size.max(model.intermediate_size)
+    }
+
     /// Refuses what is not supported, and targets that `model` does not have.
     pub fn check(&self, model: &Config, path: &Path) -> Result<(), Error> {
         let refuse =
@@ -129,7 +135,7 @@ impl LoraConfig {
         if self.bias != "none" {
             return refuse("bias", self.bias.clone());
         }
-        if self.r == 0 || self.r > model.hidden_size.max(model.intermediate_size) {
+        if !Self::ranks(model).contains(&self.r) {
             return refuse("r", self.r.to_string());
         }
         if !(self.lora_alpha.is_finite() && self.lora_alpha > 0.0) {
