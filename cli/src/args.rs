@@ -74,7 +74,8 @@ pub struct Serve {
     /// A file that holds the API key
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
+    /// The most memory to take, such as `16G`: experts that do not fit stay on disk and are read as they are needed. Of a
+    /// GPU's memory all that is free may be taken unless this says less, and what does not fit stays in the host's
     #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
     pub memory: Option<usize>,
     #[command(flatten)]
@@ -175,7 +176,8 @@ impl DatasetPart {
 pub struct Asking {
     #[command(flatten)]
     pub on: crate::device::On,
-    /// The most memory to take, such as `16G`; experts that do not fit stay on disk and are read as they are needed
+    /// The most memory to take, such as `16G`: experts that do not fit stay on disk and are read as they are needed. Of a
+    /// GPU's memory all that is free may be taken unless this says less, and what does not fit stays in the host's
     #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
     pub memory: Option<usize>,
     /// Samples per problem

@@ -12,6 +12,7 @@ mod hub;
 mod memory;
 mod open;
 mod output;
+mod placement;
 mod progress;
 mod recipe;
 

@@ -2,6 +2,7 @@
 
 use crate::architecture::Architecture;
 use crate::hub;
+use crate::placement::{Placement, Streamed};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -11,7 +12,7 @@ use retort_datagen::sources::{self, Columns, Reading, Selection};
 use retort_model::Error;
 use retort_model::cache::Precision;
 use retort_model::chat::ChatTemplate;
-use retort_model::checkpoint::{Checkpoint, ExpertMemory, cache_share, expert_budget, fingerprint};
+use retort_model::checkpoint::{Checkpoint, fingerprint};
 use retort_model::decoder::Decoder;
 use retort_model::engine::{CacheSettings, Engine};
 use retort_model::files::read_json;
@@ -22,13 +23,9 @@ use retort_model::workers::Workers;
 use retort_student::Trainee;
 use retort_student::lora::{self, Adapter, LoraConfig, LoraSettings};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// Sequences in flight: enough to keep two cores busy.
 const SLOTS: usize = 128;
-
-/// What a run needs beside weights and caches: the program itself and what a batch passes from layer to layer.
-const WORKING_BYTES: usize = 192 << 20;
 
 /// Which of the two embedded models `embedded` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +47,7 @@ pub struct ModelFiles {
     reference: String,
     /// A folder with an adapter for it.
     adapter: Option<PathBuf>,
-    /// The most memory that a run may take; experts that do not fit stay on disk.
+    /// The most memory that a run may take of what computes.
     memory: Option<usize>,
     /// What the model computes on.
     device: Device,
@@ -189,29 +186,11 @@ impl ModelFiles {
 
     /// The model ready to run.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        self.architecture.decoder(self.checkpoint_to_run()?.0, self.adapter()?, &self.device)
+        self.architecture.decoder(self.placement().of(self.checkpoint()?)?.0, self.adapter()?, &self.device)
     }
 
-    /// The most memory for caches; a long context gets fewer slots.
-    fn cache_bytes(&self) -> usize {
-        cache_share(self.memory.unwrap_or(usize::MAX))
-    }
-
-    /// The weights, and how much of the experts may be in memory where they stay on disk.
-    fn checkpoint_to_run(&self) -> Result<(Checkpoint, Option<Arc<ExpertMemory>>)> {
-        let checkpoint = self.checkpoint()?;
-        // A GPU has all weights in its own memory; of a limit its caches have their share.
-        let Some(memory) = self.memory.filter(|_| self.device.is_cpu()) else { return Ok((checkpoint, None)) };
-        let is_expert = |name: &str| name.contains(".mlp.experts.");
-        let (experts, largest) = checkpoint.bytes_of(is_expert);
-        // These are widened: `kv_b_proj` twice, for the expanded and the absorbed form.
-        let (widened, _) = checkpoint.bytes_of(|name| name.contains(".kv_b_proj.") || name.contains(".mlp.gate."));
-        let everything_else = checkpoint.bytes() - experts + 8 * widened + WORKING_BYTES;
-        if everything_else.saturating_add(experts).saturating_add(self.cache_bytes()) <= memory {
-            return Ok((checkpoint.in_stored_form(), None));
-        }
-        let budget = ExpertMemory::new(expert_budget(memory, everything_else, 3 * largest)?);
-        Ok((checkpoint.with_experts_on_disk(budget.clone()), Some(budget)))
+    fn placement(&self) -> Placement<'_> {
+        Placement { device: &self.device, limit: self.memory }
     }
 
     /// A student to be trained: all its weights; the adapter it has; or, with `lora`, a fresh adapter drawn from `seed`.
@@ -249,17 +228,18 @@ impl ModelFiles {
 
     /// The model with its tokenizer, generating from prompts that `template` renders.
     pub fn engine(&self, template: ChatTemplate) -> Result<AnyEngine> {
-        Ok(self.engine_with_experts(template)?.0)
+        Ok(self.engine_and_stream(template)?.0)
     }
 
-    /// The same, with the count of what is read where experts stay on disk.
-    pub fn engine_with_experts(&self, template: ChatTemplate) -> Result<(AnyEngine, Option<Arc<ExpertMemory>>)> {
+    /// The same, with what counts the weights that are not where they are multiplied.
+    pub fn engine_and_stream(&self, template: ChatTemplate) -> Result<(AnyEngine, Option<Streamed>)> {
         let tokenizer = self.files.tokenizer()?;
         let eos = self.files.eos(&tokenizer, &template)?;
-        let (checkpoint, experts) = self.checkpoint_to_run()?;
+        let (checkpoint, streamed) = self.placement().of(self.checkpoint()?)?;
         let fingerprint = self.fingerprint(&checkpoint)?;
         let decoder = self.architecture.decoder(checkpoint, self.adapter()?, &self.device)?;
-        let cache = CacheSettings { precision: Precision::beside(decoder.head()), bytes: self.cache_bytes() };
+        let cache =
+            CacheSettings { precision: Precision::beside(decoder.head()), bytes: self.placement().cache_bytes() };
         let engine = Engine {
             context: decoder.context_length(),
             decoder,
@@ -274,7 +254,7 @@ impl ModelFiles {
             draft_count: Default::default(),
             workers: self.workers()?,
         };
-        Ok((engine, experts))
+        Ok((engine, streamed))
     }
 
     /// Threads that work on it side by side.

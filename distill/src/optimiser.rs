@@ -40,13 +40,10 @@ const FEWEST_CODED: usize = 4096;
 
 impl MomentFormat {
     /// Moments of a parameter before the first step.
-    fn zeros(self, parameter: &Var) -> std::result::Result<Moments, Error> {
-        match self {
-            Self::Coded if !parameter.device().is_cpu() => {
-                Err(Error::Setting { field: "optimiser.moments", value: "8bit".into(), allowed: "f32 on a GPU" })
-            }
-            _ if self.codes(parameter.elem_count()) => Ok(Moments::coded(parameter.elem_count())),
-            _ => Ok(Moments::beside(parameter)?),
+    fn zeros(self, parameter: &Var) -> candle_core::Result<Moments> {
+        match self.codes(parameter.elem_count()) {
+            true => Moments::coded_beside(parameter),
+            false => Moments::beside(parameter),
         }
     }
 

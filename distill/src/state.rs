@@ -9,7 +9,7 @@ use crate::average::Average;
 use crate::flops::Flops;
 use crate::identity::Identity;
 use crate::optimiser::Optimiser;
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use retort_kernels::{Codes, Moments};
 use retort_model::checkpoint::{Checkpoint, Outgoing, Stored, write_bytes, write_outgoing, write_tensors};
 use retort_model::decoder::Trainable;
@@ -86,7 +86,7 @@ impl<'a> Part<'a> {
         match self {
             Self::Numbers(x) => Outgoing { name, shape: vec![x.len()], values: Box::new(|| Ok(x.to_vec())) },
             Self::Tensor(x) => {
-                let values = || Ok(x.flatten_all()?.to_vec1()?);
+                let values = || Ok(x.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?);
                 Outgoing { name, shape: vec![x.elem_count()], values: Box::new(values) }
             }
             Self::Codes(x) => {
@@ -114,6 +114,12 @@ fn parts(moments: &Moments) -> Vec<(&'static str, Part<'_>)> {
             ("m_scales", Part::Numbers(&m.scales)),
             (ROOT_CODES, Part::Codes(&root.codes)),
             ("v_root_scales", Part::Numbers(&root.scales)),
+        ],
+        Moments::CodedElsewhere { m, root } => vec![
+            (M_CODES, Part::Tensor(&m.codes)),
+            ("m_scales", Part::Tensor(&m.scales)),
+            (ROOT_CODES, Part::Tensor(&root.codes)),
+            ("v_root_scales", Part::Tensor(&root.scales)),
         ],
     }
 }
@@ -177,17 +183,21 @@ pub(crate) fn resume(
         let numbers = |kind: &str| -> Result<Vec<f32>, Error> {
             Ok(tensor(&format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?)
         };
-        let codes =
-            |kind: &str| -> Result<Vec<u8>, Error> { Ok(numbers(kind)?.into_iter().map(|code| code as u8).collect()) };
+        let codes = |codes: &str, scales: &str| -> Result<Codes, Error> {
+            Ok(Codes { codes: numbers(codes)?.into_iter().map(|code| code as u8).collect(), scales: numbers(scales)? })
+        };
+        let first = || codes(M_CODES, "m_scales");
+        let roots = || codes(ROOT_CODES, "v_root_scales");
         match moments {
             Moments::Exact { m, v } => (*m, *v) = (numbers("m")?, numbers("v")?),
             Moments::Elsewhere { m, v } => {
                 let moment = |kind: &str| Ok::<_, Error>(tensor(&format!("{kind}.{name}"))?.reshape(var.shape())?);
                 (*m, *v) = (moment("m")?, moment("v")?);
             }
-            Moments::Coded { m, root } => {
-                *m = Codes { codes: codes(M_CODES)?, scales: numbers("m_scales")? };
-                *root = Codes { codes: codes(ROOT_CODES)?, scales: numbers("v_root_scales")? };
+            Moments::Coded { m, root } => (*m, *root) = (first()?, roots()?),
+            Moments::CodedElsewhere { m, root } => {
+                let device = var.device();
+                (*m, *root) = (first()?.on(device)?, roots()?.on(device)?);
             }
         }
     }

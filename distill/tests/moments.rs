@@ -6,6 +6,7 @@ use retort_distill::data::{Epochs, Example};
 use retort_distill::objective::Objective;
 use retort_distill::schedule::{Decay, Schedule};
 use retort_distill::trainer::{MomentFormat, OptimiserSettings, TrainSettings, train};
+use retort_kernels::device::everywhere;
 use retort_model::decoder::Trainable;
 use retort_model::observe::{Observer, Silent};
 use retort_model::params::Fresh;
@@ -14,14 +15,14 @@ use std::cell::Cell;
 use std::path::Path;
 
 /// Wide enough that its projections have moments in 8 bits; its norms and its embedding have not.
-fn student() -> Trainee {
+fn student(device: &Device) -> Trainee {
     let config = serde_json::json!({
         "model_type": "qwen2", "vocab_size": 24, "hidden_size": 72, "intermediate_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
         "tie_word_embeddings": true, "initializer_range": 0.1
     });
     let config = Config::parse(&config.to_string(), Path::new("test")).expect("valid");
-    Trainee::new(config, Box::new(Fresh { seed: 6 }), &Device::Cpu).expect("builds")
+    Trainee::new(config, Box::new(Fresh { seed: 6 }), device).expect("builds")
 }
 
 /// Trains on sequences that count upwards, and returns the losses.
@@ -55,8 +56,8 @@ fn bytes_of_state(out: &Path) -> u64 {
 #[test]
 fn both_kinds_of_moments_learn_alike() -> Result<(), Error> {
     let (exact_out, coded_out) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
-    let exact = run(&student(), MomentFormat::F32, exact_out.path(), &Silent)?;
-    let coded = run(&student(), MomentFormat::Coded, coded_out.path(), &Silent)?;
+    let exact = run(&student(&Device::Cpu), MomentFormat::F32, exact_out.path(), &Silent)?;
+    let coded = run(&student(&Device::Cpu), MomentFormat::Coded, coded_out.path(), &Silent)?;
     assert!(exact[59] < 0.2 * exact[0], "it learns: {exact:?}");
     assert_ne!(exact, coded);
     for (step, (exact, coded)) in exact.iter().zip(&coded).enumerate() {
@@ -81,12 +82,14 @@ impl Observer for StopAfter {
 
 #[test]
 fn a_resumed_run_ends_with_the_same_bits() -> Result<(), Error> {
-    let (whole, parts) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
-    let uninterrupted = student();
-    run(&uninterrupted, MomentFormat::Coded, whole.path(), &Silent)?;
-    run(&student(), MomentFormat::Coded, parts.path(), &StopAfter { left: Cell::new(31) })?;
-    let resumed = student();
-    run(&resumed, MomentFormat::Coded, parts.path(), &Silent)?;
-    assert!(weights(&uninterrupted) == weights(&resumed));
-    Ok(())
+    everywhere(|device| {
+        let (whole, parts) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+        let uninterrupted = student(device);
+        run(&uninterrupted, MomentFormat::Coded, whole.path(), &Silent)?;
+        run(&student(device), MomentFormat::Coded, parts.path(), &StopAfter { left: Cell::new(31) })?;
+        let resumed = student(device);
+        run(&resumed, MomentFormat::Coded, parts.path(), &Silent)?;
+        assert!(weights(&uninterrupted) == weights(&resumed));
+        Ok(())
+    })
 }

@@ -3,6 +3,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -182,6 +183,101 @@ static void steps(size_t n) {
     }
 }
 
+// A step from given moments is exact but for rounding, and what is kept is the codes' next number below or above.
+static void coded_steps(size_t n) {
+    size_t blocks = (n + THREADS - 1) / THREADS;
+    Numbers w = numbers(n), g = numbers(n), m_scales(blocks), root_scales(blocks);
+    for (size_t i = 0; i < n; i++) g[i] *= std::pow(10.f, -(float)(i % 9));
+    std::vector<unsigned char> m(n), roots(n);
+    for (u32 step = 1; step <= 4; step++) {
+        double c1 = 1 - std::pow(0.9, step), c2 = std::sqrt(1 - std::pow(0.95, step));
+        std::vector<double> w_before(w.begin(), w.end()), m64(n), root64(n);
+        auto m_at = [&](size_t i) {
+            double x = decoded(m[i] & 127, FIRST_MANTISSA, FIRST_BASE) * (double)m_scales[i / THREADS];
+            return m[i] & 128 ? -x : x;
+        };
+        auto root_at = [&](size_t i) {
+            return decoded(roots[i], ROOT_MANTISSA, ROOT_BASE) * (double)root_scales[i / THREADS];
+        };
+        for (size_t i = 0; i < n; i++) {
+            double half = g[i] * 0.5;
+            m64[i] = 0.9 * m_at(i) + 0.1 * half;
+            root64[i] = std::sqrt(0.95 * root_at(i) * root_at(i) + 0.05 * half * half);
+        }
+        each(n, [&] {
+            adamw_coded(w.data(), g.data(), m.data(), m_scales.data(), roots.data(), root_scales.data(), n,
+                0.9f, 0.95f, 0.01 / c1, 1 - 0.01 * 0.1, 1 / c2, 1e-8f, 0.5f, step);
+        });
+        for (size_t block = 0; block < blocks; block++) {
+            double m_largest = 0, root_largest = 0;
+            for (size_t i = block * THREADS; i < std::min(n, (block + 1) * THREADS); i++) {
+                m_largest = std::max(m_largest, std::fabs(m64[i]));
+                root_largest = std::max(root_largest, root64[i]);
+            }
+            close("scale of first moments", m_scales[block], m_largest);
+            close("scale of roots", root_scales[block], root_largest);
+        }
+        for (size_t i = 0; i < n; i++) {
+            close("adamw_coded", w[i], w_before[i] * (1 - 0.01 * 0.1) - 0.01 * (m64[i] / c1 / (root64[i] / c2 + 1e-8)), 2e-5);
+            // Two bits and three behind the point, and nothing below 2^-31 of the largest.
+            double m_step = std::fabs(m64[i]) * 0.2501 + 5e-10 * m_scales[i / THREADS];
+            double root_step = root64[i] * 0.12501 + 5e-10 * root_scales[i / THREADS];
+            if (std::fabs(m_at(i) - m64[i]) > m_step || std::fabs(root_at(i) - root64[i]) > root_step || (root64[i] > 0 && roots[i] == 0)) {
+                printf("adamw_coded: weight %zu keeps %g and %g of %g and %g\n", i, m_at(i), root_at(i), m64[i], root64[i]);
+                exit(1);
+            }
+        }
+    }
+}
+
+static void fp8(u32 o, u32 i) {
+    u32 columns = (i + 127) / 128;
+    std::vector<unsigned char> codes((size_t)o * i);
+    std::vector<bf16> y(codes.size());
+    Numbers scales = numbers((o + 127) / 128 * columns);
+    for (size_t at = 0; at < codes.size(); at++) codes[at] = at * 37;
+    each(y.size(), [&] { widen_fp8(codes.data(), scales.data(), y.data(), o, i, 128); });
+    for (size_t at = 0; at < codes.size(); at++) {
+        int code = codes[at], exponent = code >> 3 & 15, fraction = code & 7;
+        if ((code & 127) == 127) {
+            if (widened(y[at]) == widened(y[at])) printf("widen_fp8: %d is no number\n", code), exit(1);
+            continue;
+        }
+        double magnitude = exponent == 0 ? std::ldexp(fraction, -9) : std::ldexp(8 + fraction, exponent - 10);
+        double expected = (code & 128 ? -magnitude : magnitude) * scales[at / i / 128 * columns + at % i / 128];
+        close("widen_fp8", widened(y[at]) / (1e-9 + std::fabs(expected)), expected / (1e-9 + std::fabs(expected)), 0.002);
+    }
+}
+
+static void blocks(u32 o, u32 i, u32 bits) {
+    u32 across = (i + 31) / 32, bytes = 32 + 64 * bits;
+    std::vector<unsigned char> packed((size_t)(o + 15) / 16 * across * bytes);
+    std::vector<bf16> y((size_t)o * i);
+    for (size_t at = 0; at < packed.size(); at++) packed[at] = uniform() * 128;
+    // Scales that are 2^-e (1 + f/1024), and one below the smallest normal half.
+    auto block_of = [&](u32 row, u32 column) { return &packed[((size_t)(row / 16) * across + column / 32) * bytes]; };
+    auto half = [](u32 at) { return at % 5 == 4 ? 0x0123u : (u32)((at % 20 + 1) << 10 | at * 77 % 1024 | at % 3 / 2 << 15); };
+    for (u32 row = 0; row < o; row++)
+        for (u32 column = 0; column < i; column += 32) {
+            u32 scale = half(row + column);
+            block_of(row, column)[2 * (row % 16)] = scale;
+            block_of(row, column)[2 * (row % 16) + 1] = scale >> 8;
+        }
+    each(y.size(), [&] { widen_blocks(packed.data(), y.data(), o, i, bits); });
+    for (u32 row = 0; row < o; row++)
+        for (u32 column = 0; column < i; column++) {
+            u32 bits_of_scale = half(row + column / 32 * 32), in = column % 32;
+            double scale = (bits_of_scale >> 10 & 31) == 0 ? std::ldexp(bits_of_scale & 1023, -24)
+                : std::ldexp(1024 + (bits_of_scale & 1023), (int)(bits_of_scale >> 10 & 31) - 25);
+            if (bits_of_scale & 0x8000) scale = -scale;
+            const unsigned char *codes = block_of(row, column) + 32;
+            double code = bits == 8 ? codes[in / 4 * 64 + row % 16 * 4 + in % 4] - 128
+                : (codes[in % 16 / 4 * 64 + row % 16 * 4 + in % 4] >> (in < 16 ? 0 : 4) & 15) - 8;
+            double found = widened(y[(size_t)row * i + column]), size = std::fabs(scale) + 1e-12;
+            close("widen_blocks", found / size, code * scale / size, 0.004);
+        }
+}
+
 static void sums(u32 n, u32 d, u32 m) {
     Numbers x = numbers((size_t)m * d), y((size_t)n * d, NAN);
     std::vector<u32> rows(m), offsets(n + 1), order(m);
@@ -257,6 +353,9 @@ int main() {
     rotations(3, 2, 8, 4), rotations(70, 3, 24, 8), rotations(5, 1, 2, 1);
     gates(1), gates(1000);
     steps(37), steps(600);
+    coded_steps(37), coded_steps(600);
+    fp8(3, 5), fp8(130, 300);
+    blocks(16, 32, 4), blocks(37, 70, 4), blocks(37, 70, 8);
     sums(5, 33, 40), sums(9, 300, 3);
     softmaxes(2, 0, 5), softmaxes(3, 300, 48);
     caches<float>(write_cache_f32, cached_attention_f32, 4, 2, 6, 5, 5);

@@ -5,7 +5,7 @@
 
 use crate::moments::{Block, Codes, MOMENT_BLOCK, Moments};
 use crate::{cpu, cuda, simd};
-use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result, Tensor, Var, bail};
+use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
 use std::sync::Mutex;
 
@@ -35,6 +35,7 @@ pub fn adamw_step(parameter: &Var, gradient: &Tensor, moments: &mut Moments, set
     let gradient = gradient.contiguous()?;
     match moments {
         Moments::Elsewhere { m, v } => step_elsewhere(parameter, &gradient, (m, v), &Rule::new(settings)),
+        Moments::CodedElsewhere { m, root } => step_coded_elsewhere(parameter, &gradient, (m, root), settings),
         moments => parameter.inplace_op2(&gradient, &Step { moments: Mutex::new(moments), settings }),
     }
 }
@@ -51,6 +52,28 @@ fn step_elsewhere(parameter: &Var, g: &Tensor, (m, v): (&mut Tensor, &mut Tensor
     *v = ((&*v * b2)? + (g.sqr()? * (1.0 - b2))?)?;
     let by_root = (&*m / ((v.sqrt()? * of(rule.root))? + of(rule.eps))?)?;
     parameter.set(&((parameter.as_tensor().detach() * of(rule.decay))? - (by_root * of(rule.rate))?)?)
+}
+
+type CodesElsewhere<'a> = &'a mut Codes<Tensor, Tensor>;
+
+/// A step with codes on another device; without a pass for it there, the CPU takes it.
+fn step_coded_elsewhere(
+    parameter: &Var,
+    g: &Tensor,
+    (m, root): (CodesElsewhere<'_>, CodesElsewhere<'_>),
+    settings: AdamW,
+) -> Result<()> {
+    if cuda::adamw_coded(parameter, g, (m, root), &Rule::new(settings))? {
+        return Ok(());
+    }
+    let (there, here) = (parameter.device(), &Device::Cpu);
+    let moved = Var::from_tensor(&parameter.as_tensor().detach().to_device(here)?)?;
+    let mut moments = Moments::Coded { m: m.here()?, root: root.here()? };
+    adamw_step(&moved, &g.to_device(here)?, &mut moments, settings)?;
+    if let Moments::Coded { m: new_m, root: new_root } = moments {
+        (*m, *root) = (new_m.on(there)?, new_root.on(there)?);
+    }
+    parameter.set(&moved.to_device(there)?)
 }
 
 /// Sum of squares of all numbers of `tensors` in f64, in a fixed order.
@@ -108,7 +131,9 @@ impl InplaceOp2 for Step<'_> {
                     );
                 });
             }
-            Moments::Elsewhere { .. } => bail!("adamw: weights on the CPU, moments elsewhere"),
+            Moments::Elsewhere { .. } | Moments::CodedElsewhere { .. } => {
+                bail!("adamw: weights on the CPU, moments elsewhere")
+            }
             Moments::Coded { m, root } => {
                 let moments = spans(m).zip(spans(root));
                 weights.zip(moments).enumerate().for_each(|(at, ((w, g), (m, root)))| {
@@ -144,7 +169,7 @@ pub(crate) struct Rule {
     pub root: f32,
     pub eps: f32,
     pub scale: f32,
-    step: u32,
+    pub step: u32,
 }
 
 impl Rule {
@@ -195,7 +220,6 @@ mod tests {
     use crate::device::everywhere;
     use crate::portably;
     use crate::testing::random;
-    use candle_core::Device;
 
     #[test]
     fn follows_the_formula_in_f64() -> Result<()> {
@@ -246,11 +270,16 @@ mod tests {
     /// Rounded moments lead where exact ones do: a noisy quadratic, several blocks of weights of very different size.
     #[test]
     fn coded_moments_lead_to_the_same_place() -> Result<()> {
+        everywhere(lead_to_the_same_place)
+    }
+
+    fn lead_to_the_same_place(device: &Device) -> Result<()> {
         let n = 3 * MOMENT_BLOCK + 5;
         let size = |i: usize| 10f32.powi(-((i % 4) as i32));
         let target: Vec<f32> = random(&[n], 3).to_vec1::<f32>()?.iter().enumerate().map(|(i, x)| x * size(i)).collect();
-        let run = |mut moments: Moments| -> Result<f64> {
-            let weights = Var::zeros(n, DType::F32, &Device::Cpu)?;
+        let run = |zeros: fn(&Var) -> Result<Moments>| -> Result<f64> {
+            let weights = Var::zeros(n, DType::F32, device)?;
+            let mut moments = zeros(&weights)?;
             for step in 1..=400 {
                 let learning_rate = 0.02 * (1.0 - step as f64 / 401.0);
                 let settings = AdamW {
@@ -266,12 +295,12 @@ mod tests {
                 let w = weights.to_vec1::<f32>()?;
                 let gradient: Vec<f32> =
                     (0..n).map(|i| (w[i] - target[i] + 0.1 * noise[i] * size(i)) * size(i)).collect();
-                adamw_step(&weights, &Tensor::new(gradient, &Device::Cpu)?, &mut moments, settings)?;
+                adamw_step(&weights, &Tensor::new(gradient, device)?, &mut moments, settings)?;
             }
             let w = weights.to_vec1::<f32>()?;
             Ok((0..n).map(|i| f64::from((w[i] - target[i]) / size(i)).powi(2)).sum::<f64>() / n as f64)
         };
-        let (exact, coded) = (run(Moments::exact(n))?, run(Moments::coded(n))?);
+        let (exact, coded) = (run(Moments::beside)?, run(Moments::coded_beside)?);
         assert!(exact < 2e-3 && coded < 1.5 * exact, "mean square distance {exact} exact, {coded} coded");
         Ok(())
     }

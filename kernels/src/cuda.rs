@@ -4,9 +4,11 @@
 
 mod attention;
 mod rows;
+mod stored;
 
 pub(crate) use attention::{cached_attention, causal_softmax, write_cache};
-pub(crate) use rows::{adamw, rms_norm, rms_norm_backward, rope, sum_rows, swiglu, swiglu_backward};
+pub(crate) use rows::{adamw, adamw_coded, rms_norm, rms_norm_backward, rope, sum_rows, swiglu, swiglu_backward};
+pub(crate) use stored::widened;
 
 use crate::device::{Memory, NoCuda, said};
 use crate::portable;
@@ -48,10 +50,15 @@ fn gpu_of<'a>(tensors: &[&'a Tensor]) -> Option<&'a CudaDevice> {
 
 /// A result whose numbers are yet to be written.
 fn room(shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
+    room_of(DType::F32, shape, device)
+}
+
+/// The same in another type.
+fn room_of(dtype: DType, shape: impl Into<Shape>, device: &Device) -> Result<Tensor> {
     #[expect(unsafe_code, reason = "memory that is written before it is read")]
     // SAFETY: whoever asks for it lets a pass write each of its numbers.
     unsafe {
-        Tensor::empty(shape, DType::F32, device)
+        Tensor::empty(shape, dtype, device)
     }
 }
 
@@ -155,7 +162,17 @@ mod tests {
     fn the_passes_compile_for_gpus_from_ampere_on() {
         for architecture in ["compute_80", "compute_90", "compute_100"] {
             let compiled = compile(architecture).expect("sound source");
-            let passes = ["rms_norm", "rope", "swiglu", "adamw", "sum_rows", "causal_softmax", "cached_attention_bf16"];
+            let passes = [
+                "rms_norm",
+                "rope",
+                "swiglu",
+                "adamw",
+                "adamw_coded",
+                "sum_rows",
+                "causal_softmax",
+                "cached_attention_bf16",
+                "widen_fp8",
+            ];
             assert!(passes.iter().all(|pass| compiled.contains(&format!(".entry {pass}("))), "{architecture}");
         }
     }

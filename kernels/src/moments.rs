@@ -7,7 +7,7 @@
 //! worth more than digits here: a weight whose gradients are below the smallest code would hardly move.
 
 use crate::{cpu, simd};
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Device, Result, Tensor, Var};
 
 /// Numbers that share a scale.
 pub const MOMENT_BLOCK: usize = 256;
@@ -29,19 +29,40 @@ pub enum Moments {
         m: Codes,
         root: Codes,
     },
+    /// The same on another device, changed in place.
+    CodedElsewhere {
+        m: Codes<Tensor, Tensor>,
+        root: Codes<Tensor, Tensor>,
+    },
 }
 
-/// Codes of numbers.
+/// Codes of numbers, on another device as tensors of u8 and f32.
 #[derive(Debug)]
-pub struct Codes {
-    pub codes: Vec<u8>,
+pub struct Codes<C = Vec<u8>, S = Vec<f32>> {
+    pub codes: C,
     /// The largest magnitude of each block.
-    pub scales: Vec<f32>,
+    pub scales: S,
 }
 
 impl Codes {
     fn zeros(n: usize) -> Self {
         Self { codes: vec![0; n], scales: vec![0.0; n.div_ceil(MOMENT_BLOCK)] }
+    }
+
+    pub fn on(&self, device: &Device) -> Result<Codes<Tensor, Tensor>> {
+        let (codes, scales) = (Tensor::new(&self.codes[..], device)?, Tensor::new(&self.scales[..], device)?);
+        Ok(Codes { codes, scales })
+    }
+}
+
+impl Codes<Tensor, Tensor> {
+    fn zeros_on(n: usize, device: &Device) -> Result<Self> {
+        let scales = Tensor::zeros(n.div_ceil(MOMENT_BLOCK), DType::F32, device)?;
+        Ok(Self { codes: Tensor::zeros(n, DType::U8, device)?, scales })
+    }
+
+    pub(crate) fn here(&self) -> Result<Codes> {
+        Ok(Codes { codes: self.codes.to_vec1()?, scales: self.scales.to_vec1()? })
     }
 }
 
@@ -65,12 +86,22 @@ impl Moments {
         Self::Coded { m: Codes::zeros(n), root: Codes::zeros(n) }
     }
 
+    /// The same where the parameter is.
+    pub fn coded_beside(parameter: &Var) -> Result<Self> {
+        let (n, device) = (parameter.elem_count(), parameter.device());
+        if cpu::is_here(device) {
+            return Ok(Self::coded(n));
+        }
+        Ok(Self::CodedElsewhere { m: Codes::zeros_on(n, device)?, root: Codes::zeros_on(n, device)? })
+    }
+
     /// Weights that these belong to.
     pub fn len(&self) -> usize {
         match self {
             Self::Exact { m, .. } => m.len(),
             Self::Elsewhere { m, .. } => m.elem_count(),
             Self::Coded { m, .. } => m.codes.len(),
+            Self::CodedElsewhere { m, .. } => m.codes.elem_count(),
         }
     }
 

@@ -45,6 +45,14 @@ impl Bits {
     /// Bytes of the scales in front of a block's codes.
     pub const SCALES: usize = 2 * TILE;
 
+    /// 4 or 8.
+    pub const fn count(self) -> usize {
+        match self {
+            Self::Four => 4,
+            Self::Eight => 8,
+        }
+    }
+
     /// The code that stands for 0.
     const fn middle(self) -> i32 {
         match self {

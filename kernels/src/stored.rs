@@ -4,10 +4,11 @@
 //! is DeepSeek's layout (`inference/kernel.py`): e4m3 numbers, one f32 scale for each 128 x 128 block, the weight is their
 //! product. Quantised blocks have integer products of their own, see `quantised`.
 
+use crate::offload::Guest;
 use crate::quantised::{self, Bits};
 use crate::row_products::Panels;
-use crate::simd;
-use candle_core::{Result, bail};
+use crate::{cpu, cuda, simd};
+use candle_core::{DType, Device, Result, Tensor, bail};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub struct StoredMatrix {
     o: usize,
     i: usize,
     pager: Option<Arc<dyn Pager>>,
+    guest: Option<Guest>,
 }
 
 impl StoredMatrix {
@@ -71,7 +73,7 @@ impl StoredMatrix {
         {
             bail!("{} scales do not fit a matrix of {o} x {i}", scale_inv.len());
         }
-        Ok(Self { file, range, format, o, i, pager: None })
+        Ok(Self { file, range, format, o, i, pager: None, guest: None })
     }
 
     /// The numbers of a matrix, row after row, in quantised blocks.
@@ -97,6 +99,49 @@ impl StoredMatrix {
     /// The same, `pager` being told before each product.
     pub fn with_pager(self, pager: Arc<dyn Pager>) -> Self {
         Self { pager: Some(pager), ..self }
+    }
+
+    /// The same, which comes to a device to be multiplied there.
+    pub(crate) fn with_guest(self, guest: Guest) -> Self {
+        Self { guest: Some(guest), ..self }
+    }
+
+    /// Whether it comes to a device for each product, and does not stay there.
+    pub fn is_guest(&self) -> bool {
+        self.guest.is_some()
+    }
+
+    /// Where it comes to, or the CPU.
+    pub(crate) fn destination(&self) -> &Device {
+        self.guest.as_ref().map_or(&Device::Cpu, Guest::device)
+    }
+
+    /// The matrix on `device` for one product.
+    pub(crate) fn visit(&self, device: &Device) -> Result<Tensor> {
+        match &self.guest {
+            Some(guest) => guest.visit(self),
+            None => self.on(device),
+        }
+    }
+
+    /// Bytes that it takes on a device.
+    pub(crate) fn bytes_on_device(&self) -> usize {
+        2 * self.o * self.i
+    }
+
+    /// The matrix [o, i] in the memory of `device`, in numbers of 16 bits: f16 stays f16, all others are bf16, which holds
+    /// e4m3 times a scale and quantised blocks to 2^-9.
+    pub(crate) fn on(&self, device: &Device) -> Result<Tensor> {
+        self.announce()?;
+        let dims = [self.o, self.i];
+        match &self.format {
+            Format::Bf16 => Tensor::from_raw_buffer(self.bytes(), DType::BF16, &dims, device),
+            Format::F16 => Tensor::from_raw_buffer(self.bytes(), DType::F16, &dims, device),
+            format => match cuda::widened(self.bytes(), format, (self.o, self.i), device)? {
+                Some(there) => Ok(there),
+                None => cpu::shaped(self.to_vec(), &dims[..])?.to_dtype(DType::BF16)?.to_device(device),
+            },
+        }
     }
 
     /// (o, i)

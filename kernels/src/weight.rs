@@ -5,8 +5,8 @@ use crate::quantised::{self, Bits, Rows, Share};
 use crate::row_products::row_products;
 use crate::stored::Format;
 use crate::value::Value;
-use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, linear, per_head_linear};
-use candle_core::{DType, Device, Result, Shape, Tensor, bail};
+use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, join_columns, linear, per_head_linear};
+use candle_core::{Device, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
 /// What rows are multiplied with.
@@ -23,7 +23,7 @@ impl Weight {
     pub fn linear(&self, x: &Value) -> Result<Value> {
         match self {
             Self::Plain(w_oi) => linear(x, w_oi),
-            Self::Stored(_) if !cpu::fast(&[x.tensor()]) => linear(x, &self.beside(x.tensor())?),
+            Self::Stored(parts) if !cpu::fast(&[x.tensor()]) => elsewhere(x, parts),
             Self::Stored(parts) if x.is_tracked() => through_stored(x, parts),
             Self::Stored(parts) => {
                 let (n, _) = cpu::rows(x.tensor())?;
@@ -46,8 +46,7 @@ impl Weight {
             bail!("grouped_linear: {:?}, {} stored matrices, offsets {offsets:?}", x.dims(), parts.len());
         }
         if !cpu::fast(&[x.tensor()]) {
-            let w_eoi = self.beside(x.tensor())?.reshape((experts, self.rows() / experts.max(1), self.columns()))?;
-            return grouped_linear(x, &w_eoi, offsets);
+            return grouped_elsewhere(x, parts, offsets);
         }
         let spans = offsets.windows(2).map(|span| Rows { first: span[0], step: 1, count: span[1] - span[0] });
         stored_products(x, &spans.zip(shares(parts, experts)?).collect::<Vec<_>>())
@@ -61,8 +60,8 @@ impl Weight {
         };
         let (n, h, i) = x_nhi.dims3()?;
         if !cpu::fast(&[x_nhi]) {
-            let w_hoi = self.beside(x_nhi)?.reshape((h, self.rows() / h.max(1), i))?;
-            return per_head_linear(x_nhi, w_hoi.tensor());
+            let parts = parts.iter().map(|part| part.visit(x_nhi.device())).collect::<Result<Vec<_>>>()?;
+            return per_head_linear(x_nhi, &Tensor::cat(&parts, 0)?.reshape((h, self.rows() / h.max(1), i))?);
         }
         let heads = (0..h).map(|head| Rows { first: head, step: h, count: n });
         let rows = Value::constant(&x_nhi.contiguous()?.reshape((n * h, i))?)?;
@@ -120,7 +119,7 @@ impl Weight {
             }
             matrix.decode(row..row + 1, 0..i, out);
         }
-        Value::constant(&cpu::shaped(out, (rows.len(), i))?)
+        Value::constant(&cpu::shaped(out, (rows.len(), i))?.to_device(matrix.destination())?)
     }
 
     /// The whole weight in f32.
@@ -131,24 +130,15 @@ impl Weight {
         }
     }
 
-    /// The numbers in f32 beside `x`, for a device that does not multiply stored bytes.
-    fn beside(&self, x: &Tensor) -> Result<Value> {
-        Value::constant(&self.to_value()?.tensor().to_device(x.device())?)
-    }
-
-    /// The same weight in the memory of `device`, [o, i] or [e, o, i] as `shape` says. Stored matrices become 16-bit numbers:
-    /// f16 stays f16, all others are bf16, which holds e4m3 times a scale and quantised blocks to 2^-9.
+    /// The same weight in the memory of `device`, [o, i] or [e, o, i] as `shape` says; stored matrices that come there to be
+    /// multiplied remain where they are.
     pub fn on(&self, device: &Device, shape: &Shape) -> Result<Self> {
         let parts = match self {
             Self::Plain(value) => return Ok(Self::Plain(Value::constant(&value.tensor().to_device(device)?)?)),
+            Self::Stored(parts) if parts.iter().any(StoredMatrix::is_guest) => return Ok(self.clone()),
             Self::Stored(parts) => parts,
         };
-        let moved = |part: &StoredMatrix| {
-            let dtype = if *part.format() == Format::F16 { DType::F16 } else { DType::BF16 };
-            part.announce()?;
-            cpu::shaped(part.to_vec(), part.dims())?.to_dtype(dtype)?.to_device(device)
-        };
-        let moved: Vec<Tensor> = parts.iter().map(moved).collect::<Result<_>>()?;
+        let moved: Vec<Tensor> = parts.iter().map(|part| part.on(device)).collect::<Result<_>>()?;
         Ok(Self::Plain(Value::constant(&Tensor::cat(&moved, 0)?.reshape(shape)?)?))
     }
 
@@ -179,6 +169,27 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
         [one] => Ok(one),
         _ => bail!("one stored matrix is needed here, not {}", parts.len()),
     }
+}
+
+/// x W^T where x is, for a device that does not multiply stored bytes: each matrix comes there for its product.
+fn elsewhere(x: &Value, parts: &[StoredMatrix]) -> Result<Value> {
+    let product = |part: &StoredMatrix| linear(x, &Value::constant(&part.visit(x.tensor().device())?)?);
+    let [first, others @ ..] = parts else { bail!("a stored weight without matrices") };
+    others.iter().try_fold(product(first)?, |left, part| join_columns(&left, &product(part)?))
+}
+
+/// The same for rows sorted by expert; experts without rows stay where they are.
+fn grouped_elsewhere(x: &Value, parts: &[StoredMatrix], offsets: &[usize]) -> Result<Value> {
+    if x.is_tracked() {
+        bail!("no gradient flows through stored weights");
+    }
+    let spans = offsets.windows(2).zip(shares(parts, offsets.len().saturating_sub(1))?);
+    let product = |(span, share): (&[usize], &[StoredMatrix])| {
+        let rows = x.tensor().narrow(0, span[0], span[1] - span[0])?;
+        Ok(elsewhere(&Value::constant(&rows)?, share)?.into_tensor())
+    };
+    let products = spans.filter(|(span, _)| span[0] < span[1]).map(product).collect::<Result<Vec<_>>>()?;
+    Value::constant(&Tensor::cat(&products, 0)?)
 }
 
 /// x W^T where a gradient flows back to x: dx = dy W, with W in f32 for these moments alone, and products as those of
@@ -316,10 +327,10 @@ mod tests {
         let experts = Weight::Plain(below.reshape((3, 10, 40))?);
         let expected = experts.grouped_linear(&x, &offsets)?;
         close("grouped", weight.grouped_linear(&x, &offsets)?.tensor(), expected.tensor(), 1e-5)?;
-        // On another device, which does not multiply stored bytes.
+        // On another device, which does not multiply stored bytes but numbers of 16 bits.
         let (elsewhere, grouped) = portably(|| (weight.linear(&x), weight.grouped_linear(&x, &offsets)));
-        close("linear elsewhere", elsewhere?.tensor(), linear(&x, &below)?.tensor(), 1e-5)?;
-        close("grouped elsewhere", grouped?.tensor(), expected.tensor(), 1e-5)?;
+        close("linear elsewhere", elsewhere?.tensor(), linear(&x, &below)?.tensor(), 2e-2)?;
+        close("grouped elsewhere", grouped?.tensor(), expected.tensor(), 2e-2)?;
         let moved = weight.on(&Device::Cpu, below.tensor().shape())?;
         close("moved", moved.linear(&x)?.tensor(), linear(&x, &below)?.tensor(), 2e-2)?;
         assert_eq!((weight.rows(), weight.grouped_linear(&x, &[0, 4, 9, 9, 9].into()).is_err()), (30, true));
@@ -339,6 +350,7 @@ mod tests {
             Ok(Weight::Stored(matrices.collect::<Result<Vec<_>>>()?.into()))
         };
         close("8 bits", &stored(Bits::Eight)?.per_head_linear(&x)?, &expected, 0.05)?;
+        close("elsewhere", &portably(|| stored(Bits::Eight)?.per_head_linear(&x))?, &expected, 0.05)?;
         let alike = stored(Bits::Four)?.kept_alike(&numbers)?;
         close("kept alike", &alike.per_head_linear(&x)?, &expected, 0.05)?;
         let (bf16, rounded) = bf16(5, 40, 3);

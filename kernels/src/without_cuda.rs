@@ -3,7 +3,9 @@
 use crate::adamw::Rule;
 use crate::cached_attention::CacheRow;
 use crate::device::{Memory, NoCuda};
+use crate::moments::Codes;
 use crate::rope::RopeLayout;
+use crate::stored::Format;
 use candle_core::{Device, Result, Tensor, Var};
 
 pub(crate) fn rms_norm(_: &Tensor, _: &Tensor, _: f64) -> Result<Option<Tensor>> {
@@ -30,6 +32,12 @@ pub(crate) fn adamw(_: &Var, _: &Tensor, _: &Tensor, _: &Tensor, _: &Rule) -> Re
     Ok(false)
 }
 
+type CodesElsewhere<'a> = &'a Codes<Tensor, Tensor>;
+
+pub(crate) fn adamw_coded(_: &Var, _: &Tensor, _: (CodesElsewhere<'_>, CodesElsewhere<'_>), _: &Rule) -> Result<bool> {
+    Ok(false)
+}
+
 pub(crate) fn sum_rows(_: usize, _: &[u32], _: &Tensor) -> Result<Option<Tensor>> {
     Ok(None)
 }
@@ -50,6 +58,10 @@ pub(crate) fn cached_attention(
 
 pub(crate) fn write_cache(_: &Tensor, _: &Tensor, _: &[usize]) -> Result<bool> {
     Ok(false)
+}
+
+pub(crate) fn widened(_: &[u8], _: &Format, _: (usize, usize), _: &Device) -> Result<Option<Tensor>> {
+    Ok(None)
 }
 
 pub(crate) fn open() -> std::result::Result<Device, NoCuda> {

@@ -77,6 +77,8 @@ pub enum Error {
     Memory { memory: usize, needed: usize, has_experts: bool },
     #[error("the GPU has no memory left for {what}: {} of its {} MiB are in use", used >> 20, total >> 20)]
     DeviceMemory { what: String, used: usize, total: usize, remedy: &'static str },
+    #[error("{} MiB of a GPU's memory are too few: this model needs {} MiB", limit >> 20, needed.div_ceil(1 << 20))]
+    DeviceRoom { limit: usize, needed: usize },
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
     #[error("a tensor operation failed")]
@@ -138,6 +140,11 @@ impl Error {
             Self::Memory { has_experts: false, .. } => {
                 Some("raise `--memory`, or pack the weights: `retort model convert --to q4`".into())
             }
+            Self::DeviceRoom { .. } => Some(
+                "end other programs on that GPU, or raise `--memory` where it was given; experts may stay in the host's memory, \
+                 and so may all but the largest of the other matrices"
+                    .into(),
+            ),
             Self::DeviceMemory { remedy, .. } => Some((*remedy).into()),
             Self::Hub(error) => error.hint(),
             _ => None,

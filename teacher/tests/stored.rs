@@ -1,7 +1,10 @@
 //! A model computed from the bytes of its file against the same model widened to f32.
 
 use candle_core::{Device, Result, Tensor};
+use retort_kernels::device::cuda;
+use retort_kernels::{Offload, portably};
 use retort_model::batch::Batch;
+use retort_model::cache::{Cache, Precision};
 use retort_model::checkpoint::{Checkpoint, ExpertMemory, NumberFormat, write_tensors};
 use retort_model::decoder::Decoder;
 use retort_model::params::frozen;
@@ -10,8 +13,11 @@ use retort_teacher::{Config, DeepSeek, embedded};
 use std::path::Path;
 
 fn model(config: &Config, checkpoint: Checkpoint) -> DeepSeek {
-    frozen(Box::new(Published(checkpoint)), &Device::Cpu, |params| DeepSeek::new(config.clone(), params))
-        .expect("a model")
+    model_on(&Device::Cpu, config, checkpoint)
+}
+
+fn model_on(device: &Device, config: &Config, checkpoint: Checkpoint) -> DeepSeek {
+    frozen(Box::new(Published(checkpoint)), device, |params| DeepSeek::new(config.clone(), params)).expect("a model")
 }
 
 /// All tensors of a folder in f32.
@@ -83,5 +89,43 @@ fn experts_may_stay_on_disk() -> Result<()> {
     let once = memory.bytes_read();
     on_disk.logits(&batch, None)?;
     assert!(once > 0 && memory.bytes_read() > once, "what was given back is read again");
+    Ok(())
+}
+
+/// Room on a device for a third of the matrices that every token needs and for a handful of experts.
+#[test]
+fn what_does_not_fit_on_a_device_stays_in_the_hosts_memory() -> Result<()> {
+    portably(|| from_the_host(&Device::Cpu))?;
+    cuda().map_or(Ok(()), |gpu| from_the_host(&gpu))
+}
+
+fn from_the_host(device: &Device) -> Result<()> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v3");
+    let config = Config::open(&fixture.join("config.json")).expect("config");
+    let (folder, tensors) = (tempfile::tempdir()?, tensors(&fixture));
+    write_tensors(&folder.path().join("model.safetensors"), &tensors, |name| NumberFormat::Fp8.stored(name))
+        .expect("written");
+    let open = || Checkpoint::open(folder.path()).expect("weights");
+    let is_expert = |name: &str| name.contains(".mlp.experts.");
+    let ((experts, expert), (others, _)) = (open().bytes_of(is_expert), open().bytes_of(|name| !is_expert(name)));
+    assert!(experts > 20 * expert, "the limit must be felt");
+    // Bytes of 8 bits here, numbers of 16 there.
+    let offload = Offload::new(device, 2 * others / 3, 2 * 5 * expert);
+    let there = model_on(device, &config, open().in_stored_form());
+    let streamed = model_on(device, &config, open().with_offload(offload.clone()));
+    let tolerance = if device.is_cpu() { 0.0 } else { 2e-2 };
+    let text: Vec<u32> = (0..40).map(|at| at * 7 % 50).collect();
+    let caches = [&there, &streamed].map(|model| Cache::new(&model.cache_spec(), Precision::F32, 1, 40, device));
+    let [expected_cache, cache] = caches.map(|cache| cache.expect("a cache"));
+    // A prompt in one go, then token by token over its cache.
+    let mut moved = 0;
+    for (start, end) in [(0, 37), (37, 38), (38, 40)] {
+        let batch = Batch::cached([(0, start, &text[start..end])]);
+        let expected = there.logits(&batch, Some(&expected_cache))?;
+        let difference = relative_norm(&streamed.logits(&batch, Some(&cache))?, &expected)?;
+        assert!(difference <= tolerance, "{start}: {difference}");
+        assert!(offload.bytes_moved() > moved, "what has no room comes anew");
+        moved = offload.bytes_moved();
+    }
     Ok(())
 }

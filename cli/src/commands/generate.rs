@@ -5,6 +5,7 @@ use crate::args::Generate as Arguments;
 use crate::memory;
 use crate::open::{Embedded, ModelFiles};
 use crate::output::{self, say};
+use crate::placement::Streamed;
 use anyhow::{Result, bail};
 use retort_model::capture::Targets;
 use retort_model::chat::{ChatTemplate, THINK, opens_thinking};
@@ -72,7 +73,7 @@ fn complete(
     request: Request,
     thinking: bool,
 ) -> Result<ExitCode> {
-    let (mut engine, experts) = model.engine_with_experts(template)?;
+    let (mut engine, streamed) = model.engine_and_stream(template)?;
     engine.slots = 1;
     engine.draft = !args.no_draft;
     // The prompt holds the tag that opens the thinking; what is read should hold it too.
@@ -97,9 +98,15 @@ fn complete(
         other => format!(", ended by {}", other.as_str().replace('_', " ")),
     };
     eprintln!("{} tokens in {seconds:.2} s, {rate:.1} tokens/s{drafts}{ended}", completion.completion_tokens);
-    if let (Some(experts), Some(peak)) = (experts, memory::peak_resident()) {
-        let read = memory::mib(experts.bytes_read() as usize);
-        eprintln!("{read} of experts read, at most {} of memory in use", memory::mib(peak));
+    if let Some(streamed) = streamed {
+        let bytes = memory::mib(streamed.bytes() as usize);
+        match (streamed, memory::peak_resident()) {
+            (Streamed::ToGpu(_), _) => eprintln!("{bytes} of weights moved to the GPU"),
+            (Streamed::FromDisk(_), None) => eprintln!("{bytes} of experts read"),
+            (Streamed::FromDisk(_), Some(peak)) => {
+                eprintln!("{bytes} of experts read, at most {} of memory in use", memory::mib(peak));
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -167,6 +167,112 @@ extern "C" __global__ void adamw(
     w[i] = w[i] * decay - rate * m_i / (sqrtf(v_i) * root + eps);
 }
 
+// Small floats of `moments.rs`: the leading bits of an f32 from `base` on, with `mantissa` bits behind the exponent.
+#define FIRST_MANTISSA 2
+#define FIRST_BASE ((127u << FIRST_MANTISSA) - 127)
+#define ROOT_MANTISSA 3
+#define ROOT_BASE ((127u << ROOT_MANTISSA) - 255)
+
+static __device__ float decoded(u32 code, u32 mantissa, u32 base) {
+    return code == 0 ? 0 : __uint_as_float((code + base) << (23 - mantissa));
+}
+
+static __device__ u32 coded(float x, u32 chance, u32 mantissa, u32 base) {
+    u32 bits = __float_as_uint(x) + (chance & ((1u << (23 - mantissa)) - 1));
+    u32 leading = bits >> (23 - mantissa);
+    return leading > base ? leading - base : 0;
+}
+
+static __device__ u32 chance(u32 at, u32 step) {
+    u32 x = at * 0x9e3779b9u ^ step * 0x85ebca6bu;
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    return x ^ x >> 16;
+}
+
+// What numbers are multiplied with to lie between 0 and 1.
+static __device__ float inverse_of(float largest) {
+    float inverse = 1 / largest;
+    return inverse <= 3.4028234e38f ? inverse : 0;
+}
+
+// The same with moments in 8 bits, the second as its root; a block for each block of moments.
+extern "C" __global__ void adamw_coded(
+    float *w, const float *gradient, unsigned char *m, float *m_scales, unsigned char *roots, float *root_scales, size_t n,
+    float b1, float b2, float rate, float decay, float root, float eps, float scale, u32 step
+) {
+    __shared__ float room[THREADS];
+    size_t i = place();
+    float m_i = 0, root_i = 0;
+    if (i < n) {
+        u32 code = m[i];
+        float before = decoded(code & 127, FIRST_MANTISSA, FIRST_BASE) * m_scales[blockIdx.x];
+        float root_before = decoded(roots[i], ROOT_MANTISSA, ROOT_BASE) * root_scales[blockIdx.x];
+        float g = gradient[i] * scale;
+        m_i = b1 * (code & 128 ? -before : before) + (1 - b1) * g;
+        float v_i = b2 * (root_before * root_before) + (1 - b2) * g * g;
+        w[i] = w[i] * decay - rate * m_i / (sqrtf(v_i) * root + eps);
+        root_i = sqrtf(v_i);
+    }
+    // Scales are read by all before they are written.
+    float m_largest = max_of_block(fabsf(m_i), room), root_largest = max_of_block(root_i, room);
+    if (threadIdx.x == 0) {
+        m_scales[blockIdx.x] = m_largest;
+        root_scales[blockIdx.x] = root_largest;
+    }
+    if (i >= n) return;
+    float small = fminf(fabsf(m_i) * inverse_of(m_largest), 1);
+    u32 code = coded(small, chance((u32)i, step), FIRST_MANTISSA, FIRST_BASE);
+    m[i] = code | (__float_as_uint(m_i) >> 31 << 7);
+    small = fminf(root_i * inverse_of(root_largest), 1);
+    code = coded(small, chance((u32)i, ~step), ROOT_MANTISSA, ROOT_BASE);
+    // A step divides by it.
+    roots[i] = root_i > 0 ? (code > 0 ? code : 1) : 0;
+}
+
+// e4m3, whose exponent is moved to where f32 has it; see `stored.rs`.
+static __device__ float widened_e4m3(u32 code) {
+    u32 magnitude = code & 127;
+    if (magnitude == 127) return __uint_as_float(0x7fc00000);
+    return __uint_as_float((code & 128) << 24 | magnitude << 20) * 1.329227995784916e36f;
+}
+
+// y [o, i] from codes with a scale for each block of side x side; a thread for each number.
+extern "C" __global__ void widen_fp8(
+    const unsigned char *codes, const float *scales, bf16 *y, u32 o, u32 i, u32 side
+) {
+    size_t at = place();
+    if (at >= (size_t)o * i) return;
+    u32 row = at / i, column = at % i;
+    put(y + at, widened_e4m3(codes[at]) * scales[(size_t)(row / side) * ((i + side - 1) / side) + column / side]);
+}
+
+static __device__ float widened_half(u32 bits) {
+    u32 exponent = bits >> 10 & 31, fraction = bits & 1023;
+    float magnitude = exponent == 0 ? fraction * 5.9604644775390625e-8f
+        : __uint_as_float((exponent == 31 ? 255u : exponent + 112) << 23 | fraction << 13);
+    return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+// y [o, i] from tiles of 16 rows of blocks of 32 columns, as `quantised.rs` has them; codes have 4 or 8 bits.
+extern "C" __global__ void widen_blocks(const unsigned char *packed, bf16 *y, u32 o, u32 i, u32 bits) {
+    size_t at = place();
+    if (at >= (size_t)o * i) return;
+    u32 row = at / i, column = at % i, blocks = (i + 31) / 32;
+    u32 group = column % 32 / 4, shift = 0;
+    if (bits == 4) {
+        shift = group / 4 * 4;
+        group %= 4;
+    }
+    const unsigned char *block = packed + ((size_t)(row / 16) * blocks + column / 32) * (32 + 64 * bits);
+    u32 scale = block[row % 16 * 2] | block[row % 16 * 2 + 1] << 8;
+    u32 code = block[32 + (group * 16 + row % 16) * 4 + column % 4];
+    int above = bits == 4 ? (int)(code >> shift & 15) - 8 : (int)code - 128;
+    put(y + at, widened_half(scale) * above);
+}
+
 // y_t = sum of the rows of x whose numbers are order[offsets[t]] to order[offsets[t + 1] - 1], in that order; a thread for
 // each of n x d numbers.
 extern "C" __global__ void sum_rows(

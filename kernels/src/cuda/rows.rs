@@ -1,7 +1,8 @@
 //! Passes over rows: norms, gates, rotations, sums of rows, the optimiser's step.
 
-use super::{Arg, each, gpu_of, launch, numbers, room};
+use super::{Arg, THREADS, each, gpu_of, launch, numbers, room};
 use crate::adamw::Rule;
+use crate::moments::{Codes, MOMENT_BLOCK};
 use crate::rope::RopeLayout;
 use candle_core::{Result, Tensor, Var};
 
@@ -82,6 +83,29 @@ pub(crate) fn adamw(w: &Var, gradient: &Tensor, m: &Tensor, v: &Tensor, by: &Rul
     Ok(true)
 }
 
+/// The same with moments in codes.
+pub(crate) fn adamw_coded(
+    w: &Var,
+    gradient: &Tensor,
+    (m, root): (&Codes<Tensor, Tensor>, &Codes<Tensor, Tensor>),
+    by: &Rule,
+) -> Result<bool> {
+    let Some(gpu) = gpu_of(&[w, gradient, &m.scales, &root.scales]) else { return Ok(false) };
+    let n = w.elem_count();
+    let mut args = vec![Arg::at(w)?, Arg::at(gradient)?];
+    for moments in [m, root] {
+        args.extend([Arg::of::<u8>(&moments.codes)?, Arg::at(&moments.scales)?]);
+    }
+    args.push(Arg::Size(n as u64));
+    args.extend([by.betas.0, by.betas.1, by.rate, by.decay, by.root, by.eps, by.scale].map(Arg::Number));
+    args.push(Arg::Count(by.step));
+    // A block of threads for each block of moments.
+    each(gpu, "adamw_coded", n, &args)?;
+    Ok(true)
+}
+
+const _: () = assert!(THREADS == MOMENT_BLOCK);
+
 /// y [n, d] with y_t = sum over {j: rows_j = t} of x_j, in the order of j.
 pub(crate) fn sum_rows(n: usize, rows: &[u32], x: &Tensor) -> Result<Option<Tensor>> {
     let Some(gpu) = gpu_of(&[x]) else { return Ok(None) };
@@ -108,7 +132,6 @@ pub(crate) fn sum_rows(n: usize, rows: &[u32], x: &Tensor) -> Result<Option<Tens
 
 #[cfg(test)]
 mod tests {
-    use super::super::THREADS;
     use super::*;
     use crate::portably;
     use crate::testing::{close, gpu, random};

@@ -3,10 +3,8 @@
 
 use super::read::Bytes;
 use crate::Error;
-
 use memmap2::{Advice, UncheckedAdvice};
-use retort_kernels::{Pager, StoredMatrix};
-use std::collections::BTreeMap;
+use retort_kernels::{Pager, Recent, StoredMatrix};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,24 +13,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How much of the mapped experts may be in memory, and what has been read so far.
 #[derive(Debug)]
 pub struct ExpertMemory {
-    limit: usize,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// Ranges in memory by (file, first byte): where each ends and when it was used last.
-    resident: BTreeMap<(usize, usize), (usize, u64)>,
-    /// The same by time of last use.
-    by_use: BTreeMap<u64, (usize, usize)>,
-    clock: u64,
-    bytes: usize,
+    /// Where ranges in memory end, by (file, first byte).
+    resident: Recent<(usize, usize), usize>,
     bytes_read: u64,
 }
 
 impl ExpertMemory {
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, state: Mutex::default() })
+        Arc::new(Self { state: Mutex::new(State { resident: Recent::new(limit), bytes_read: 0 }) })
     }
 
     /// Bytes of experts that were asked for and not in memory yet.
@@ -90,23 +83,16 @@ impl ExpertFiles {
     fn make_room(&self, file: usize, range: &Range<usize>) {
         let Self { files, memory } = self;
         let mut state = memory.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clock += 1;
-        let (now, key) = (state.clock, (file, range.start));
-        if let Some((end, last)) = state.resident.insert(key, (range.end, now)) {
+        let (key, bytes) = ((file, range.start), range.len());
+        if let Some(&end) = state.resident.get(&key) {
             debug_assert_eq!(end, range.end);
-            state.by_use.remove(&last);
-            state.by_use.insert(now, key);
             return;
         }
-        state.bytes += range.len();
-        state.bytes_read += range.len() as u64;
-        while state.bytes > memory.limit {
-            let Some((_, oldest)) = state.by_use.pop_first() else { break };
-            let Some((end, _)) = state.resident.remove(&oldest) else { break };
-            state.bytes -= end - oldest.1;
-            files[oldest.0].give_back(oldest.1..end);
+        state.bytes_read += bytes as u64;
+        for ((file, start), end) in state.resident.make_room(bytes) {
+            files[file].give_back(start..end);
         }
-        state.by_use.insert(now, key);
+        state.resident.put(key, bytes, range.end);
         files[file].read_ahead(range.clone());
     }
 }
@@ -130,62 +116,19 @@ impl Bytes {
     }
 }
 
-/// The most memory for caches, whatever the limit.
-const MOST_CACHES: usize = 2 << 30;
-
-/// The share of a memory limit that caches get.
-pub fn cache_share(memory: usize) -> usize {
-    MOST_CACHES.min(memory / 8)
-}
-
-/// What a memory limit leaves for experts, once caches and everything else have their shares.
-pub fn expert_budget(memory: usize, everything_else: usize, one_expert: usize) -> Result<usize, Error> {
-    let least = everything_else + 2 * one_expert;
-    // A seventh of what is not caches is an eighth of the whole.
-    let needed = least + MOST_CACHES.min(least.div_ceil(7));
-    match memory < needed {
-        true => Err(Error::Memory { memory, needed, has_experts: one_expert > 0 }),
-        false => Ok(memory - everything_else - cache_share(memory)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::borrow::Cow;
 
     #[test]
-    fn what_was_used_longest_ago_goes_first() {
+    fn what_is_in_memory_is_not_read_again() {
         let files = vec![Arc::new(Bytes::Held(Cow::Owned(vec![0; 100])))];
         let memory = ExpertMemory::new(50);
         let pages = ExpertFiles { files, memory: memory.clone() };
-        let resident =
-            || -> Vec<usize> { memory.state.lock().expect("state").resident.keys().map(|(_, start)| *start).collect() };
-        for start in [0, 20, 0, 40] {
+        for (start, read) in [(0, 20), (20, 40), (0, 40), (40, 60), (0, 60), (20, 80)] {
             pages.make_room(0, &(start..start + 20));
-        }
-        // 20..40 was used longest ago when 40..60 came.
-        assert_eq!((resident(), memory.bytes_read()), (vec![0, 40], 60));
-        pages.make_room(0, &(20..40));
-        assert_eq!((resident(), memory.bytes_read()), (vec![20, 40], 80));
-        // Something larger than the limit is read all the same, alone.
-        pages.make_room(0, &(0..90));
-        assert_eq!(resident(), [0]);
-    }
-
-    #[test]
-    fn a_limit_without_room_for_experts_is_refused() {
-        assert_eq!(expert_budget(1600, 700, 100).ok(), Some(700));
-        for (everything_else, one_expert) in [(900, 100), (901, 0), (40 << 30, 1 << 20)] {
-            let Err(Error::Memory { needed, has_experts, .. }) = expert_budget(1000, everything_else, one_expert)
-            else {
-                panic!("not refused")
-            };
-            assert_eq!(has_experts, one_expert > 0);
-            // What the error asks for is enough, and no byte too much.
-            let budget = expert_budget(needed, everything_else, one_expert).expect("enough");
-            assert!(budget >= 2 * one_expert && budget <= 2 * one_expert + 1, "{budget}");
-            assert!(expert_budget(needed - 1, everything_else, one_expert).is_err());
+            assert_eq!(memory.bytes_read(), read, "{start}");
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::inventory::Part;
 use crate::params::{Init, Source};
 use candle_core::{Device, Shape, Tensor};
 use memmap2::Mmap;
-use retort_kernels::{FP8_BLOCK, Format, StoredMatrix};
+use retort_kernels::{FP8_BLOCK, Format, Offload, StoredMatrix};
 use safetensors::tensor::Dtype;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -64,6 +64,8 @@ pub struct Checkpoint {
     in_stored_form: bool,
     /// The files again, where experts stay on disk.
     on_disk: Option<Arc<ExpertFiles>>,
+    /// Room on the device, where not all of it fits there.
+    offload: Option<Arc<Offload>>,
 }
 
 impl Checkpoint {
@@ -105,7 +107,7 @@ impl Checkpoint {
                 }
             }
         }
-        Ok(Self { origin, shards, names, in_stored_form: false, on_disk: None })
+        Ok(Self { origin, shards, names, in_stored_form: false, on_disk: None, offload: None })
     }
 
     /// Holds names and shapes against what a model needs, before any number is read: `parts` must all be there, and
@@ -179,9 +181,20 @@ impl Checkpoint {
         Self { in_stored_form: true, on_disk: Some(Arc::new(ExpertFiles { files, memory })), ..self }
     }
 
-    /// An expert's matrix, kept on disk where that is wanted; see [`Source::stored`].
+    /// The same in stored form, for a device on which `offload` has room for a part of it.
+    pub fn with_offload(self, offload: Arc<Offload>) -> Self {
+        Self { in_stored_form: true, offload: Some(offload), ..self }
+    }
+
+    /// An expert's matrix, kept on disk or in the host's memory where that is wanted; see [`Source::stored`].
     pub fn stored_expert(&self, name: &str, shape: &Shape) -> Result<Option<StoredMatrix>, Error> {
-        let Some(experts) = &self.on_disk else { return Ok(self.stored(name, shape)?.and_then(|mut m| m.pop())) };
+        let Some(experts) = &self.on_disk else {
+            let matrix = self.sound_matrix(name, shape)?;
+            return Ok(matrix.map(|matrix| match &self.offload {
+                Some(offload) => offload.expert(matrix),
+                None => matrix,
+            }));
+        };
         let (shard, entry) = self.find(name)?;
         self.check_shape(name, shape, &entry.model_shape())?;
         let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
@@ -289,6 +302,20 @@ impl Checkpoint {
         Ok(Some(StoredMatrix::new(shard.bytes.clone(), shard.span(entry), format, dims)?))
     }
 
+    /// A matrix in stored form that has the shape it should have and only finite numbers; `None` where it is widened.
+    fn sound_matrix(&self, name: &str, shape: &Shape) -> Result<Option<StoredMatrix>, Error> {
+        if !self.in_stored_form {
+            return Ok(None);
+        }
+        let (shard, entry) = self.find(name)?;
+        self.check_shape(name, shape, &entry.model_shape())?;
+        let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
+        match matrix.first_not_finite() {
+            Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
+            None => Ok(Some(matrix)),
+        }
+    }
+
     fn check_shape(&self, name: &str, expected: &Shape, found: &[usize]) -> Result<(), Error> {
         if found == expected.dims() {
             return Ok(());
@@ -353,15 +380,10 @@ impl Source for Checkpoint {
     }
 
     fn stored(&self, name: &str, shape: &Shape) -> Result<Option<Vec<StoredMatrix>>, Error> {
-        if !self.in_stored_form {
-            return Ok(None);
-        }
-        let (shard, entry) = self.find(name)?;
-        self.check_shape(name, shape, &entry.model_shape())?;
-        let Some(matrix) = self.stored_matrix(name)? else { return Ok(None) };
-        match matrix.first_not_finite() {
-            Some(at) => Err(Error::NotFinite { name: name.into(), path: shard.path.clone(), at }),
-            None => Ok(Some(vec![matrix])),
-        }
+        let matrix = self.sound_matrix(name, shape)?;
+        Ok(matrix.map(|matrix| match &self.offload {
+            Some(offload) => vec![offload.other(matrix)],
+            None => vec![matrix],
+        }))
     }
 }

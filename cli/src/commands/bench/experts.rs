@@ -22,8 +22,8 @@ pub fn run(args: &BenchExperts) -> Result<ExitCode> {
     let problems = open::problems(&args.problems, Split::HeldOut, 0, &Reading::default(), Some(args.batch.get()))?;
     let problems: Vec<String> = problems.into_iter().map(|problem| problem.problem).collect();
     let checkpoint = model.checkpoint()?;
-    let (mut engine, experts) = model.engine_with_experts(model.files.template()?)?;
-    let Some(experts) = experts else {
+    let (mut engine, streamed) = model.engine_and_stream(model.files.template()?)?;
+    let Some(experts) = streamed else {
         bail!("`{}` fits into {} with all its experts: lower `--memory`", model.name, memory::mib(args.memory));
     };
     engine.slots = args.batch.get();
@@ -31,7 +31,7 @@ pub fn run(args: &BenchExperts) -> Result<ExitCode> {
         if cache == "cold" {
             checkpoint.files().try_for_each(forget)?;
         }
-        let before = experts.bytes_read();
+        let before = experts.bytes();
         let mut jobs = Answers::new(problems.clone(), args.new.get());
         let begin = Instant::now();
         engine.generate(&mut jobs)?;
@@ -44,7 +44,7 @@ pub fn run(args: &BenchExperts) -> Result<ExitCode> {
             json!({
                 "model": model.name, "cache": cache, "file_bytes": checkpoint.bytes(), "memory": args.memory,
                 "batch": args.batch, "tokens": tokens, "tokens_per_second": tokens as f64 / begin.elapsed().as_secs_f64(),
-                "expert_bytes_read": experts.bytes_read() - before, "peak_rss": memory::peak_resident(),
+                "expert_bytes_read": experts.bytes() - before, "peak_rss": memory::peak_resident(),
             })
         );
     }
