@@ -34,6 +34,21 @@ static unsigned __float_as_uint(float x) {
     memcpy(&bits, &x, 4);
     return bits;
 }
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+// All threads of a block come here together.
+static float __shfl_xor_sync(unsigned, float x, unsigned by) {
+    static float given[1024];
+    given[threadIdx.x] = x;
+    __syncthreads();
+    float found = given[threadIdx.x ^ by];
+    __syncthreads();
+    return found;
+}
 static unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
 float own[1 << 14];
 #define __global__
@@ -278,6 +293,29 @@ static void blocks(u32 o, u32 i, u32 bits) {
         }
 }
 
+static void products(u32 o, u32 i) {
+    std::vector<u32> offsets = {0, 1, 1, 6, 22}, spans;
+    u32 experts = offsets.size() - 1, m = offsets.back(), across = (o + SIDE * THREADS / WARP - 1) / (SIDE * THREADS / WARP);
+    // Whole vectors, which lie where vectors may.
+    std::vector<uint4> room(experts * o * i / 8);
+    std::vector<float4> room_x(m * i / 4);
+    bf16 *w = (bf16 *)room.data();
+    float *x = (float *)room_x.data();
+    for (size_t at = 0; at < (size_t)experts * o * i; at++) put(w + at, uniform());
+    for (size_t at = 0; at < (size_t)m * i; at++) x[at] = uniform();
+    for (u32 e = 0; e < experts; e++)
+        if (offsets[e] < offsets[e + 1]) spans.insert(spans.end(), {e, offsets[e], offsets[e + 1]});
+    Numbers y((size_t)m * o, NAN);
+    launch(spans.size() / 3 * across, [&] { few_rows(x, w, spans.data(), y.data(), o, i, across); });
+    for (u32 e = 0; e < experts; e++)
+        for (u32 j = offsets[e]; j < offsets[e + 1]; j++)
+            for (u32 row = 0; row < o; row++) {
+                double sum = 0;
+                for (u32 c = 0; c < i; c++) sum += (double)x[(size_t)j * i + c] * widened(w[((size_t)e * o + row) * i + c]);
+                close("few_rows", y[(size_t)j * o + row], sum, 1e-4);
+            }
+}
+
 static void sums(u32 n, u32 d, u32 m) {
     Numbers x = numbers((size_t)m * d), y((size_t)n * d, NAN);
     std::vector<u32> rows(m), offsets(n + 1), order(m);
@@ -356,6 +394,7 @@ int main() {
     coded_steps(37), coded_steps(600);
     fp8(3, 5), fp8(130, 300);
     blocks(16, 32, 4), blocks(37, 70, 4), blocks(37, 70, 8);
+    products(1, 8), products(37, 264), products(16, 1032);
     sums(5, 33, 40), sums(9, 300, 3);
     softmaxes(2, 0, 5), softmaxes(3, 300, 48);
     caches<float>(write_cache_f32, cached_attention_f32, 4, 2, 6, 5, 5);

@@ -3,10 +3,12 @@
 //! Every function answers `None`, or `false`, where its tensors are not f32 on a GPU; candle's operations do it then.
 
 mod attention;
+mod few_rows;
 mod rows;
 mod stored;
 
 pub(crate) use attention::{cached_attention, causal_softmax, write_cache};
+pub(crate) use few_rows::few_rows;
 pub(crate) use rows::{adamw, adamw_coded, rms_norm, rms_norm_backward, rope, sum_rows, swiglu, swiglu_backward};
 pub(crate) use stored::widened;
 

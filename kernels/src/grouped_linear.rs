@@ -7,7 +7,7 @@
 use crate::matmul::{Mat, MatMut, MatmulPrecision, matmul};
 use crate::row_products::{Plain, row_products};
 use crate::value::Value;
-use crate::{cpu, portable};
+use crate::{cpu, cuda, portable};
 use candle_core::{Result, Tensor, bail};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -57,9 +57,15 @@ pub fn grouped_linear(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>) -> Resul
     })
 }
 
-/// The same on any device, expert by expert.
+/// The same on any device; expert by expert, but for the few rows of decoding.
 fn by_candle(x: &Value, w_eoi: &Value, offsets: &Arc<[usize]>, precision: MatmulPrecision) -> Result<Value> {
     let (x_t, w_t) = (x.bare(), w_eoi.bare());
+    if !x.is_tracked()
+        && !w_eoi.is_tracked()
+        && let Some(y) = cuda::few_rows(&x_t, &w_t, offsets)?
+    {
+        return Value::constant(&y);
+    }
     let y = each_expert(&x_t, offsets, |expert, x| portable::product(x, &w_t.get(expert)?.t()?, precision))?;
     let y =
         if y.is_empty() { Tensor::zeros((0, w_t.dim(1)?), x_t.dtype(), x_t.device())? } else { Tensor::cat(&y, 0)? };

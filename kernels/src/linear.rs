@@ -6,8 +6,11 @@
 use crate::matmul::{Mat, MatmulPrecision, product};
 use crate::row_products::{Plain, row_products};
 use crate::value::Value;
-use crate::{cpu, portable};
+use crate::{cpu, cuda, portable};
 use candle_core::{D, Result, bail};
+
+/// Rows for which a GPU reads a weight once; for more of them cuBLAS is there.
+const FEW: usize = 4;
 
 /// y = x W^T for `x` [.., i] and `w_oi` [o, i].
 pub fn linear(x: &Value, w_oi: &Value) -> Result<Value> {
@@ -53,7 +56,15 @@ fn by_candle(x: &Value, w_oi: &Value, precision: MatmulPrecision) -> Result<Valu
     let ((n, i), o) = (cpu::rows(&x_t)?, w_t.dim(0)?);
     let mut dims = x_t.dims().to_vec();
     dims[x_t.rank() - 1] = o;
-    let y = portable::product(&x_t.reshape((n, i))?, &w_t.t()?, precision)?.reshape(dims)?;
+    let x_ni = x_t.reshape((n, i))?;
+    if !x.is_tracked()
+        && !w_oi.is_tracked()
+        && n <= FEW
+        && let Some(y) = cuda::few_rows(&x_ni, &w_t.unsqueeze(0)?, &[0, n])?
+    {
+        return Value::constant(&y.reshape(dims)?);
+    }
+    let y = portable::product(&x_ni, &w_t.t()?, precision)?.reshape(dims)?;
     let kept_x = w_oi.is_tracked().then(|| x.kept());
     let kept_w = x.is_tracked().then(|| w_t.clone());
     let shape = x_t.shape().clone();

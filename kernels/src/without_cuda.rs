@@ -60,6 +60,10 @@ pub(crate) fn write_cache(_: &Tensor, _: &Tensor, _: &[usize]) -> Result<bool> {
     Ok(false)
 }
 
+pub(crate) fn few_rows(_: &Tensor, _: &Tensor, _: &[usize]) -> Result<Option<Tensor>> {
+    Ok(None)
+}
+
 pub(crate) fn widened(_: &[u8], _: &Format, _: (usize, usize), _: &Device) -> Result<Option<Tensor>> {
     Ok(None)
 }

@@ -375,3 +375,59 @@ template <typename T> static __device__ void cached_attention(
 
 CACHED_ATTENTION(cached_attention_f32, float)
 CACHED_ATTENTION(cached_attention_bf16, bf16)
+
+// Threads that run in step, rows of W that one such warp multiplies side by side, and rows of x for which they are read once.
+#define WARP 32
+#define SIDE 2
+#define TOGETHER 4
+
+// y_j = W_e x_j for W [e, o, i] in bf16, i a multiple of 8. `spans` has (e, first j, end) for each expert with rows; for each
+// there are `across` blocks, each with SIDE rows of W for each of its warps.
+extern "C" __global__ void few_rows(
+    const float *x, const bf16 *w, const u32 *spans, float *y, u32 o, u32 i, u32 across
+) {
+    spans += blockIdx.x / across * 3;
+    u32 lane = threadIdx.x % WARP;
+    u32 row = (blockIdx.x % across * (THREADS / WARP) + threadIdx.x / WARP) * SIDE;
+    const bf16 *rows[SIDE];
+    // Rows beyond the last are the last again, and nobody writes them.
+    for (u32 s = 0; s < SIDE; s++) rows[s] = w + ((size_t)spans[0] * o + min(row + s, o - 1)) * i;
+    for (u32 first = spans[1]; first < spans[2]; first += TOGETHER) {
+        u32 count = min(spans[2] - first, (u32)TOGETHER);
+        float sums[SIDE][TOGETHER];
+        for (u32 s = 0; s < SIDE; s++)
+            for (u32 r = 0; r < TOGETHER; r++) sums[s][r] = 0;
+        for (u32 column = lane * 8; column < i; column += WARP * 8) {
+            float weights[SIDE][8];
+#pragma unroll
+            for (u32 s = 0; s < SIDE; s++) {
+                uint4 eight = *(const uint4 *)(rows[s] + column);
+                u32 pairs[4] = {eight.x, eight.y, eight.z, eight.w};
+#pragma unroll
+                for (u32 p = 0; p < 4; p++) {
+                    weights[s][2 * p] = __uint_as_float(pairs[p] << 16);
+                    weights[s][2 * p + 1] = __uint_as_float(pairs[p] & 0xffff0000u);
+                }
+            }
+#pragma unroll
+            for (u32 r = 0; r < TOGETHER; r++) {
+                if (r >= count) break;
+                const float4 *from = (const float4 *)(x + (size_t)(first + r) * i + column);
+                float4 a = from[0], b = from[1];
+                float eight[8] = {a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w};
+#pragma unroll
+                for (u32 s = 0; s < SIDE; s++)
+#pragma unroll
+                    for (u32 c = 0; c < 8; c++) sums[s][r] += weights[s][c] * eight[c];
+            }
+        }
+#pragma unroll
+        for (u32 s = 0; s < SIDE; s++)
+#pragma unroll
+            for (u32 r = 0; r < TOGETHER; r++) {
+                float sum = sums[s][r];
+                for (u32 half = WARP / 2; half > 0; half /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, half);
+                if (lane == 0 && r < count && row + s < o) y[(size_t)(first + r) * o + row + s] = sum;
+            }
+    }
+}
