@@ -4,9 +4,9 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use retort_model::Error;
 use retort_model::cache::CacheSpec;
-use retort_model::checkpoint::{Checkpoint, NumberFormat};
+use retort_model::checkpoint::{Checkpoint, DeviceBytes, NumberFormat};
 use retort_model::decoder::Decoder;
-use retort_model::inventory::Totals;
+use retort_model::inventory::{Part, Totals};
 use retort_model::params::{Packed, Source, frozen};
 use retort_student::Dense;
 use retort_student::lora::{Adapter, Merged};
@@ -87,12 +87,48 @@ impl Architecture {
         if self.is_large() || checkpoint.is_quantised() { checkpoint.in_stored_form() } else { checkpoint }
     }
 
+    /// What it is made of.
+    fn parts(&self) -> Vec<Part> {
+        match self {
+            Self::DeepSeek(config) => config.parts().collect(),
+            Self::Dense(config) => config.parts().collect(),
+        }
+    }
+
     /// Parameters by the config alone.
     pub fn totals(&self) -> Totals {
-        match self {
-            Self::DeepSeek(config) => Totals::of(config.parts()),
-            Self::Dense(config) => Totals::of(config.parts()),
+        Totals::of(self.parts().into_iter())
+    }
+
+    /// What the weights take on a GPU: matrices in 16 bits, and in f32 what the file has so, what an adapter changes, vectors
+    /// and routers. An embedding that is no head stays with the host where not all fits.
+    pub fn device_bytes(&self, checkpoint: &Checkpoint, adapter: Option<&Adapter>) -> DeviceBytes {
+        let mut bytes = DeviceBytes::default();
+        for part in self.parts() {
+            let name = part.names().next().unwrap_or_default();
+            let numbers: usize = part.shape.iter().product();
+            let module = name.strip_suffix(".weight").unwrap_or(&name);
+            let adapted = adapter.is_some_and(|adapter| adapter.config.adapts(module));
+            let is_f32 = checkpoint.dtype(&name).as_deref() == Some("F32");
+            if name.contains(".kv_b_proj.") {
+                // Decoding has it a second time, taken apart.
+                bytes.always += 2 * numbers;
+            }
+            if part.shape.len() < 2 || name.contains(".mlp.gate.") || is_f32 || adapted {
+                bytes.always += 4 * numbers * part.copies;
+            } else if part.copies > 1 {
+                bytes.experts += 2 * numbers * part.copies;
+                // Gate, up and down.
+                bytes.one_expert = bytes.one_expert.max(3 * 2 * numbers);
+            } else if part.used == 0 {
+                bytes.tables += 2 * numbers;
+            } else {
+                bytes.matrices += 2 * numbers;
+                // Beside the bytes that it comes in.
+                bytes.largest = bytes.largest.max(3 * numbers);
+            }
         }
+        bytes
     }
 
     pub fn cache_spec(&self) -> CacheSpec {
@@ -160,5 +196,27 @@ impl Architecture {
                 Box::new(frozen(source, device, |params| Dense::new(config.as_ref().clone(), params))?)
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_weight_is_counted_where_it_lies_on_a_gpu() {
+        let files = retort_teacher::embedded::files();
+        let model = Architecture::parse(&files.config, Path::new("config.json")).expect("a config");
+        let checkpoint = Checkpoint::embedded(retort_teacher::embedded::WEIGHTS, "embedded").expect("weights");
+        let bytes = model.device_bytes(&checkpoint, None);
+        let (layers, d, f, vocabulary) = (6, 192, 128, 1024);
+        assert_eq!((bytes.one_expert, bytes.experts), (3 * 2 * d * f, layers * 16 * 3 * 2 * d * f));
+        assert_eq!(bytes.tables, 2 * d * vocabulary);
+        let absorbed = (layers + 1) * 2 * (6 * (32 + 32) * 64);
+        let counted = bytes.always - absorbed + bytes.tables + bytes.matrices + bytes.experts;
+        // Norms and routers, which are f32, make it little more than two bytes for each number.
+        let totals = model.totals();
+        let plain = 2 * (totals.total + totals.ahead) as usize;
+        assert!((plain..plain + plain / 50).contains(&counted), "{bytes:?}, {plain}");
     }
 }

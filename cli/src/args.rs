@@ -204,7 +204,7 @@ pub struct Asking {
 impl Asking {
     /// Where and within what a model runs that is no endpoint.
     pub fn here(&self) -> Here {
-        Here { on: self.on, memory: self.memory }
+        Here { on: self.on, memory: self.memory, beside_student: false }
     }
 }
 

@@ -65,12 +65,14 @@ pub struct Here {
     pub on: On,
     /// Bytes of memory.
     pub memory: Option<usize>,
+    /// Whether a student is trained there, too.
+    pub beside_student: bool,
 }
 
 impl Here {
     /// For a teacher `name` beside a student on this device, which says nothing to an endpoint.
     pub fn beside_student(on: On, name: &str) -> Self {
-        if is_address(name) { Self::default() } else { Self { on, memory: None } }
+        if is_address(name) { Self::default() } else { Self { on, memory: None, beside_student: true } }
     }
 }
 
@@ -179,7 +181,10 @@ impl EndpointArgs {
     fn local(&self, name: &str, settings: Option<&Settings>, here: Here) -> Result<ModelFiles> {
         self.refuse_all(name, settings)?;
         let device = here.on.open()?;
-        Ok(ModelFiles::open(name, Embedded::Teacher)?.within(here.memory).on(&device))
+        Ok(ModelFiles::open(name, Embedded::Teacher)?
+            .within(here.memory)
+            .on(&device)
+            .beside_others(here.beside_student))
     }
 
     /// A setting that would be ignored is an error.

@@ -2,7 +2,7 @@
 
 use crate::architecture::Architecture;
 use crate::hub;
-use crate::placement::{Placement, Streamed};
+use crate::placement::{Placed, Streamed};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -51,6 +51,8 @@ pub struct ModelFiles {
     memory: Option<usize>,
     /// What the model computes on.
     device: Device,
+    /// Whether other models and a trainee are there, too.
+    beside_others: bool,
 }
 
 enum Weights {
@@ -122,7 +124,17 @@ impl ModelFiles {
 
     fn new(name: String, reference: String, files: FolderFiles, weights: Weights) -> Result<Self> {
         let architecture = Architecture::parse(&files.config, &files.origin.join("config.json"))?;
-        Ok(Self { name, files, architecture, weights, reference, adapter: None, memory: None, device: Device::Cpu })
+        Ok(Self {
+            name,
+            files,
+            architecture,
+            weights,
+            reference,
+            adapter: None,
+            memory: None,
+            device: Device::Cpu,
+            beside_others: false,
+        })
     }
 
     /// The base model that an adapter's folder names, with the adapter.
@@ -161,6 +173,11 @@ impl ModelFiles {
         Self { device: device.clone(), ..self }
     }
 
+    /// The same, to be run beside a model that is trained there.
+    pub fn beside_others(self, beside_others: bool) -> Self {
+        Self { beside_others, ..self }
+    }
+
     /// What the model computes on.
     pub fn device(&self) -> &Device {
         &self.device
@@ -184,13 +201,24 @@ impl ModelFiles {
         }
     }
 
-    /// The model ready to run.
+    /// The model ready to run, all of it where it computes.
     pub fn decoder(&self) -> Result<Box<dyn Decoder>> {
-        self.architecture.decoder(self.placement().of(self.checkpoint()?)?.0, self.adapter()?, &self.device)
+        self.architecture.decoder(self.checkpoint()?, self.adapter()?, &self.device)
     }
 
-    fn placement(&self) -> Placement<'_> {
-        Placement { device: &self.device, limit: self.memory }
+    /// The weights as they lie while the model runs.
+    fn placed(&self) -> Result<Placed> {
+        let checkpoint = self.checkpoint()?;
+        match (self.device.is_cpu(), self.memory) {
+            (true, Some(limit)) => Ok(Placed::within(limit, checkpoint)?),
+            (true, None) => Ok(Placed::whole(checkpoint)),
+            // What shares a GPU must not take all of it as it goes.
+            (false, _) if self.beside_others => Ok(Placed::whole(checkpoint)),
+            (false, limit) => {
+                let bytes = self.architecture.device_bytes(&checkpoint, self.adapter()?.as_ref());
+                Ok(Placed::on_gpu(&self.device, limit, checkpoint, bytes)?)
+            }
+        }
     }
 
     /// A student to be trained: all its weights; the adapter it has; or, with `lora`, a fresh adapter drawn from `seed`.
@@ -235,11 +263,10 @@ impl ModelFiles {
     pub fn engine_and_stream(&self, template: ChatTemplate) -> Result<(AnyEngine, Option<Streamed>)> {
         let tokenizer = self.files.tokenizer()?;
         let eos = self.files.eos(&tokenizer, &template)?;
-        let (checkpoint, streamed) = self.placement().of(self.checkpoint()?)?;
+        let Placed { checkpoint, streamed, cache_bytes } = self.placed()?;
         let fingerprint = self.fingerprint(&checkpoint)?;
         let decoder = self.architecture.decoder(checkpoint, self.adapter()?, &self.device)?;
-        let cache =
-            CacheSettings { precision: Precision::beside(decoder.head()), bytes: self.placement().cache_bytes() };
+        let cache = CacheSettings { precision: Precision::beside(decoder.head()), bytes: cache_bytes };
         let engine = Engine {
             context: decoder.context_length(),
             decoder,

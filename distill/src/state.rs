@@ -9,7 +9,7 @@ use crate::average::Average;
 use crate::flops::Flops;
 use crate::identity::Identity;
 use crate::optimiser::Optimiser;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use retort_kernels::{Codes, Moments};
 use retort_model::checkpoint::{Checkpoint, Outgoing, Stored, write_bytes, write_outgoing, write_tensors};
 use retort_model::decoder::Trainable;
@@ -86,7 +86,8 @@ impl<'a> Part<'a> {
         match self {
             Self::Numbers(x) => Outgoing { name, shape: vec![x.len()], values: Box::new(|| Ok(x.to_vec())) },
             Self::Tensor(x) => {
-                let values = || Ok(x.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?);
+                // Widened here: there may be no memory left there.
+                let values = || Ok(x.to_device(&Device::Cpu)?.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?);
                 Outgoing { name, shape: vec![x.elem_count()], values: Box::new(values) }
             }
             Self::Codes(x) => {
@@ -181,7 +182,7 @@ pub(crate) fn resume(
     for ((name, var), moments) in model.parameters().iter().zip(&mut optimiser.moments) {
         var.set(&tensor(name)?)?;
         let numbers = |kind: &str| -> Result<Vec<f32>, Error> {
-            Ok(tensor(&format!("{kind}.{name}"))?.flatten_all()?.to_vec1()?)
+            Ok(checkpoint.read(&format!("{kind}.{name}"), &Device::Cpu)?.flatten_all()?.to_vec1()?)
         };
         let codes = |codes: &str, scales: &str| -> Result<Codes, Error> {
             Ok(Codes { codes: numbers(codes)?.into_iter().map(|code| code as u8).collect(), scales: numbers(scales)? })

@@ -3,7 +3,7 @@
 //! m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
 //! w = w - lr (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + decay w), as `torch.optim.AdamW` computes it.
 
-use crate::moments::{Block, Codes, MOMENT_BLOCK, Moments};
+use crate::moments::{Block, Codes, CodesElsewhere, MOMENT_BLOCK, Moments};
 use crate::{cpu, cuda, simd};
 use candle_core::{CpuStorage, DType, Device, InplaceOp2, Layout, Result, Tensor, Var, bail};
 use rayon::prelude::*;
@@ -54,13 +54,11 @@ fn step_elsewhere(parameter: &Var, g: &Tensor, (m, v): (&mut Tensor, &mut Tensor
     parameter.set(&((parameter.as_tensor().detach() * of(rule.decay))? - (by_root * of(rule.rate))?)?)
 }
 
-type CodesElsewhere<'a> = &'a mut Codes<Tensor, Tensor>;
-
 /// A step with codes on another device; without a pass for it there, the CPU takes it.
 fn step_coded_elsewhere(
     parameter: &Var,
     g: &Tensor,
-    (m, root): (CodesElsewhere<'_>, CodesElsewhere<'_>),
+    (m, root): (&mut CodesElsewhere, &mut CodesElsewhere),
     settings: AdamW,
 ) -> Result<()> {
     if cuda::adamw_coded(parameter, g, (m, root), &Rule::new(settings))? {

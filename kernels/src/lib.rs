@@ -70,7 +70,7 @@ pub use linear_loss::{LinearLoss, TeacherLogits, linear_loss};
 pub use log_sum_exp::{exp_sum, log_sum_exp};
 pub use low_rank::updated_linear;
 pub use matmul::MatmulPrecision;
-pub use moments::{Codes, MOMENT_BLOCK, Moments};
+pub use moments::{Codes, CodesElsewhere, MOMENT_BLOCK, Moments};
 pub use offload::Offload;
 pub use per_head_linear::per_head_linear;
 pub use portable::portably;

@@ -9,7 +9,7 @@ use crate::value::Value;
 use crate::{cpu, cuda, portable};
 use candle_core::{D, Result, bail};
 
-/// Rows for which a GPU reads a weight once; for more of them cuBLAS is there.
+/// Rows for which a pass of our own reads a weight once; for more cuBLAS does, in one call.
 const FEW: usize = 4;
 
 /// y = x W^T for `x` [.., i] and `w_oi` [o, i].

@@ -31,12 +31,12 @@ pub enum Moments {
     },
     /// The same on another device, changed in place.
     CodedElsewhere {
-        m: Codes<Tensor, Tensor>,
-        root: Codes<Tensor, Tensor>,
+        m: CodesElsewhere,
+        root: CodesElsewhere,
     },
 }
 
-/// Codes of numbers, on another device as tensors of u8 and f32.
+/// Codes of numbers.
 #[derive(Debug)]
 pub struct Codes<C = Vec<u8>, S = Vec<f32>> {
     pub codes: C,
@@ -49,13 +49,16 @@ impl Codes {
         Self { codes: vec![0; n], scales: vec![0.0; n.div_ceil(MOMENT_BLOCK)] }
     }
 
-    pub fn on(&self, device: &Device) -> Result<Codes<Tensor, Tensor>> {
+    pub fn on(&self, device: &Device) -> Result<CodesElsewhere> {
         let (codes, scales) = (Tensor::new(&self.codes[..], device)?, Tensor::new(&self.scales[..], device)?);
         Ok(Codes { codes, scales })
     }
 }
 
-impl Codes<Tensor, Tensor> {
+/// The same on another device, as tensors of u8 and f32.
+pub type CodesElsewhere = Codes<Tensor, Tensor>;
+
+impl CodesElsewhere {
     fn zeros_on(n: usize, device: &Device) -> Result<Self> {
         let scales = Tensor::zeros(n.div_ceil(MOMENT_BLOCK), DType::F32, device)?;
         Ok(Self { codes: Tensor::zeros(n, DType::U8, device)?, scales })
@@ -238,6 +241,12 @@ mod tests {
                 assert!((FIRST.decode(first) / x - 1.0).abs() < 0.25 && (ROOT.decode(root) / x - 1.0).abs() < 0.125);
             }
         }
+    }
+
+    /// As `passes.cu` has them.
+    #[test]
+    fn chance_is_the_same_on_a_gpu() {
+        assert_eq!([chance(0, 1), chance(255, 7), chance(1 << 20, !7)], [0x1efe_e872, 0x0483_0cc2, 0x8e62_1553]);
     }
 
     #[test]

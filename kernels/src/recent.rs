@@ -43,7 +43,8 @@ impl<K: Hash + Eq, V> Recent<K, V> {
     }
 
     /// Bytes of all that is kept.
-    pub fn bytes(&self) -> usize {
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
         self.bytes
     }
 }

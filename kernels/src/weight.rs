@@ -6,7 +6,7 @@ use crate::row_products::row_products;
 use crate::stored::Format;
 use crate::value::Value;
 use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, join_columns, linear, per_head_linear};
-use candle_core::{Device, Result, Shape, Tensor, bail};
+use candle_core::{D, DType, Device, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
 /// What rows are multiplied with.
@@ -77,6 +77,13 @@ impl Weight {
             Self::Stored(parts) => parts.first().map(StoredMatrix::format),
         };
         let (e, o, i) = numbers_eoi.dims3()?;
+        if let Self::Stored(parts) = self
+            && let Some(guest) = parts.iter().find(|part| part.is_guest())
+        {
+            // They are made of what comes to a device, and stay there.
+            let there = numbers_eoi.contiguous()?.to_dtype(DType::BF16)?.to_device(guest.destination())?;
+            return Ok(Self::Plain(Value::constant(&there)?));
+        }
         let numbers: Vec<f32> = match format {
             None | Some(Format::Fp8 { .. }) => return Ok(Self::Plain(Value::constant(&numbers_eoi.contiguous()?)?)),
             Some(_) => numbers_eoi.flatten_all()?.to_vec1()?,
@@ -138,8 +145,21 @@ impl Weight {
             Self::Stored(parts) if parts.iter().any(StoredMatrix::is_guest) => return Ok(self.clone()),
             Self::Stored(parts) => parts,
         };
-        let moved: Vec<Tensor> = parts.iter().map(|part| part.on(device)).collect::<Result<_>>()?;
-        Ok(Self::Plain(Value::constant(&Tensor::cat(&moved, 0)?.reshape(shape)?)?))
+        let [first, others @ ..] = &parts[..] else { bail!("a stored weight without matrices") };
+        let first = first.on(device)?;
+        if others.is_empty() {
+            return Ok(Self::Plain(Value::constant(&first.reshape(shape)?)?));
+        }
+        // A stack of experts is a large part of the memory: no second copy of it.
+        let all = Tensor::zeros((self.rows(), self.columns()), first.dtype(), device)?;
+        let mut row = first.dim(0)?;
+        all.slice_set(&first, 0, 0)?;
+        for part in others {
+            let part = part.on(device)?.to_dtype(all.dtype())?;
+            all.slice_set(&part, 0, row)?;
+            row += part.dim(0)?;
+        }
+        Ok(Self::Plain(Value::constant(&all.reshape(shape)?)?))
     }
 
     /// Rows of the matrix, o; of all matrices together where there is more than one.
@@ -175,7 +195,11 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
 fn elsewhere(x: &Value, parts: &[StoredMatrix]) -> Result<Value> {
     let product = |part: &StoredMatrix| linear(x, &Value::constant(&part.visit(x.tensor().device())?)?);
     let [first, others @ ..] = parts else { bail!("a stored weight without matrices") };
-    others.iter().try_fold(product(first)?, |left, part| join_columns(&left, &product(part)?))
+    if x.is_tracked() {
+        return others.iter().try_fold(product(first)?, |left, part| join_columns(&left, &product(part)?));
+    }
+    let products = parts.iter().map(|part| Ok(product(part)?.into_tensor())).collect::<Result<Vec<_>>>()?;
+    Value::constant(&Tensor::cat(&products, D::Minus1)?)
 }
 
 /// The same for rows sorted by expert; experts without rows stay where they are.
@@ -189,6 +213,10 @@ fn grouped_elsewhere(x: &Value, parts: &[StoredMatrix], offsets: &[usize]) -> Re
         Ok(elsewhere(&Value::constant(&rows)?, share)?.into_tensor())
     };
     let products = spans.filter(|(span, _)| span[0] < span[1]).map(product).collect::<Result<Vec<_>>>()?;
+    if products.is_empty() {
+        let o = parts.iter().map(|part| part.dims().0).sum::<usize>() / (offsets.len() - 1).max(1);
+        return Value::constant(&Tensor::zeros((0, o), x.tensor().dtype(), x.tensor().device())?);
+    }
     Value::constant(&Tensor::cat(&products, 0)?)
 }
 
@@ -304,7 +332,6 @@ mod tests {
     use crate::Format;
     use crate::portably;
     use crate::testing::{close, constant};
-    use candle_core::Tensor;
 
     /// A bf16 matrix and the same numbers in f32.
     fn bf16(o: usize, i: usize, seed: u64) -> (StoredMatrix, Tensor) {

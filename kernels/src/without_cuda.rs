@@ -3,7 +3,7 @@
 use crate::adamw::Rule;
 use crate::cached_attention::CacheRow;
 use crate::device::{Memory, NoCuda};
-use crate::moments::Codes;
+use crate::moments::CodesElsewhere;
 use crate::rope::RopeLayout;
 use crate::stored::Format;
 use candle_core::{Device, Result, Tensor, Var};
@@ -32,9 +32,7 @@ pub(crate) fn adamw(_: &Var, _: &Tensor, _: &Tensor, _: &Tensor, _: &Rule) -> Re
     Ok(false)
 }
 
-type CodesElsewhere<'a> = &'a Codes<Tensor, Tensor>;
-
-pub(crate) fn adamw_coded(_: &Var, _: &Tensor, _: (CodesElsewhere<'_>, CodesElsewhere<'_>), _: &Rule) -> Result<bool> {
+pub(crate) fn adamw_coded(_: &Var, _: &Tensor, _: (&CodesElsewhere, &CodesElsewhere), _: &Rule) -> Result<bool> {
     Ok(false)
 }
 

@@ -141,8 +141,8 @@ impl Error {
                 Some("raise `--memory`, or pack the weights: `retort model convert --to q4`".into())
             }
             Self::DeviceRoom { .. } => Some(
-                "end other programs on that GPU, or raise `--memory` where it was given; experts may stay in the host's memory, \
-                 and so may all but the largest of the other matrices"
+                "end other programs on that GPU, raise `--memory` where it was given, pack the weights (`retort model convert \
+                 --to q4`; f32 cannot stay with the host), or compute it by `--device cpu`"
                     .into(),
             ),
             Self::DeviceMemory { remedy, .. } => Some((*remedy).into()),

@@ -3,9 +3,10 @@
 use super::{Arg, THREADS, gpu_of, launch, numbers, room};
 use candle_core::{DType, Result, Tensor};
 
-/// Rows of an expert up to which its weights are read row by row; more are left to cuBLAS.
+/// Rows of an expert up to which its weights are read anew for each four; more are left to cuBLAS, which multiplies experts
+/// one by one.
 const MOST: usize = 16;
-/// Numbers that a thread reads at once.
+/// Numbers that a thread reads at once, as in the source.
 const CHUNK: usize = 8;
 /// Threads of a warp, and rows of a weight that it multiplies side by side.
 const WARP: usize = 32;
@@ -39,6 +40,14 @@ pub(crate) fn few_rows(x: &Tensor, w: &Tensor, offsets: &[usize]) -> Result<Opti
 mod tests {
     use super::*;
     use crate::testing::{close, gpu, random};
+
+    #[test]
+    fn sizes_are_those_of_the_source() {
+        for (name, size) in [("THREADS", THREADS), ("WARP", WARP), ("SIDE", SIDE)] {
+            assert!(super::super::SOURCE.contains(&format!("#define {name} {size}\n")), "{name}");
+        }
+        assert!(super::super::SOURCE.contains("column = lane * 8; column < i; column += WARP * 8") && CHUNK == 8);
+    }
 
     #[test]
     fn few_rows_are_multiplied_as_in_f32() -> Result<()> {

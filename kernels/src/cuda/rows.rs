@@ -2,7 +2,7 @@
 
 use super::{Arg, THREADS, each, gpu_of, launch, numbers, room};
 use crate::adamw::Rule;
-use crate::moments::{Codes, MOMENT_BLOCK};
+use crate::moments::{CodesElsewhere, MOMENT_BLOCK};
 use crate::rope::RopeLayout;
 use candle_core::{Result, Tensor, Var};
 
@@ -87,7 +87,7 @@ pub(crate) fn adamw(w: &Var, gradient: &Tensor, m: &Tensor, v: &Tensor, by: &Rul
 pub(crate) fn adamw_coded(
     w: &Var,
     gradient: &Tensor,
-    (m, root): (&Codes<Tensor, Tensor>, &Codes<Tensor, Tensor>),
+    (m, root): (&CodesElsewhere, &CodesElsewhere),
     by: &Rule,
 ) -> Result<bool> {
     let Some(gpu) = gpu_of(&[w, gradient, &m.scales, &root.scales]) else { return Ok(false) };

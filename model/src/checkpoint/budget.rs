@@ -26,10 +26,13 @@ pub fn expert_budget(memory: usize, everything_else: usize, one_expert: usize) -
 pub struct DeviceBytes {
     /// Norms, routers and other numbers that are always there.
     pub always: usize,
-    /// Matrices outside the experts: of all together, and of the largest.
+    /// Embeddings of which rows are read: there where all is, else with the host.
+    pub tables: usize,
+    /// Other matrices outside the experts.
     pub matrices: usize,
+    /// What the largest of them takes while it comes over.
     pub largest: usize,
-    /// The same of experts.
+    /// All experts, and one of them.
     pub experts: usize,
     pub one_expert: usize,
 }
@@ -38,11 +41,17 @@ impl DeviceBytes {
     /// How many bytes of matrices stay on a device and how many of experts are kept there, where its memory leaves `room`
     /// for weights; `None` where all of them fit. The error is what is needed at least.
     pub fn offload(&self, room: usize) -> Result<Option<(usize, usize)>, usize> {
-        let Self { always, matrices, largest, experts, one_expert } = *self;
-        if always + matrices + experts <= room {
+        let Self { always, tables, matrices, largest, experts, one_expert } = *self;
+        if always + tables + matrices + experts <= room {
             return Ok(None);
         }
-        // The largest matrix comes and goes; of two experts one is multiplied while the other may be asked for.
+        // Of two experts one is multiplied while the other may be asked for.
+        if let Some(left) = room.checked_sub(always + matrices)
+            && left >= 2 * one_expert
+        {
+            return Ok(Some((matrices, left)));
+        }
+        // The largest matrix comes and goes.
         let needed = always + largest + 2 * one_expert;
         let left = room.checked_sub(needed).ok_or(needed)?;
         let fixed = matrices.min(left);
@@ -72,13 +81,15 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_on_a_device_comes_and_goes() {
-        let moe = DeviceBytes { always: 10, matrices: 100, largest: 20, experts: 1000, one_expert: 5 };
+        let moe = DeviceBytes { always: 10, tables: 0, matrices: 100, largest: 20, experts: 1000, one_expert: 5 };
         assert_eq!(moe.offload(1110), Ok(None));
         // All that every token needs stays, and the rest is for experts.
-        assert_eq!(moe.offload(1109), Ok(Some((100, 979))));
-        assert_eq!(moe.offload(140), Ok(Some((100, 10))));
+        assert_eq!(moe.offload(1109), Ok(Some((100, 999))));
+        assert_eq!((moe.offload(120), moe.offload(119)), (Ok(Some((100, 10))), Ok(Some((79, 10)))));
         assert_eq!(moe.offload(90), Ok(Some((50, 10))));
         assert_eq!((moe.offload(40), moe.offload(39)), (Ok(Some((0, 10))), Err(40)));
+        let table = DeviceBytes { tables: 1, ..moe };
+        assert_eq!((table.offload(1111), table.offload(1110)), (Ok(None), Ok(Some((100, 1000)))));
         let dense = DeviceBytes { experts: 0, one_expert: 0, ..moe };
         assert_eq!((dense.offload(110), dense.offload(100)), (Ok(None), Ok(Some((70, 0)))));
     }

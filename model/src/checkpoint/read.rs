@@ -36,6 +36,9 @@ impl AsRef<[u8]> for Bytes {
 /// What the name of an FP8 weight's scales adds to its own.
 const SCALES: &str = "_scale_inv";
 
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
+
 struct Shard {
     path: PathBuf,
     bytes: Arc<Bytes>,
@@ -382,6 +385,8 @@ impl Source for Checkpoint {
     fn stored(&self, name: &str, shape: &Shape) -> Result<Option<Vec<StoredMatrix>>, Error> {
         let matrix = self.sound_matrix(name, shape)?;
         Ok(matrix.map(|matrix| match &self.offload {
+            // Where the head is another matrix, rows of the embedding are all that is needed of it.
+            Some(offload) if name == EMBEDDING && self.has(HEAD) => vec![offload.table(matrix)],
             Some(offload) => vec![offload.other(matrix)],
             None => vec![matrix],
         }))
