@@ -1,12 +1,14 @@
 //! The weights of a projection: numbers that can be trained, or matrices in the form they are stored in.
 
+mod elsewhere;
+
 use crate::matmul::{Mat, MatmulPrecision, product};
 use crate::quantised::{self, Bits, Rows, Share};
 use crate::row_products::row_products;
 use crate::stored::Format;
 use crate::value::Value;
-use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, join_columns, linear, per_head_linear};
-use candle_core::{D, DType, Device, Result, Shape, Tensor, bail};
+use crate::{StoredMatrix, cpu, gather_rows, grouped_linear, linear, per_head_linear};
+use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
 /// What rows are multiplied with.
@@ -23,7 +25,7 @@ impl Weight {
     pub fn linear(&self, x: &Value) -> Result<Value> {
         match self {
             Self::Plain(w_oi) => linear(x, w_oi),
-            Self::Stored(parts) if !cpu::fast(&[x.tensor()]) => elsewhere(x, parts),
+            Self::Stored(parts) if !cpu::fast(&[x.tensor()]) => elsewhere::linear(x, parts),
             Self::Stored(parts) if x.is_tracked() => through_stored(x, parts),
             Self::Stored(parts) => {
                 let (n, _) = cpu::rows(x.tensor())?;
@@ -46,7 +48,7 @@ impl Weight {
             bail!("grouped_linear: {:?}, {} stored matrices, offsets {offsets:?}", x.dims(), parts.len());
         }
         if !cpu::fast(&[x.tensor()]) {
-            return grouped_elsewhere(x, parts, offsets);
+            return elsewhere::grouped_linear(x, parts, offsets);
         }
         let spans = offsets.windows(2).map(|span| Rows { first: span[0], step: 1, count: span[1] - span[0] });
         stored_products(x, &spans.zip(shares(parts, experts)?).collect::<Vec<_>>())
@@ -60,8 +62,7 @@ impl Weight {
         };
         let (n, h, i) = x_nhi.dims3()?;
         if !cpu::fast(&[x_nhi]) {
-            let parts = parts.iter().map(|part| part.visit(x_nhi.device())).collect::<Result<Vec<_>>>()?;
-            return per_head_linear(x_nhi, &Tensor::cat(&parts, 0)?.reshape((h, self.rows() / h.max(1), i))?);
+            return elsewhere::per_head_linear(x_nhi, parts);
         }
         let heads = (0..h).map(|head| Rows { first: head, step: h, count: n });
         let rows = Value::constant(&x_nhi.contiguous()?.reshape((n * h, i))?)?;
@@ -145,21 +146,7 @@ impl Weight {
             Self::Stored(parts) if parts.iter().any(StoredMatrix::is_guest) => return Ok(self.clone()),
             Self::Stored(parts) => parts,
         };
-        let [first, others @ ..] = &parts[..] else { bail!("a stored weight without matrices") };
-        let first = first.on(device)?;
-        if others.is_empty() {
-            return Ok(Self::Plain(Value::constant(&first.reshape(shape)?)?));
-        }
-        // A stack of experts is a large part of the memory: no second copy of it.
-        let all = Tensor::zeros((self.rows(), self.columns()), first.dtype(), device)?;
-        let mut row = first.dim(0)?;
-        all.slice_set(&first, 0, 0)?;
-        for part in others {
-            let part = part.on(device)?.to_dtype(all.dtype())?;
-            all.slice_set(&part, 0, row)?;
-            row += part.dim(0)?;
-        }
-        Ok(Self::Plain(Value::constant(&all.reshape(shape)?)?))
+        Ok(Self::Plain(Value::constant(&elsewhere::stack(parts, device)?.reshape(shape)?)?))
     }
 
     /// Rows of the matrix, o; of all matrices together where there is more than one.
@@ -189,35 +176,6 @@ fn single(parts: &[StoredMatrix]) -> Result<&StoredMatrix> {
         [one] => Ok(one),
         _ => bail!("one stored matrix is needed here, not {}", parts.len()),
     }
-}
-
-/// x W^T where x is, for a device that does not multiply stored bytes: each matrix comes there for its product.
-fn elsewhere(x: &Value, parts: &[StoredMatrix]) -> Result<Value> {
-    let product = |part: &StoredMatrix| linear(x, &Value::constant(&part.visit(x.tensor().device())?)?);
-    let [first, others @ ..] = parts else { bail!("a stored weight without matrices") };
-    if x.is_tracked() {
-        return others.iter().try_fold(product(first)?, |left, part| join_columns(&left, &product(part)?));
-    }
-    let products = parts.iter().map(|part| Ok(product(part)?.into_tensor())).collect::<Result<Vec<_>>>()?;
-    Value::constant(&Tensor::cat(&products, D::Minus1)?)
-}
-
-/// The same for rows sorted by expert; experts without rows stay where they are.
-fn grouped_elsewhere(x: &Value, parts: &[StoredMatrix], offsets: &[usize]) -> Result<Value> {
-    if x.is_tracked() {
-        bail!("no gradient flows through stored weights");
-    }
-    let spans = offsets.windows(2).zip(shares(parts, offsets.len().saturating_sub(1))?);
-    let product = |(span, share): (&[usize], &[StoredMatrix])| {
-        let rows = x.tensor().narrow(0, span[0], span[1] - span[0])?;
-        Ok(elsewhere(&Value::constant(&rows)?, share)?.into_tensor())
-    };
-    let products = spans.filter(|(span, _)| span[0] < span[1]).map(product).collect::<Result<Vec<_>>>()?;
-    if products.is_empty() {
-        let o = parts.iter().map(|part| part.dims().0).sum::<usize>() / (offsets.len() - 1).max(1);
-        return Value::constant(&Tensor::zeros((0, o), x.tensor().dtype(), x.tensor().device())?);
-    }
-    Value::constant(&Tensor::cat(&products, 0)?)
 }
 
 /// x W^T where a gradient flows back to x: dx = dy W, with W in f32 for these moments alone, and products as those of
