@@ -74,12 +74,8 @@ pub struct Serve {
     /// A file that holds the API key
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// The most memory to take, such as `16G`: experts that do not fit stay on disk and are read as they are needed. Of a
-    /// GPU's memory all that is free may be taken unless this says less, and what does not fit stays in the host's
-    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
-    pub memory: Option<usize>,
     #[command(flatten)]
-    pub on: crate::device::On,
+    pub place: crate::device::Place,
 }
 
 #[derive(Debug, Args)]
@@ -175,11 +171,7 @@ impl DatasetPart {
 #[derive(Debug, Args)]
 pub struct Asking {
     #[command(flatten)]
-    pub on: crate::device::On,
-    /// The most memory to take, such as `16G`: experts that do not fit stay on disk and are read as they are needed. Of a
-    /// GPU's memory all that is free may be taken unless this says less, and what does not fit stays in the host's
-    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
-    pub memory: Option<usize>,
+    pub place: crate::device::Place,
     /// Samples per problem
     #[arg(short = 'n', value_name = "N")]
     pub n: Option<u32>,
@@ -204,7 +196,7 @@ pub struct Asking {
 impl Asking {
     /// Where and within what a model runs that is no endpoint.
     pub fn here(&self) -> Here {
-        Here { on: self.on, memory: self.memory, beside_student: false }
+        Here { place: self.place, beside_student: false }
     }
 }
 

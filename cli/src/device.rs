@@ -1,4 +1,4 @@
-//! `--device`: what computes.
+//! `--device` and `--memory`: what computes, and in how much memory.
 
 use candle_core::Device;
 use clap::{Args, ValueEnum};
@@ -39,6 +39,17 @@ impl On {
             Kind::Cuda => cuda().map_err(NoDevice),
         }
     }
+}
+
+/// What a model runs on, and in how much memory.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Place {
+    #[command(flatten)]
+    pub on: On,
+    /// The most memory to take, such as `16G`: experts that do not fit stay on disk and are read as they are needed. Of a
+    /// GPU's memory all that is free may be taken unless this says less, and what does not fit stays in the host's
+    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
+    pub memory: Option<usize>,
 }
 
 /// Why `--device` cannot be followed.

@@ -1,6 +1,6 @@
 //! Generators that a user names: a model to run here, or one behind an address; and what the latter may cost.
 
-use crate::device::On;
+use crate::device::{On, Place};
 use crate::open::{Embedded, ModelFiles};
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
@@ -62,9 +62,7 @@ impl Scoring<'_> {
 /// Where and within what a model runs that is no endpoint.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Here {
-    pub on: On,
-    /// Bytes of memory.
-    pub memory: Option<usize>,
+    pub place: Place,
     /// Whether a student is trained there, too.
     pub beside_student: bool,
 }
@@ -72,7 +70,11 @@ pub struct Here {
 impl Here {
     /// For a teacher `name` beside a student on this device, which says nothing to an endpoint.
     pub fn beside_student(on: On, name: &str) -> Self {
-        if is_address(name) { Self::default() } else { Self { on, memory: None, beside_student: true } }
+        if is_address(name) {
+            Self::default()
+        } else {
+            Self { place: Place { on, memory: None }, beside_student: true }
+        }
     }
 }
 
@@ -155,7 +157,7 @@ impl EndpointArgs {
         renderer: Option<Renderer>,
         observer: &'a Progress,
     ) -> Result<Endpoint<'a>> {
-        let given = [("--memory", here.memory.is_some()), ("--device", here.on.device.is_some())];
+        let given = [("--memory", here.place.memory.is_some()), ("--device", here.place.on.device.is_some())];
         if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
             bail!("`{flag}` is for a model that runs here, and `{name}` is an address");
         }
@@ -180,9 +182,9 @@ impl EndpointArgs {
     /// The model called `name`, which is one to run `here`.
     fn local(&self, name: &str, settings: Option<&Settings>, here: Here) -> Result<ModelFiles> {
         self.refuse_all(name, settings)?;
-        let device = here.on.open()?;
+        let device = here.place.on.open()?;
         Ok(ModelFiles::open(name, Embedded::Teacher)?
-            .within(here.memory)
+            .within(here.place.memory)
             .on(&device)
             .beside_others(here.beside_student))
     }

@@ -305,7 +305,7 @@ fn traces_are_curated_and_seen() {
     let here = here.path();
     let json =
         |arguments: &[&str]| -> serde_json::Value { serde_json::from_str(&succeeds(arguments, here)).expect("JSON") };
-    let traces = ["datagen", "run", "--teacher", "embedded", "--problems", "gym:arithmetic@1", "--limit", "6"];
+    let traces = ["datagen", "run", "--teacher", "embedded", "--problems", "gym:countdown@2", "--limit", "6"];
     succeeds(&[&traces[..], &["-n", "3", "--out", "traces"]].concat(), here);
     let one = ["datagen", "select", "traces", "--out", "curated", "--set", "per_problem.at_most=1", "--json"];
     let told = json(&one);
@@ -367,6 +367,9 @@ fn a_student_starts_from_a_teacher_and_learns_by_an_adapter() {
     assert!(largest_difference(&logits("merged", here), &adapted) < 1e-5);
     succeeds(&["model", "merge", "adapter", "--base", "copy", "--to", "f16", "--out", "half"], here);
     assert!(largest_difference(&logits("half", here), &adapted) < 0.1);
+    succeeds(&["model", "convert", "copy", "--to", "q8", "--out", "small"], here);
+    let told = succeeds(&["model", "merge", "adapter", "--base", "small", "--out", "rounded"], here);
+    assert!(told.contains("adapted matrices are rounded to Q8 again"), "{told}");
 
     let fresh = [&train[..], &["--student", "preset:1m", "--out", "fresh"]].concat();
     assert!(succeeds(&fresh, here).contains("parameters in `fresh/initial-1m-0`"));

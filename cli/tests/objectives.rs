@@ -50,7 +50,7 @@ fn a_live_teacher_is_asked_and_the_student_writes() {
     assert!(here.path().join("kl/tensorboard").is_dir() && here.path().join("kl/best/model.safetensors").is_file());
 
     let on_policy = recipe("on-policy");
-    let settings = ["epochs=1", "per_step=4", "report_every=1", "on_policy.sampling.max_tokens=40"];
+    let settings = ["epochs=4", "per_step=4", "report_every=1", "on_policy.sampling.max_tokens=40"];
     let settings = settings.map(|setting| ["--set", setting]).concat();
     let run = [&["--teacher", "embedded", "--recipe", &on_policy, "--out", "own"][..], &settings].concat();
     let done = distill(here.path(), &run);
@@ -66,7 +66,7 @@ fn a_live_teacher_is_asked_and_the_student_writes() {
     // Untouched by what the teacher would say of a turn that it never begins, the student learns to begin as it does.
     let opening: Vec<f64> =
         metrics(here.path(), "own").iter().map(|line| line["terms"]["opening"].as_f64().expect("a number")).collect();
-    assert!(opening.len() > 1 && opening[opening.len() - 1] < 0.8 * opening[0], "{opening:?}");
+    assert!(opening.len() > 1 && opening[opening.len() - 1] < 0.5 * opening[0], "{opening:?}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub enum Model {
 #[derive(Debug, Args)]
 pub struct Generate {
     #[command(flatten)]
-    pub on: crate::device::On,
+    pub place: crate::device::Place,
     /// Model folder, `hub:org/name[@revision]`, or `embedded`
     pub model: String,
     #[arg(long)]
@@ -108,10 +108,6 @@ pub struct Generate {
     pub loop_repeats: Option<usize>,
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The most memory to take, such as `16G`: experts that do not fit stay on disk and are read as they are needed. Of a
-    /// GPU's memory all that is free may be taken unless this says less, and what does not fit stays in the host's
-    #[arg(long, value_name = "SIZE", value_parser = crate::memory::parse)]
-    pub memory: Option<usize>,
     /// Do not let the model's multi-token-prediction module guess ahead; the tokens are the same, the time is not
     #[arg(long)]
     pub no_draft: bool,

@@ -65,9 +65,13 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
     let merged = Merged::new(model.checkpoint()?, model.adapter()?);
     let checkpoint = merged.base();
     let format = to.map(To::format);
-    if let Some(format) = format {
-        model.files.config = config(&model.files.config, format).context("its `config.json` could not be changed")?;
-        say_what_stays(checkpoint, format)?;
+    match format {
+        Some(format) => {
+            model.files.config =
+                config(&model.files.config, format).context("its `config.json` could not be changed")?;
+            say_what_stays(checkpoint, format)?;
+        }
+        None => say_what_is_rounded(&merged)?,
     }
     std::fs::create_dir_all(out).with_context(|| format!("`{}` could not be created", out.display()))?;
     let tensors: Vec<Outgoing> = checkpoint
@@ -116,6 +120,20 @@ fn say_what_stays(checkpoint: &Checkpoint, format: NumberFormat) -> Result<()> {
         "{count} of {} matrices stay bf16: `{name}`, {shape:?}, is no multiple of 16 x {QUANTISED_BLOCK}",
         meant.len()
     );
+    Ok(())
+}
+
+/// Tells of sums with an adapter's updates that go back into fewer bits, where small updates may be lost.
+fn say_what_is_rounded(merged: &Merged) -> Result<()> {
+    let base = merged.base();
+    let formats = base.weights().filter(|(name, _)| merged.adapts(name)).filter_map(|(name, _)| base.dtype(name));
+    let rounded: Vec<_> = formats.filter(|format| ["F8_E4M3", "Q8", "Q4"].contains(&&**format)).collect();
+    if let Some(format) = rounded.first() {
+        say!(
+            "{} adapted matrices are rounded to {format} again, as in the base; `--to bf16` keeps more",
+            rounded.len()
+        );
+    }
     Ok(())
 }
 

@@ -37,8 +37,8 @@ pub fn run(args: &Arguments) -> Result<ExitCode> {
         bail!("`{setting}` is {found}; it takes {expected}");
     }
     let open = if args.show_prompt { ModelFiles::look } else { ModelFiles::open };
-    let device = args.on.open()?;
-    let model = open(&args.model, Embedded::Teacher)?.within(args.memory).on(&device);
+    let device = args.place.on.open()?;
+    let model = open(&args.model, Embedded::Teacher)?.within(args.place.memory).on(&device);
     if !args.show_prompt {
         // A folder without weights says so first, whatever else it lacks.
         model.checkpoint()?;

@@ -16,8 +16,9 @@ pub fn run(args: &Serve) -> Result<ExitCode> {
             None => bail!("the key file is empty"),
         },
     };
-    let device = args.on.open()?;
-    let engine = ModelFiles::open(&args.model, Embedded::Teacher)?.within(args.memory).on(&device).chat_engine()?;
+    let device = args.place.on.open()?;
+    let engine =
+        ModelFiles::open(&args.model, Embedded::Teacher)?.within(args.place.memory).on(&device).chat_engine()?;
     let model = args.name.clone().unwrap_or_else(|| args.model.clone());
     let settings = Settings { address: args.addr, key, model: model.clone(), limits: Limits::default() };
     let server = Server::bind(engine, settings)?;

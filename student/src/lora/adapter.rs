@@ -81,6 +81,12 @@ impl Merged {
         &self.base
     }
 
+    /// Whether something is added to the weight `name`.
+    pub fn adapts(&self, name: &str) -> bool {
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        self.adapter.as_ref().is_some_and(|adapter| adapter.config.adapts(module))
+    }
+
     /// The numbers of a tensor in f32.
     pub fn read(&self, name: &str, device: &Device) -> Result<Tensor, Error> {
         self.add_update(name, self.base.read(name, device)?)
@@ -100,8 +106,6 @@ impl Source for Merged {
     }
 
     fn stored(&self, name: &str, shape: &Shape) -> Result<Option<Vec<StoredMatrix>>, Error> {
-        let module = name.strip_suffix(".weight").unwrap_or(name);
-        let adapted = self.adapter.as_ref().is_some_and(|adapter| adapter.config.adapts(module));
-        if adapted { Ok(None) } else { self.base.stored(name, shape) }
+        if self.adapts(name) { Ok(None) } else { self.base.stored(name, shape) }
     }
 }

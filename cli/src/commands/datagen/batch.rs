@@ -24,7 +24,7 @@ use super::AskingRecipe;
 /// Problems, plan and model of the run that both commands mean.
 fn resolved(args: &BatchRun) -> Result<(Vec<Problem>, Plan, Batch)> {
     let recipe = AskingRecipe::read(&args.asking)?;
-    let given = [("--memory", args.asking.memory.is_some()), ("--device", args.asking.on.device.is_some())];
+    let given = [("--memory", args.asking.place.memory.is_some()), ("--device", args.asking.place.on.device.is_some())];
     if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
         bail!("`{flag}` is for a model that runs here, and a batch is answered elsewhere");
     }
