@@ -5,6 +5,6 @@ here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 build="$(mktemp -d)"
 trap 'rm -r "$build"' EXIT
 # Memory of a block that is sized at its launch is a variable of the program here.
-sed 's/extern __shared__/extern/' "$here/../src/cuda/passes.cu" >"$build/passes.cpp"
+cat "$here"/../src/cuda/{passes,losses}.cu | sed 's/extern __shared__/extern/' >"$build/passes.cpp"
 "${CXX:-c++}" -std=c++17 -O1 -Wall -Wno-unused-function -Wno-unknown-pragmas -I"$build" -o "$build/on_cpu" "$here/on_cpu.cpp"
 "$build/on_cpu"

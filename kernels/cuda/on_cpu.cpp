@@ -318,6 +318,78 @@ static void products(u32 o, u32 i) {
             }
 }
 
+static void tokens(u32 n, u32 v) {
+    Numbers logits = numbers((size_t)n * v, 40), log_z(n), factors = numbers(n), y(logits.size(), NAN);
+    std::vector<u32> of(n);
+    for (u32 row = 0; row < n; row++) of[row] = (row * 37 + 5) % v;
+    launch(n, [&] { log_normalisers(logits.data(), log_z.data(), v, 1); });
+    each(y.size(), [&] { token_gradient(logits.data(), log_z.data(), of.data(), factors.data(), y.data(), n, v); });
+    for (u32 row = 0; row < n; row++) {
+        double sum = 0;
+        for (u32 i = 0; i < v; i++) sum += std::exp((double)logits[(size_t)row * v + i]);
+        close("log_normalisers", log_z[row], std::log(sum));
+        for (u32 i = 0; i < v; i++) {
+            size_t at = (size_t)row * v + i;
+            close("token_gradient", y[at], factors[row] * ((i == of[row]) - std::exp((double)logits[at]) / sum));
+        }
+    }
+}
+
+// A divergence in f64, of u = z / T that are given.
+static double divergence_of(u32 kind, double share, const std::vector<double> &u, const std::vector<double> &teacher_u) {
+    auto log_softmax = [](const std::vector<double> &x) {
+        double top = *std::max_element(x.begin(), x.end()), sum = 0;
+        for (double each : x) sum += std::exp(each - top);
+        std::vector<double> y;
+        for (double each : x) y.push_back(each - top - std::log(sum));
+        return y;
+    };
+    std::vector<double> log_p = log_softmax(u), log_q = log_softmax(teacher_u);
+    double total = 0;
+    for (size_t i = 0; i < u.size(); i++) {
+        double lq = i < log_q.size() ? log_q[i] : -100, p = std::exp(log_p[i]), q = std::exp(lq);
+        double m = kind == REVERSE ? (1 - share) * q + share * p : share * q + (1 - share) * p;
+        if (kind == FORWARD) total += q * (lq - std::log(m));
+        if (kind == REVERSE) total += p * (log_p[i] - std::log(m));
+        if (kind == JENSEN_SHANNON) total += share * q * (lq - std::log(m)) + (1 - share) * p * (log_p[i] - std::log(m));
+    }
+    return total;
+}
+
+static void divergences(u32 n, u32 v, u32 known, float temperature) {
+    for (u32 kind : {FORWARD, REVERSE, JENSEN_SHANNON})
+        for (float share : {0.f, 0.1f, 0.7f}) {
+            if (kind == JENSEN_SHANNON && share == 0) continue;
+            Numbers logits = numbers((size_t)n * v, 4), teacher = numbers((size_t)n * known, 4), factors = numbers(n);
+            Numbers log_z(n), teacher_log_z(n), fs(n, NAN), hs(n, NAN), y(logits.size(), NAN);
+            launch(n, [&] { log_normalisers(logits.data(), log_z.data(), v, 1 / temperature); });
+            launch(n, [&] { log_normalisers(teacher.data(), teacher_log_z.data(), known, 1 / temperature); });
+            launch(n, [&] {
+                divergence(logits.data(), log_z.data(), teacher.data(), teacher_log_z.data(), fs.data(), hs.data(),
+                    v, known, kind, share, 1 / temperature);
+            });
+            each(y.size(), [&] {
+                divergence_gradient(logits.data(), log_z.data(), teacher.data(), teacher_log_z.data(), hs.data(),
+                    factors.data(), y.data(), n, v, known, kind, share, 1 / temperature);
+            });
+            for (u32 row = 0; row < n; row++) {
+                std::vector<double> u(v), teacher_u(known);
+                for (u32 i = 0; i < v; i++) u[i] = logits[(size_t)row * v + i] / temperature;
+                for (u32 i = 0; i < known; i++) teacher_u[i] = teacher[(size_t)row * known + i] / temperature;
+                close("divergence", fs[row], divergence_of(kind, share, u, teacher_u), 2e-5);
+                for (u32 i = 0; i < v; i++) {
+                    const double step = 1e-5, before = u[i];
+                    u[i] = before + step;
+                    double above = divergence_of(kind, share, u, teacher_u);
+                    u[i] = before - step;
+                    double below = divergence_of(kind, share, u, teacher_u);
+                    u[i] = before;
+                    close("divergence_gradient", y[(size_t)row * v + i], factors[row] * (above - below) / (2 * step), 2e-5);
+                }
+            }
+        }
+}
+
 static void sums(u32 n, u32 d, u32 m) {
     Numbers x = numbers((size_t)m * d), y((size_t)n * d, NAN);
     std::vector<u32> rows(m), offsets(n + 1), order(m);
@@ -397,6 +469,8 @@ int main() {
     fp8(3, 5), fp8(130, 300);
     blocks(16, 32, 4), blocks(37, 70, 4), blocks(37, 70, 8);
     products(1, 8), products(37, 264), products(16, 1032);
+    tokens(1, 3), tokens(5, 700);
+    divergences(3, 37, 37, 1), divergences(2, 300, 41, 2.5f), divergences(2, 37, 300, 1);
     sums(5, 33, 40), sums(9, 300, 3);
     softmaxes(2, 0, 5), softmaxes(3, 300, 48);
     caches<float>(write_cache_f32, cached_attention_f32, 4, 2, 6, 5, 5);

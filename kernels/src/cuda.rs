@@ -1,15 +1,17 @@
-//! Passes over numbers in a GPU's memory: the source in `cuda/passes.cu`, compiled once a program for the GPU at hand.
+//! Passes over numbers in a GPU's memory: the sources in `cuda/`, compiled once a program for the GPU at hand.
 //!
 //! Every function answers `None`, or `false`, where its tensors are not on a GPU in the types that its pass reads; candle's
 //! operations do it then.
 
 mod attention;
 mod few_rows;
+mod losses;
 mod rows;
 mod stored;
 
 pub(crate) use attention::{cached_attention, causal_softmax, write_cache};
 pub(crate) use few_rows::few_rows;
+pub(crate) use losses::{divergence, token_gradient, token_log_probs};
 pub(crate) use rows::{adamw, adamw_coded, rms_norm, rms_norm_backward, rope, sum_rows, swiglu, swiglu_backward};
 pub(crate) use stored::widened;
 
@@ -21,7 +23,7 @@ use candle_core::cuda_backend::{CudaDType, CudaDevice, WrapErr};
 use candle_core::{DType, Device, Error, Result, Shape, Storage, Tensor, bail};
 use std::sync::OnceLock;
 
-const SOURCE: &str = include_str!("cuda/passes.cu");
+const SOURCE: &str = concat!(include_str!("cuda/passes.cu"), include_str!("cuda/losses.cu"));
 
 /// Threads of a block, as the source has them.
 const THREADS: usize = 256;

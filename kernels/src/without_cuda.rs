@@ -3,6 +3,7 @@
 use crate::adamw::Rule;
 use crate::cached_attention::CacheRow;
 use crate::device::{Memory, NoCuda};
+use crate::losses::Divergence;
 use crate::moments::CodesElsewhere;
 use crate::rope::RopeLayout;
 use crate::stored::Format;
@@ -59,6 +60,29 @@ pub(crate) fn write_cache(_: &Tensor, _: &Tensor, _: &[usize]) -> Result<bool> {
 }
 
 pub(crate) fn few_rows(_: &Tensor, _: &Tensor, _: &[usize]) -> Result<Option<Tensor>> {
+    Ok(None)
+}
+
+/// Never there.
+pub(crate) struct TokenLogProbs {
+    pub log_p: Tensor,
+}
+
+pub(crate) fn token_log_probs(_: &Tensor, _: impl Iterator<Item = u32>) -> Result<Option<TokenLogProbs>> {
+    Ok(None)
+}
+
+pub(crate) fn token_gradient(_: &Tensor, _: &TokenLogProbs, _: &Tensor) -> Result<Option<Tensor>> {
+    Ok(None)
+}
+
+pub(crate) fn divergence(
+    _: &Tensor,
+    _: &Tensor,
+    _: Divergence,
+    _: f64,
+    _: &Tensor,
+) -> Result<Option<(Tensor, Tensor)>> {
     Ok(None)
 }
 

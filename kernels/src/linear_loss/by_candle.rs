@@ -1,11 +1,11 @@
 //! The same in candle's own operations, chunk by chunk: for a device that none of our kernels knows.
 //!
-//! What the terms say of a chunk's logits, and its gradient, come from their references, through which candle itself
-//! differentiates; nothing of it outlives the chunk.
+//! What the terms say of a chunk's logits, and its gradient, come from a GPU's passes where it has some for them, else from
+//! their references, through which candle itself differentiates; nothing of it outlives the chunk.
 
 use super::{LinearLoss, TeacherLogits};
 use crate::device::named;
-use crate::losses::RowLoss;
+use crate::losses::{Passed, RowLoss};
 use crate::matmul::MatmulPrecision;
 use crate::portable::product;
 use crate::rows::sum_rows;
@@ -58,6 +58,15 @@ fn of_loss(rows: usize, v: usize) -> String {
     format!("the losses of {rows} rows of {v} logits")
 }
 
+/// Adds to a sum that may not have begun.
+fn add(sum: &mut Option<Tensor>, part: Option<Tensor>) -> Result<()> {
+    *sum = match (sum.take(), part) {
+        (Some(sum), Some(part)) => Some((sum + part)?),
+        (sum, part) => sum.or(part),
+    };
+    Ok(())
+}
+
 /// Rows `at` of `x`.
 fn rows_of(x: &Tensor, at: &[usize]) -> Result<Tensor> {
     if at.iter().copied().eq(0..x.dim(0)?) {
@@ -85,35 +94,48 @@ impl Work<'_> {
     fn chunk(&mut self, rows: &[usize], teacher: Option<&Tensor>) -> Result<()> {
         let h = rows_of(&self.h, rows)?;
         let logits = product(&h, &self.w.t()?, self.precision)?;
-        let logits =
-            if self.wanted == (false, false) { logits } else { Var::from_tensor(&logits)?.as_tensor().clone() };
-        let mut total = Tensor::zeros((), logits.dtype(), logits.device())?;
-        for (term, sums) in self.terms.iter().zip(&mut self.losses) {
-            if rows.iter().all(|&row| term.weight(row) == 0.0) {
-                continue;
-            }
-            let loss = term.reference(rows, &logits, teacher)?;
-            sums.push(loss.detach());
-            total = (total + loss)?;
-        }
-        if self.wanted == (false, false) {
-            return Ok(());
-        }
-        let mut gradients = total.backward()?;
         // Terms without a gradient leave none.
-        let Some(dlogits) = gradients.remove(&logits).map(|gradient| gradient.detach()) else { return Ok(()) };
+        let Some(dlogits) = self.of_logits(rows, &logits, teacher)? else { return Ok(()) };
         if self.wanted.0 {
             let numbers = rows.iter().map(|&row| row as u32).collect();
             self.dh.push((numbers, product(&dlogits, &self.w, self.precision)?));
         }
         if self.wanted.1 {
-            let part = product(&dlogits.t()?, &h, self.precision)?;
-            self.dw = Some(match self.dw.take() {
-                Some(sum) => (sum + part)?,
-                None => part,
-            });
+            add(&mut self.dw, Some(product(&dlogits.t()?, &h, self.precision)?))?;
         }
         Ok(())
+    }
+
+    /// Takes in the terms' losses of a chunk; returns the sum of their gradients where one is wanted.
+    fn of_logits(&mut self, rows: &[usize], logits: &Tensor, teacher: Option<&Tensor>) -> Result<Option<Tensor>> {
+        let wanted = self.wanted != (false, false);
+        let (mut sum, mut others) = (None, vec![]);
+        for (term, losses) in self.terms.iter().zip(&mut self.losses) {
+            if rows.iter().all(|&row| term.weight(row) == 0.0) {
+                continue;
+            }
+            match term.in_passes(rows, logits, teacher)? {
+                Some(Passed { loss, gradient }) => {
+                    losses.push(loss);
+                    add(&mut sum, gradient.filter(|_| wanted))?;
+                }
+                None => others.push((term, losses)),
+            }
+        }
+        if others.is_empty() {
+            return Ok(sum);
+        }
+        let logits = if wanted { Var::from_tensor(logits)?.as_tensor().clone() } else { logits.clone() };
+        let mut total = Tensor::zeros((), logits.dtype(), logits.device())?;
+        for (term, losses) in others {
+            let loss = term.reference(rows, &logits, teacher)?;
+            losses.push(loss.detach());
+            total = (total + loss)?;
+        }
+        if wanted {
+            add(&mut sum, total.backward()?.remove(&logits).map(|gradient| gradient.detach()))?;
+        }
+        Ok(sum)
     }
 
     fn finished(self, hidden_nd: &Value, head_vd: &Value) -> Result<LinearLoss> {

@@ -2,8 +2,8 @@
 //!
 //! Gradient: p - onehot(y).
 
-use super::{RowLoss, Scratch, check_rows, log_p_of, weighted_sum};
-use crate::simd;
+use super::{Passed, RowLoss, Scratch, check_rows, log_p_of, of_rows, tokens_of, weighted_sum};
+use crate::{cuda, simd};
 use candle_core::{Result, Tensor, bail};
 
 /// Row j predicts `targets[j]` with weight `weights[j]`; a row of weight 0 may name any target.
@@ -38,6 +38,14 @@ impl RowLoss for CrossEntropy<'_> {
     fn reference(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
         let log_p_k = log_p_of(self.targets, self.weights, at, logits_kv)?;
         weighted_sum(&log_p_k.neg()?, self.weights, at)
+    }
+
+    fn in_passes(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Option<Passed>> {
+        let tokens = tokens_of(self.targets, self.weights, at);
+        let Some(found) = cuda::token_log_probs(logits_kv, tokens)? else { return Ok(None) };
+        let factors = of_rows(self.weights, at, logits_kv)?.neg()?;
+        let gradient = cuda::token_gradient(logits_kv, &found, &factors)?;
+        Ok(Some(Passed { loss: (&found.log_p * factors)?.sum_all()?, gradient }))
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Gradient in z: T (h_i - p_i sum_j h_j) with h = p df/dp, since du/dz = 1 / T.
 
-use super::{LOWEST, Pointwise, RowLoss, Scratch, check_rows, fitted, log_normaliser, log_softmax, weighted_sum};
-use crate::simd;
+use super::{
+    LOWEST, Passed, Pointwise, RowLoss, Scratch, check_rows, fitted, log_normaliser, log_softmax, of_rows, weighted_sum,
+};
+use crate::{cuda, simd};
 use candle_core::{D, Result, Tensor, bail};
 
 /// The divergence `kind`, row j with weight `weights[j]`.
@@ -50,6 +52,17 @@ impl<P: Pointwise> RowLoss for Dense<'_, P> {
         let log_q = fitted(&log_softmax(teacher, self.temperature)?, logits_kv.dim(1)?)?;
         let terms = self.kind.reference(&log_softmax(logits_kv, self.temperature)?, &log_q)?;
         weighted_sum(&(terms.sum(D::Minus1)? * self.temperature.powi(2))?, self.weights, at)
+    }
+
+    fn in_passes(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Option<Passed>> {
+        let Some(teacher) = teacher_kv else { return Ok(None) };
+        let (by, t) = (self.kind.divergence(), self.temperature);
+        let factors = (of_rows(self.weights, at, logits_kv)? * t)?;
+        let found = cuda::divergence(logits_kv, teacher, by, t, &factors)?;
+        let of = |(sums, gradient): (Tensor, Tensor)| {
+            Ok(Passed { loss: ((sums * factors)?.sum_all()? * t)?, gradient: Some(gradient) })
+        };
+        found.map(of).transpose()
     }
 }
 

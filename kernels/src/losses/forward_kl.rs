@@ -3,7 +3,7 @@
 //!
 //! h = -q, so the gradient in u is p - q.
 
-use super::Pointwise;
+use super::{Divergence, Pointwise};
 use candle_core::{Result, Tensor};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,5 +17,9 @@ impl Pointwise for ForwardKl {
 
     fn reference(&self, log_p: &Tensor, log_q: &Tensor) -> Result<Tensor> {
         log_q.exp()? * (log_q - log_p)?
+    }
+
+    fn divergence(&self) -> Divergence {
+        Divergence::Forward { alpha: 0.0 }
     }
 }

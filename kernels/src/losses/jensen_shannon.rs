@@ -4,7 +4,7 @@
 //! h = (1 - beta) p log(p / m). As published the value itself goes to 0 with beta and with 1 - beta; only beta strictly
 //! between the two is meant.
 
-use super::{Pointwise, TINY};
+use super::{Divergence, Pointwise, TINY};
 use crate::simd;
 use candle_core::{Result, Tensor};
 
@@ -26,5 +26,9 @@ impl Pointwise for JensenShannon {
         let (q, p) = ((log_q.exp()? * self.beta)?, (log_p.exp()? * (1.0 - self.beta))?);
         let log_m = ((&q + &p)? + f64::from(TINY))?.log()?;
         (q * (log_q - &log_m)?)? + (p * (log_p - &log_m)?)?
+    }
+
+    fn divergence(&self) -> Divergence {
+        Divergence::JensenShannon { beta: self.beta }
     }
 }

@@ -43,10 +43,10 @@ use crate::simd;
 use candle_core::{D, Result, Tensor, bail};
 
 /// The lowest log-probability there is, so that an impossible outcome stays a number: exp of it is 0 in f32.
-const LOWEST: f32 = -100.0;
+pub(crate) const LOWEST: f32 = -100.0;
 
 /// The least probability whose logarithm is taken.
-const TINY: f32 = 1e-37;
+pub(crate) const TINY: f32 = 1e-37;
 
 /// A loss of rows of logits.
 pub trait RowLoss: Sync {
@@ -68,6 +68,19 @@ pub trait RowLoss: Sync {
 
     /// The weighted sum over the rows `at`, whose logits are given, in candle's own operations.
     fn reference(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Tensor>;
+
+    /// The same sum with its gradient, where the logits are on a GPU that has passes for this loss.
+    fn in_passes(&self, _at: &[usize], _logits_kv: &Tensor, _teacher_kv: Option<&Tensor>) -> Result<Option<Passed>> {
+        Ok(None)
+    }
+}
+
+/// What a GPU's passes over rows of logits found.
+pub struct Passed {
+    /// The weighted sum of the rows' losses, a scalar.
+    pub loss: Tensor,
+    /// [k, v]; none where there is nothing to minimise.
+    pub gradient: Option<Tensor>,
 }
 
 /// Room for a row or two, kept by a thread from one row to the next.
@@ -86,6 +99,20 @@ pub trait Pointwise: Sync {
 
     /// The terms of a whole tensor of log-probabilities.
     fn reference(&self, log_p: &Tensor, log_q: &Tensor) -> Result<Tensor>;
+
+    /// Which divergence it is.
+    fn divergence(&self) -> Divergence;
+}
+
+/// The divergences by name, for a GPU's passes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Divergence {
+    /// KL(q || alpha q + (1 - alpha) p)
+    Forward { alpha: f64 },
+    /// KL(p || (1 - alpha) q + alpha p)
+    Reverse { alpha: f64 },
+    /// beta KL(q || m) + (1 - beta) KL(p || m) with m = beta q + (1 - beta) p
+    JensenShannon { beta: f64 },
 }
 
 /// log sum_j exp(x_j / T), for the largest x and 1 / T.
@@ -113,10 +140,14 @@ fn weighted_sum(x_k: &Tensor, weights: &[f32], at: &[usize]) -> Result<Tensor> {
     (x_k * of_rows(weights, at, x_k)?)?.sum_all()
 }
 
-/// The log-probability of each row's token; a row of weight 0 may name any, and gets that of id 0.
+/// Each row's token; a row of weight 0 may name any, and gets id 0.
+fn tokens_of<'a>(tokens: &'a [u32], weights: &'a [f32], at: &'a [usize]) -> impl Iterator<Item = u32> {
+    at.iter().map(|&row| if weights[row] == 0.0 { 0 } else { tokens[row] })
+}
+
+/// The log-probability of each row's token.
 fn log_p_of(tokens: &[u32], weights: &[f32], at: &[usize], logits_kv: &Tensor) -> Result<Tensor> {
-    let ids = at.iter().map(|&row| if weights[row] == 0.0 { 0 } else { tokens[row] });
-    let ids = Tensor::from_iter(ids, logits_kv.device())?.unsqueeze(1)?;
+    let ids = Tensor::from_iter(tokens_of(tokens, weights, at), logits_kv.device())?.unsqueeze(1)?;
     log_softmax(logits_kv, 1.0)?.gather(&ids, 1)?.squeeze(1)
 }
 

@@ -3,7 +3,7 @@
 //!
 //! h = p (log(p / q) + 1), so the gradient in u is p (log(p / q) - KL).
 
-use super::Pointwise;
+use super::{Divergence, Pointwise};
 use candle_core::{Result, Tensor};
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,5 +18,9 @@ impl Pointwise for ReverseKl {
 
     fn reference(&self, log_p: &Tensor, log_q: &Tensor) -> Result<Tensor> {
         log_p.exp()? * (log_p - log_q)?
+    }
+
+    fn divergence(&self) -> Divergence {
+        Divergence::Reverse { alpha: 0.0 }
     }
 }

@@ -4,7 +4,7 @@
 //! Forward: KL(q || alpha q + (1 - alpha) p), h = -(1 - alpha) q p / m.
 //! Reverse: KL(p || (1 - alpha) q + alpha p), h = p (log(p / m) + 1 - alpha p / m).
 
-use super::{Pointwise, TINY};
+use super::{Divergence, Pointwise, TINY};
 use crate::simd;
 use candle_core::{Result, Tensor};
 
@@ -33,6 +33,10 @@ impl Pointwise for SkewedKl {
         let m = ((&q * self.alpha)? + (log_p.exp()? * (1.0 - self.alpha))?)?;
         q * (log_q - (m + f64::from(TINY))?.log()?)?
     }
+
+    fn divergence(&self) -> Divergence {
+        Divergence::Forward { alpha: self.alpha }
+    }
 }
 
 impl Pointwise for SkewedReverseKl {
@@ -48,5 +52,9 @@ impl Pointwise for SkewedReverseKl {
         let p = log_p.exp()?;
         let m = ((log_q.exp()? * (1.0 - self.alpha))? + (&p * self.alpha)?)?;
         p * (log_p - (m + f64::from(TINY))?.log()?)?
+    }
+
+    fn divergence(&self) -> Divergence {
+        Divergence::Reverse { alpha: self.alpha }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Gradient in z: f'(log p_y) (onehot(y) - p).
 
-use super::{RowLoss, Scratch, check_rows, log_normaliser, log_p_of, weighted_sum};
-use crate::simd;
+use super::{Passed, RowLoss, Scratch, check_rows, log_normaliser, log_p_of, tokens_of, weighted_sum};
+use crate::{cuda, simd};
 use candle_core::{Result, Tensor, bail};
 
 /// How a token's log-probability enters a loss.
@@ -65,5 +65,24 @@ impl<K: OfToken> RowLoss for Token<'_, K> {
     fn reference(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Tensor> {
         let log_p_k = log_p_of(self.tokens, self.weights, at, logits_kv)?;
         weighted_sum(&self.kind.reference(at, &log_p_k)?, self.weights, at)
+    }
+
+    fn in_passes(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Option<Passed>> {
+        let tokens = tokens_of(self.tokens, self.weights, at);
+        let Some(found) = cuda::token_log_probs(logits_kv, tokens)? else { return Ok(None) };
+        // A number a row: values and slopes are the CPU's.
+        let log_p: Vec<f32> = found.log_p.to_vec1()?;
+        let of = |(&row, log_p)| match self.weights[row] {
+            0.0 => (0.0, 0.0),
+            weight => {
+                let (value, slope) = self.kind.of(row, log_p);
+                (weight * value, weight * slope)
+            }
+        };
+        let (values, slopes): (Vec<f32>, Vec<f32>) = at.iter().zip(log_p).map(of).unzip();
+        let factors = Tensor::from_vec(slopes, at.len(), logits_kv.device())?;
+        let gradient = cuda::token_gradient(logits_kv, &found, &factors)?;
+        let loss = Tensor::new(values.iter().sum::<f32>(), logits_kv.device())?;
+        Ok(Some(Passed { loss, gradient }))
     }
 }
