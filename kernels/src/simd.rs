@@ -64,7 +64,8 @@ pub(crate) fn ln(x: f32) -> f32 {
     let p = p * m - 2.499_999_4e-1;
     let p = p * m + 3.333_333e-1;
     let y = p * m * z + e * LN2_LOW - 0.5 * z;
-    m + y + e * LN2_HIGH
+    // Infinity and what is no number stay so.
+    if x < f32::INFINITY { m + y + e * LN2_HIGH } else { x }
 }
 
 /// Sum in sixteen lanes, in an order that does not depend on the instruction set.
@@ -148,6 +149,7 @@ mod tests {
                 assert!(error <= 3e-7 * exact.abs().max(1e-3), "ln({x}): {} against {exact}", super::ln(x));
             }
         }
+        assert!(super::ln(f32::NAN).is_nan() && super::ln(f32::INFINITY) == f32::INFINITY);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::losses::Divergence;
 use crate::moments::CodesElsewhere;
 use crate::rope::RopeLayout;
 use crate::stored::Format;
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var, bail};
 
 pub(crate) fn rms_norm(_: &Tensor, _: &Tensor, _: f64) -> Result<Option<Tensor>> {
     Ok(None)
@@ -72,8 +72,8 @@ pub(crate) fn token_log_probs(_: &Tensor, _: impl Iterator<Item = u32>) -> Resul
     Ok(None)
 }
 
-pub(crate) fn token_gradient(_: &Tensor, _: &TokenLogProbs, _: &Tensor) -> Result<Option<Tensor>> {
-    Ok(None)
+pub(crate) fn token_gradient(_: &Tensor, _: &TokenLogProbs, _: &Tensor) -> Result<Tensor> {
+    bail!("built without CUDA")
 }
 
 pub(crate) fn divergence(
@@ -81,8 +81,8 @@ pub(crate) fn divergence(
     _: &Tensor,
     _: Divergence,
     _: f64,
-    _: &Tensor,
-) -> Result<Option<(Tensor, Tensor)>> {
+    _: Option<&Tensor>,
+) -> Result<Option<(Tensor, Option<Tensor>)>> {
     Ok(None)
 }
 

@@ -12,6 +12,7 @@ use retort_model::checkpoint::{Checkpoint, NumberFormat, Outgoing, Stored, write
 use retort_model::inventory::is_table;
 use retort_student::lora::{self, Merged};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -123,15 +124,27 @@ fn say_what_stays(checkpoint: &Checkpoint, format: NumberFormat) -> Result<()> {
     Ok(())
 }
 
-/// Tells of sums with an adapter's updates that go back into fewer bits, where small updates may be lost.
+/// Tells of sums with an adapter's updates that go back into blocks or FP8, where small updates may be lost; that they are
+/// in bf16 for a base in bf16 goes without saying.
 fn say_what_is_rounded(merged: &Merged) -> Result<()> {
     let base = merged.base();
     let formats = base.weights().filter(|(name, _)| merged.adapts(name)).filter_map(|(name, _)| base.dtype(name));
-    let rounded: Vec<_> = formats.filter(|format| ["F8_E4M3", "Q8", "Q4"].contains(&&**format)).collect();
-    if let Some(format) = rounded.first() {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for format in formats {
+        let name = match &*format {
+            "F8_E4M3" => "fp8",
+            "Q8" => "q8",
+            "Q4" => "q4",
+            _ => continue,
+        };
+        *counts.entry(name).or_default() += 1;
+    }
+    if !counts.is_empty() {
+        let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} in {name}")).collect();
         say!(
-            "{} adapted matrices are rounded to {format} again, as in the base; `--to bf16` keeps more",
-            rounded.len()
+            "matrices with the adapter's updates, rounded again as in the base: {}; `--to bf16` keeps more, in 2 bytes a \
+             weight",
+            counts.join(", ")
         );
     }
     Ok(())

@@ -131,7 +131,7 @@ impl<'a> Targets<'a> {
                 (Term::PolicyGradient { clip_low, clip_high, .. }, Target::Earned(earnings)) => {
                     let clipped = Clipped(earnings.surrogate(clip_low, clip_high));
                     told.push(("entropy", Box::new(Told(Entropy { weights: &self.even }))));
-                    told.push(("clip_fraction", Box::new(self.of_tokens(clipped, &self.even))));
+                    told.push(("clip_fraction", Box::new(Told(self.of_tokens(clipped, &self.even)))));
                     told.push(("rollout_kl", self.told_kl(&earnings.log_probs)));
                 }
                 (Term::ReferenceKl { .. }, Target::Next(log_probs)) => told.push(("kl", self.told_kl(log_probs))),

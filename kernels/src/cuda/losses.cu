@@ -1,8 +1,13 @@
-// Passes over rows of logits: what the losses in `../losses` say of them, and their gradients.
+// Passes over rows of logits: what the losses in `../losses` say of them, and their gradients. Compiled behind `passes.cu`.
 
 // The lowest log-probability there is, and the least probability whose logarithm is taken.
 #define LOWEST (-100.0f)
 #define TINY 1e-37f
+
+// What is no number stays so, which fmaxf would hide.
+static __device__ float at_least(float least, float x) {
+    return x < least ? least : x;
+}
 
 // log sum_i exp(x_i / temperature) of rows of v numbers, a block for each; every number is read once (arXiv 1805.02867).
 extern "C" __global__ void log_normalisers(const float *x, float *y, u32 v, float inverse_temperature) {
@@ -49,21 +54,21 @@ struct Outcome {
 };
 
 static __device__ Outcome outcome(Divergence by, float u, float log_z, float teacher_u, float teacher_log_z) {
-    float log_p = fmaxf(u - log_z, LOWEST), log_q = fmaxf(teacher_u - teacher_log_z, LOWEST);
+    float log_p = at_least(LOWEST, u - log_z), log_q = at_least(LOWEST, teacher_u - teacher_log_z);
     float p = expf(log_p), q = expf(log_q), share = by.share, rest = 1 - by.share;
     Outcome found;
     found.p = p;
     if (by.kind == FORWARD) {
-        float m = fmaxf(share * q + rest * p, TINY);
+        float m = at_least(TINY, share * q + rest * p);
         // Without a share of the other there is nothing to put together.
         found.f = q * (log_q - (share == 0 ? log_p : logf(m)));
         found.h = -rest * q * (share == 0 ? 1 : p / m);
     } else if (by.kind == REVERSE) {
-        float m = fmaxf(rest * q + share * p, TINY);
+        float m = at_least(TINY, rest * q + share * p);
         found.f = p * (log_p - (share == 0 ? log_q : logf(m)));
         found.h = found.f + p * (1 - share * (p / m));
     } else {
-        float log_m = logf(fmaxf(share * q + rest * p, TINY));
+        float log_m = logf(at_least(TINY, share * q + rest * p));
         found.h = rest * p * (log_p - log_m);
         found.f = share * q * (log_q - log_m) + found.h;
     }

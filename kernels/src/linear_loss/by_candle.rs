@@ -1,11 +1,11 @@
-//! The same in candle's own operations, chunk by chunk: for a device that none of our kernels knows.
+//! The same chunk by chunk for any device: products are candle's.
 //!
 //! What the terms say of a chunk's logits, and its gradient, come from a GPU's passes where it has some for them, else from
 //! their references, through which candle itself differentiates; nothing of it outlives the chunk.
 
 use super::{LinearLoss, TeacherLogits};
 use crate::device::named;
-use crate::losses::{Passed, RowLoss};
+use crate::losses::{Passed, RowLoss, Rows};
 use crate::matmul::MatmulPrecision;
 use crate::portable::product;
 use crate::rows::sum_rows;
@@ -114,10 +114,10 @@ impl Work<'_> {
             if rows.iter().all(|&row| term.weight(row) == 0.0) {
                 continue;
             }
-            match term.in_passes(rows, logits, teacher)? {
+            match term.in_passes(Rows { at: rows, logits, teacher }, wanted)? {
                 Some(Passed { loss, gradient }) => {
                     losses.push(loss);
-                    add(&mut sum, gradient.filter(|_| wanted))?;
+                    add(&mut sum, gradient)?;
                 }
                 None => others.push((term, losses)),
             }
@@ -169,5 +169,81 @@ impl Work<'_> {
             Ok([dh, wants_dw.then(|| dw.broadcast_mul(dy)).transpose()?])
         })?;
         Ok(LinearLoss { total, terms: losses })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::agrees;
+    use super::*;
+    use crate::losses::{CrossEntropy, Dense, Entropy, ForwardKl, Scratch, Told};
+    use crate::testing::{constant, random};
+    use crate::{linear_loss, portably};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A loss with passes of its own on every device, which differentiate its reference.
+    struct WithPasses<L> {
+        of: L,
+        gradients: AtomicUsize,
+    }
+
+    impl<L: RowLoss> WithPasses<L> {
+        fn new(of: L) -> Self {
+            Self { of, gradients: AtomicUsize::new(0) }
+        }
+    }
+
+    impl<L: RowLoss> RowLoss for WithPasses<L> {
+        fn weight(&self, row: usize) -> f32 {
+            self.of.weight(row)
+        }
+
+        fn row(&self, row: usize, logits: &mut [f32], teacher: &[f32], scratch: &mut Scratch) -> f64 {
+            self.of.row(row, logits, teacher, scratch)
+        }
+
+        fn check(&self, n: usize, v: usize) -> Result<()> {
+            self.of.check(n, v)
+        }
+
+        fn reference(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Tensor> {
+            self.of.reference(at, logits_kv, teacher_kv)
+        }
+
+        fn in_passes(&self, Rows { at, logits, teacher }: Rows, wants_gradient: bool) -> Result<Option<Passed>> {
+            let logits = Var::from_tensor(logits)?;
+            let loss = self.of.reference(at, &logits, teacher)?;
+            self.gradients.fetch_add(usize::from(wants_gradient), Ordering::Relaxed);
+            let gradient = wants_gradient.then(|| loss.backward()).transpose()?;
+            let gradient = gradient.and_then(|mut found| found.remove(&logits)).map(|found| found.detach());
+            Ok(Some(Passed { loss: loss.detach(), gradient }))
+        }
+    }
+
+    #[test]
+    fn passes_and_references_add_up_in_one_chunk() -> Result<()> {
+        let (targets, weights, others) = ([1, 2, 3, 4, 5], [0.5, 0.0, 0.2, 0.3, 0.1], [0.0, 0.1, 0.4, 0.2, 0.3]);
+        let passed = WithPasses::new(CrossEntropy { targets: &targets, weights: &weights });
+        let other = Dense { kind: ForwardKl, temperature: 2.0, weights: &others };
+        agrees((5, 37), Some(37), &[&passed, &other])?;
+        agrees((5, 37), None, &[&passed])?;
+        assert!(passed.gradients.load(Ordering::Relaxed) > 0);
+        Ok(())
+    }
+
+    #[test]
+    fn gradients_that_nobody_wants_are_not_asked_for() -> Result<()> {
+        let weights = [0.5, 0.2, 0.3];
+        let entropy = Told(WithPasses::new(Entropy { weights: &weights }));
+        let (h, w) = (Var::from_tensor(&random(&[3, 6], 1))?, constant(&[37, 6], 2));
+        let told = portably(|| linear_loss(&Value::new(&h)?, &w, None, &[&entropy]))?;
+        let expected = linear_loss(&constant(&[3, 6], 1), &w, None, &[&Entropy { weights: &weights }])?;
+        assert!((told.terms[0] - expected.terms[0]).abs() < 1e-5, "{:?} and {:?}", told.terms, expected.terms);
+        let cross_entropy = WithPasses::new(CrossEntropy { targets: &[1, 2, 3], weights: &weights });
+        portably(|| linear_loss(&constant(&[3, 6], 1), &w, None, &[&cross_entropy]))?;
+        for gradients in [&entropy.0.gradients, &cross_entropy.gradients] {
+            assert_eq!(gradients.load(Ordering::Relaxed), 0);
+        }
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Gradient: p - onehot(y).
 
-use super::{Passed, RowLoss, Scratch, check_rows, log_p_of, of_rows, tokens_of, weighted_sum};
+use super::{Passed, RowLoss, Rows, Scratch, check_rows, log_p_of, of_rows, tokens_of, weighted_sum};
 use crate::{cuda, simd};
 use candle_core::{Result, Tensor, bail};
 
@@ -40,11 +40,11 @@ impl RowLoss for CrossEntropy<'_> {
         weighted_sum(&log_p_k.neg()?, self.weights, at)
     }
 
-    fn in_passes(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Option<Passed>> {
+    fn in_passes(&self, Rows { at, logits, .. }: Rows, wants_gradient: bool) -> Result<Option<Passed>> {
         let tokens = tokens_of(self.targets, self.weights, at);
-        let Some(found) = cuda::token_log_probs(logits_kv, tokens)? else { return Ok(None) };
-        let factors = of_rows(self.weights, at, logits_kv)?.neg()?;
-        let gradient = cuda::token_gradient(logits_kv, &found, &factors)?;
+        let Some(found) = cuda::token_log_probs(logits, tokens)? else { return Ok(None) };
+        let factors = of_rows(self.weights, at, logits)?.neg()?;
+        let gradient = wants_gradient.then(|| cuda::token_gradient(logits, &found, &factors)).transpose()?;
         Ok(Some(Passed { loss: (&found.log_p * factors)?.sum_all()?, gradient }))
     }
 }

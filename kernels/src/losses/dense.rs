@@ -3,7 +3,8 @@
 //! Gradient in z: T (h_i - p_i sum_j h_j) with h = p df/dp, since du/dz = 1 / T.
 
 use super::{
-    LOWEST, Passed, Pointwise, RowLoss, Scratch, check_rows, fitted, log_normaliser, log_softmax, of_rows, weighted_sum,
+    LOWEST, Passed, Pointwise, RowLoss, Rows, Scratch, at_least, check_rows, fitted, log_normaliser, log_softmax,
+    of_rows, weighted_sum,
 };
 use crate::{cuda, simd};
 use candle_core::{D, Result, Tensor, bail};
@@ -54,15 +55,13 @@ impl<P: Pointwise> RowLoss for Dense<'_, P> {
         weighted_sum(&(terms.sum(D::Minus1)? * self.temperature.powi(2))?, self.weights, at)
     }
 
-    fn in_passes(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Option<Passed>> {
-        let Some(teacher) = teacher_kv else { return Ok(None) };
+    fn in_passes(&self, Rows { at, logits, teacher }: Rows, wants_gradient: bool) -> Result<Option<Passed>> {
+        let Some(teacher) = teacher else { return Ok(None) };
         let (by, t) = (self.kind.divergence(), self.temperature);
-        let factors = (of_rows(self.weights, at, logits_kv)? * t)?;
-        let found = cuda::divergence(logits_kv, teacher, by, t, &factors)?;
-        let of = |(sums, gradient): (Tensor, Tensor)| {
-            Ok(Passed { loss: ((sums * factors)?.sum_all()? * t)?, gradient: Some(gradient) })
-        };
-        found.map(of).transpose()
+        let factors = (of_rows(self.weights, at, logits)? * t)?;
+        let found = cuda::divergence(logits, teacher, by, t, wants_gradient.then_some(&factors))?;
+        let Some((sums, gradient)) = found else { return Ok(None) };
+        Ok(Some(Passed { loss: ((sums * factors)?.sum_all()? * t)?, gradient }))
     }
 }
 
@@ -84,8 +83,8 @@ fn divergence_row<P: Pointwise>(
     let (mut losses, mut hs) = ([0f32; LANES], [0f32; LANES]);
     let mut piece = |z: &mut [f32; LANES], t: &[f32; LANES], p: &mut [f32; LANES]| {
         for lane in 0..LANES {
-            let log_p = (z[lane] * inverse - log_zs).max(LOWEST);
-            let log_q = (t[lane] * inverse - log_zt).max(LOWEST);
+            let log_p = at_least(LOWEST, z[lane] * inverse - log_zs);
+            let log_q = at_least(LOWEST, t[lane] * inverse - log_zt);
             p[lane] = simd::exp(log_p);
             let (f, h) = kind.term(p[lane], simd::exp(log_q), log_p, log_q);
             losses[lane] += f;
@@ -117,8 +116,10 @@ fn divergence_row<P: Pointwise>(
 mod tests {
     use super::super::{ForwardKl, JensenShannon, ReverseKl, SkewedKl, SkewedReverseKl};
     use super::*;
-    use crate::linear_loss::testing::agrees;
-    use candle_core::Result;
+    use crate::linear_loss::testing::{Ready, agrees};
+    use crate::testing::{constant, random};
+    use crate::{linear_loss, portably};
+    use candle_core::{Device, Result};
 
     #[test]
     fn divergences_agree_with_their_references() -> Result<()> {
@@ -136,5 +137,31 @@ mod tests {
         all(&weights, || JensenShannon { beta: 0.3 })?;
         all(&weights, || SkewedKl { alpha: 0.1 })?;
         all(&weights, || SkewedReverseKl { alpha: 0.1 })
+    }
+
+    /// A teacher whose numbers are none must not look like one that finds everything impossible.
+    #[test]
+    fn what_is_no_number_is_not_hidden() -> Result<()> {
+        fn all(run: impl Fn(&dyn RowLoss) -> Result<f64>) -> Result<()> {
+            let weights = &[1.0][..];
+            let temperature = 1.0;
+            let losses: [&dyn RowLoss; 5] = [
+                &Dense { kind: ForwardKl, temperature, weights },
+                &Dense { kind: ReverseKl, temperature, weights },
+                &Dense { kind: JensenShannon { beta: 0.3 }, temperature, weights },
+                &Dense { kind: SkewedKl { alpha: 0.1 }, temperature, weights },
+                &Dense { kind: SkewedReverseKl { alpha: 0.1 }, temperature, weights },
+            ];
+            losses.into_iter().try_for_each(|loss| Ok(assert!(run(loss)?.is_nan())))
+        }
+        for odd in [f32::NAN, f32::INFINITY] {
+            let mut teacher = random(&[1, 37], 3).to_vec2::<f32>()?;
+            teacher[0][20] = odd;
+            let teacher = Ready(Tensor::new(teacher, &Device::Cpu)?);
+            let (h, w) = (constant(&[1, 6], 1), constant(&[37, 6], 2));
+            all(|loss| Ok(linear_loss(&h, &w, Some(&teacher), &[loss])?.terms[0]))?;
+            all(|loss| portably(|| Ok(linear_loss(&h, &w, Some(&teacher), &[loss])?.terms[0])))?;
+        }
+        Ok(())
     }
 }

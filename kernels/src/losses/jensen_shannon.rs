@@ -4,7 +4,7 @@
 //! h = (1 - beta) p log(p / m). As published the value itself goes to 0 with beta and with 1 - beta; only beta strictly
 //! between the two is meant.
 
-use super::{Divergence, Pointwise, TINY};
+use super::{Divergence, Pointwise, TINY, at_least};
 use crate::simd;
 use candle_core::{Result, Tensor};
 
@@ -17,7 +17,7 @@ impl Pointwise for JensenShannon {
     #[inline(always)]
     fn term(&self, p: f32, q: f32, log_p: f32, log_q: f32) -> (f32, f32) {
         let (b, c) = (self.beta as f32, (1.0 - self.beta) as f32);
-        let log_m = simd::ln((b * q + c * p).max(TINY));
+        let log_m = simd::ln(at_least(TINY, b * q + c * p));
         let h = c * p * (log_p - log_m);
         (b * q * (log_q - log_m) + h, h)
     }

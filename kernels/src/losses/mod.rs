@@ -42,7 +42,7 @@ pub use top_k::TopK;
 use crate::simd;
 use candle_core::{D, Result, Tensor, bail};
 
-/// The lowest log-probability there is, so that an impossible outcome stays a number: exp of it is 0 in f32.
+/// The lowest log-probability there is, so that an impossible outcome stays a number: exp of it is 0, or next to it.
 pub(crate) const LOWEST: f32 = -100.0;
 
 /// The least probability whose logarithm is taken.
@@ -69,17 +69,28 @@ pub trait RowLoss: Sync {
     /// The weighted sum over the rows `at`, whose logits are given, in candle's own operations.
     fn reference(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Tensor>;
 
-    /// The same sum with its gradient, where the logits are on a GPU that has passes for this loss.
-    fn in_passes(&self, _at: &[usize], _logits_kv: &Tensor, _teacher_kv: Option<&Tensor>) -> Result<Option<Passed>> {
+    /// The same sum, and its gradient where it is wanted, if the logits are on a GPU that has passes for this loss.
+    fn in_passes(&self, _rows: Rows, _wants_gradient: bool) -> Result<Option<Passed>> {
         Ok(None)
     }
 }
 
-/// What a GPU's passes over rows of logits found.
+/// Rows of a chunk for a GPU's passes.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// Their numbers among all rows.
+    pub at: &'a [usize],
+    /// [k, v]
+    pub logits: &'a Tensor,
+    /// [k, w]
+    pub teacher: Option<&'a Tensor>,
+}
+
+/// What a GPU's passes found of some rows.
 pub struct Passed {
-    /// The weighted sum of the rows' losses, a scalar.
+    /// The weighted sum of their losses, a scalar.
     pub loss: Tensor,
-    /// [k, v]; none where there is nothing to minimise.
+    /// [k, v]; none where none is wanted, or nothing to be minimised.
     pub gradient: Option<Tensor>,
 }
 
@@ -113,6 +124,12 @@ pub enum Divergence {
     Reverse { alpha: f64 },
     /// beta KL(q || m) + (1 - beta) KL(p || m) with m = beta q + (1 - beta) p
     JensenShannon { beta: f64 },
+}
+
+/// x, but no less than `least`; what is no number stays so, which `f32::max` would hide.
+#[inline(always)]
+fn at_least(least: f32, x: f32) -> f32 {
+    if x < least { least } else { x }
 }
 
 /// log sum_j exp(x_j / T), for the largest x and 1 / T.

@@ -4,7 +4,7 @@
 //! Forward: KL(q || alpha q + (1 - alpha) p), h = -(1 - alpha) q p / m.
 //! Reverse: KL(p || (1 - alpha) q + alpha p), h = p (log(p / m) + 1 - alpha p / m).
 
-use super::{Divergence, Pointwise, TINY};
+use super::{Divergence, Pointwise, TINY, at_least};
 use crate::simd;
 use candle_core::{Result, Tensor};
 
@@ -24,7 +24,7 @@ impl Pointwise for SkewedKl {
     #[inline(always)]
     fn term(&self, p: f32, q: f32, _: f32, log_q: f32) -> (f32, f32) {
         let (a, b) = (self.alpha as f32, (1.0 - self.alpha) as f32);
-        let m = (a * q + b * p).max(TINY);
+        let m = at_least(TINY, a * q + b * p);
         (q * (log_q - simd::ln(m)), -b * q * (p / m))
     }
 
@@ -43,7 +43,7 @@ impl Pointwise for SkewedReverseKl {
     #[inline(always)]
     fn term(&self, p: f32, q: f32, log_p: f32, _: f32) -> (f32, f32) {
         let (a, b) = (self.alpha as f32, (1.0 - self.alpha) as f32);
-        let m = (b * q + a * p).max(TINY);
+        let m = at_least(TINY, b * q + a * p);
         let f = p * (log_p - simd::ln(m));
         (f, f + p * (1.0 - a * (p / m)))
     }

@@ -3,7 +3,7 @@
 //!
 //! Gradient in z: f'(log p_y) (onehot(y) - p).
 
-use super::{Passed, RowLoss, Scratch, check_rows, log_normaliser, log_p_of, tokens_of, weighted_sum};
+use super::{Passed, RowLoss, Rows, Scratch, check_rows, log_normaliser, log_p_of, tokens_of, weighted_sum};
 use crate::{cuda, simd};
 use candle_core::{Result, Tensor, bail};
 
@@ -67,22 +67,23 @@ impl<K: OfToken> RowLoss for Token<'_, K> {
         weighted_sum(&self.kind.reference(at, &log_p_k)?, self.weights, at)
     }
 
-    fn in_passes(&self, at: &[usize], logits_kv: &Tensor, _: Option<&Tensor>) -> Result<Option<Passed>> {
+    fn in_passes(&self, Rows { at, logits, .. }: Rows, wants_gradient: bool) -> Result<Option<Passed>> {
         let tokens = tokens_of(self.tokens, self.weights, at);
-        let Some(found) = cuda::token_log_probs(logits_kv, tokens)? else { return Ok(None) };
+        let Some(found) = cuda::token_log_probs(logits, tokens)? else { return Ok(None) };
         // A number a row: values and slopes are the CPU's.
         let log_p: Vec<f32> = found.log_p.to_vec1()?;
         let of = |(&row, log_p)| match self.weights[row] {
             0.0 => (0.0, 0.0),
             weight => {
                 let (value, slope) = self.kind.of(row, log_p);
-                (weight * value, weight * slope)
+                (f64::from(weight) * f64::from(value), weight * slope)
             }
         };
-        let (values, slopes): (Vec<f32>, Vec<f32>) = at.iter().zip(log_p).map(of).unzip();
-        let factors = Tensor::from_vec(slopes, at.len(), logits_kv.device())?;
-        let gradient = cuda::token_gradient(logits_kv, &found, &factors)?;
-        let loss = Tensor::new(values.iter().sum::<f32>(), logits_kv.device())?;
+        let (values, slopes): (Vec<f64>, Vec<f32>) = at.iter().zip(log_p).map(of).unzip();
+        let wants_gradient = wants_gradient && slopes.iter().any(|slope| *slope != 0.0);
+        let factors = Tensor::from_vec(slopes, at.len(), logits.device())?;
+        let gradient = wants_gradient.then(|| cuda::token_gradient(logits, &found, &factors)).transpose()?;
+        let loss = Tensor::new(values.iter().sum::<f64>() as f32, logits.device())?;
         Ok(Some(Passed { loss, gradient }))
     }
 }

@@ -1,6 +1,6 @@
 //! A loss that is told and not minimised: its value, and no gradient.
 
-use super::{Passed, RowLoss, Scratch};
+use super::{Passed, RowLoss, Rows, Scratch};
 use candle_core::{Result, Tensor};
 
 /// The value of a loss alone.
@@ -29,8 +29,7 @@ impl<L: RowLoss> RowLoss for Told<L> {
         Ok(self.0.reference(at, logits_kv, teacher_kv)?.detach())
     }
 
-    fn in_passes(&self, at: &[usize], logits_kv: &Tensor, teacher_kv: Option<&Tensor>) -> Result<Option<Passed>> {
-        let found = self.0.in_passes(at, logits_kv, teacher_kv)?;
-        Ok(found.map(|Passed { loss, .. }| Passed { loss, gradient: None }))
+    fn in_passes(&self, rows: Rows, _: bool) -> Result<Option<Passed>> {
+        self.0.in_passes(rows, false)
     }
 }

@@ -48,11 +48,14 @@ impl Adapter {
         self.weights.digest()
     }
 
+    /// The projection whose weight is `name`, where the adapter changes it.
+    fn module<'n>(&self, name: &'n str) -> Option<&'n str> {
+        name.strip_suffix(".weight").filter(|module| self.config.adapts(module))
+    }
+
     /// s B A for the weight `name` [o, i], where the adapter changes it.
     fn update(&self, name: &str, device: &Device) -> Result<Option<Tensor>, Error> {
-        let Some(module) = name.strip_suffix(".weight").filter(|module| self.config.adapts(module)) else {
-            return Ok(None);
-        };
+        let Some(module) = self.module(name) else { return Ok(None) };
         let matrix = |matrix: &str| self.weights.read(&format!("{PREFIX}{module}.{matrix}.weight"), device);
         Ok(Some((matrix("lora_B")?.matmul(&matrix("lora_A")?)? * self.config.scale())?))
     }
@@ -83,8 +86,7 @@ impl Merged {
 
     /// Whether something is added to the weight `name`.
     pub fn adapts(&self, name: &str) -> bool {
-        let module = name.strip_suffix(".weight").unwrap_or(name);
-        self.adapter.as_ref().is_some_and(|adapter| adapter.config.adapts(module))
+        self.adapter.as_ref().is_some_and(|adapter| adapter.module(name).is_some())
     }
 
     /// The numbers of a tensor in f32.
