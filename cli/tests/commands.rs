@@ -370,7 +370,7 @@ fn a_student_starts_from_a_teacher_and_learns_by_an_adapter() {
     assert!(largest_difference(&logits("half", here), &adapted) < 0.1);
     succeeds(&["model", "convert", "copy", "--to", "q8", "--out", "small"], here);
     let told = succeeds(&["model", "merge", "adapter", "--base", "small", "--out", "rounded"], here);
-    assert!(told.contains("rounded again as in the base: 42 in q8"), "{told}");
+    assert!(told.contains("rounded after them: 42 in q8"), "{told}");
 
     let fresh = [&train[..], &["--student", "preset:1m", "--out", "fresh"]].concat();
     assert!(succeeds(&fresh, here).contains("parameters in `fresh/initial-1m-0`"));
@@ -386,4 +386,5 @@ fn a_student_starts_from_a_teacher_and_learns_by_an_adapter() {
     let both = fails(&[&train[..], &lora, &["--student", "adapter", "--out", "both"]].concat(), here);
     assert!(both.contains("leave `[lora]` out"), "{both}");
     assert!(fails(&["model", "merge", "copy", "--out", "again"], here).contains("no adapter"));
+    assert!(fails(&["model", "merge", "adapter", "--out", "adapter"], here).contains("name another folder"));
 }

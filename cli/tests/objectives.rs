@@ -125,6 +125,10 @@ fn a_dry_run_shows_an_example_and_what_a_run_would_take() {
     for part in ["to learn from", "steps of 16 traces", "<think>", "tokens/s: about", "MiB of memory"] {
         assert!(out.contains(part), "`{part}` is not in\n{out}");
     }
+    let fresh = ["distill", "run", "--student", "preset:1m", "--traces", "traces", "--dry-run", "--out", "x"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_retort"));
+    let fresh = command.args(fresh).current_dir(here.path()).output().expect("the program starts");
+    assert!(fresh.status.success(), "{}", text(&fresh.stderr));
     assert!(!here.path().join("x").exists());
 }
 

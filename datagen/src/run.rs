@@ -4,6 +4,7 @@
 //! about the others.
 
 mod queue;
+mod turns;
 
 #[cfg(test)]
 mod tests;
@@ -243,7 +244,8 @@ pub fn run(
         planned,
         left_out,
         resumed: resumed.samples,
-        generated: tally.samples() - resumed.samples,
+        // Samples that were stored early may have turned out to be past their quota.
+        generated: tally.samples().saturating_sub(resumed.samples),
         tally,
         cost,
         interrupted,

@@ -3,6 +3,7 @@
 
 use crate::Error;
 use serde::{Deserialize, Serialize};
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// A training run.
@@ -67,7 +68,7 @@ impl Learning {
         let path = folder.join("metrics.jsonl");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(source) if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Err(Error::NoMetrics { folder: folder.into() });
             }
             Err(source) => return Err(Error::Io { action: "read", path, source }),

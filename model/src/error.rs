@@ -138,7 +138,10 @@ impl Error {
                 Some("raise `--memory`; experts may stay on disk, everything else may not".into())
             }
             Self::Memory { has_experts: false, .. } => {
-                Some("raise `--memory`, or pack the weights: `retort model convert --to q4`".into())
+                Some(
+                    "raise `--memory`; weights can be packed (`retort model convert --to q4`), cache and working room not"
+                        .into(),
+                )
             }
             Self::DeviceRoom { .. } => Some(
                 "end other programs on that GPU, raise `--memory` where it was given, pack the weights (`retort model convert \

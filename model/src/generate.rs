@@ -154,7 +154,8 @@ impl Completion {
 
 /// The caller's side of a generation: a queue to pull from and a place to put what is done.
 pub trait Jobs {
-    /// The next request, or `None` when there is no more work.
+    /// The next request, or `None` when there is no more work; what comes back may bring more, so that this is asked again
+    /// after every [`Jobs::done`] and [`Jobs::abandoned`].
     fn next(&mut self) -> Option<Request>;
     /// The prompt of a request as token ids, where the caller rendered it itself; the request's messages are then empty.
     fn prompt(&mut self, id: u64) -> Option<Vec<u32>> {
@@ -200,6 +201,10 @@ pub trait Generate {
     /// Whether the same request gives the same completion at any time, for nothing but time.
     fn is_reproducible(&self) -> bool {
         true
+    }
+    /// Whether completions are there already, and asking for them costs nothing.
+    fn is_recorded(&self) -> bool {
+        false
     }
     /// The most tokens of a prompt and its completion together, where that is known.
     fn context(&self) -> Option<usize> {

@@ -52,6 +52,9 @@ pub fn merge(folder: &Path, base: Option<&str>, to: Option<To>, out: &Path) -> R
     if !folder.join(lora::CONFIG).is_file() {
         bail!("`{}` holds no adapter: there is no `{}`", folder.display(), lora::CONFIG);
     }
+    if out.join(lora::CONFIG).exists() {
+        bail!("`{}` holds an adapter; name another folder for the merged model", out.display());
+    }
     let model = match base {
         Some(base) => ModelFiles::open(base, Embedded::Student)?.with_adapter(folder),
         None => ModelFiles::open(&folder.to_string_lossy(), Embedded::Student)?,
@@ -66,14 +69,22 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
     let merged = Merged::new(model.checkpoint()?, model.adapter()?);
     let checkpoint = merged.base();
     let format = to.map(To::format);
-    match format {
-        Some(format) => {
-            model.files.config =
-                config(&model.files.config, format).context("its `config.json` could not be changed")?;
-            say_what_stays(checkpoint, format)?;
-        }
-        None => say_what_is_rounded(&merged)?,
+    if let Some(format) = format {
+        model.files.config = config(&model.files.config, format).context("its `config.json` could not be changed")?;
+        say_what_stays(checkpoint, format)?;
     }
+    let stored = |name: &str| match format {
+        Some(format) => format.stored(name),
+        None => match checkpoint.dtype(name).as_deref() {
+            Some("BF16") => Stored::Bf16,
+            Some("F16") => Stored::F16,
+            Some("F8_E4M3") => Stored::Fp8,
+            Some("Q8") => Stored::Quantised(Bits::Eight),
+            Some("Q4") => Stored::Quantised(Bits::Four),
+            _ => Stored::F32,
+        },
+    };
+    say_what_is_rounded(&merged, &stored)?;
     std::fs::create_dir_all(out).with_context(|| format!("`{}` could not be created", out.display()))?;
     let tensors: Vec<Outgoing> = checkpoint
         .weights()
@@ -89,17 +100,7 @@ fn write(mut model: ModelFiles, to: Option<To>, out: &Path) -> Result<ExitCode> 
         .collect();
     let path = out.join("model.safetensors");
     // The weights first: where they cannot be written, no folder is left that looks like a model.
-    write_outgoing(&path, &tensors, |name| match format {
-        Some(format) => format.stored(name),
-        None => match checkpoint.dtype(name).as_deref() {
-            Some("BF16") => Stored::Bf16,
-            Some("F16") => Stored::F16,
-            Some("F8_E4M3") => Stored::Fp8,
-            Some("Q8") => Stored::Quantised(Bits::Eight),
-            Some("Q4") => Stored::Quantised(Bits::Four),
-            _ => Stored::F32,
-        },
-    })?;
+    write_outgoing(&path, &tensors, stored)?;
     model.files.write_small(out)?;
     let (before, after) = (checkpoint.bytes(), std::fs::metadata(&path)?.len());
     say!("{} tensors in `{}`, {before} bytes before, {after} now", tensors.len(), path.display());
@@ -111,7 +112,7 @@ fn say_what_stays(checkpoint: &Checkpoint, format: NumberFormat) -> Result<()> {
     let is_meant =
         |name: &str, shape: &[usize]| shape.len() == 2 && matches!(format.stored(name), Stored::Quantised(_));
     let meant: Vec<_> = checkpoint.weights().filter(|(name, shape)| is_meant(name, shape)).collect();
-    let mut left = meant.iter().filter(|(name, shape)| format.stored(name).of_shape(shape) == Stored::Bf16);
+    let mut left = meant.iter().filter(|(name, shape)| format.stored(name).of_shape(&shape) == Stored::Bf16);
     let Some((name, shape)) = left.next() else { return Ok(()) };
     let count = 1 + left.count();
     if count == meant.len() {
@@ -124,26 +125,23 @@ fn say_what_stays(checkpoint: &Checkpoint, format: NumberFormat) -> Result<()> {
     Ok(())
 }
 
-/// Tells of sums with an adapter's updates that go back into blocks or FP8, where small updates may be lost; that they are
-/// in bf16 for a base in bf16 goes without saying.
-fn say_what_is_rounded(merged: &Merged) -> Result<()> {
-    let base = merged.base();
-    let formats = base.weights().filter(|(name, _)| merged.adapts(name)).filter_map(|(name, _)| base.dtype(name));
+/// Tells of sums with an adapter's updates that go into so few bits that small updates may be lost.
+fn say_what_is_rounded(merged: &Merged, stored: &dyn Fn(&str) -> Stored) -> Result<()> {
     let mut counts = BTreeMap::<&str, usize>::new();
-    for format in formats {
-        let name = match &*format {
-            "F8_E4M3" => "fp8",
-            "Q8" => "q8",
-            "Q4" => "q4",
-            _ => continue,
+    for (name, shape) in merged.base().weights().filter(|(name, _)| merged.adapts(name)) {
+        let format = match stored(name).of_shape(&shape) {
+            Stored::Fp8 => "fp8",
+            Stored::Quantised(Bits::Eight) => "q8",
+            Stored::Quantised(Bits::Four) => "q4",
+            Stored::F32 | Stored::F16 | Stored::Bf16 => continue,
         };
-        *counts.entry(name).or_default() += 1;
+        *counts.entry(format).or_default() += 1;
     }
     if !counts.is_empty() {
         let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{count} in {name}")).collect();
         say!(
-            "matrices with the adapter's updates, rounded again as in the base: {}; `--to bf16` keeps more, in 2 bytes a \
-             weight",
+            "matrices with the adapter's updates, rounded after them: {}, where small updates may be lost; `--to bf16` \
+             keeps them, in 2 bytes a weight",
             counts.join(", ")
         );
     }

@@ -237,10 +237,13 @@ pub fn run(command: Distill) -> Result<ExitCode> {
         }
     }
     let device = args.on.open()?;
+    // A dry run leaves nothing behind.
+    let aside = args.dry_run.then(tempfile::tempdir).transpose()?;
     let student = match args.student.strip_prefix("preset:") {
         Some(name) => {
             // Of its own name and seed, so that other settings find another student there, and are refused.
-            let folder = args.out.join(format!("initial-{name}-{}", recipe.seed));
+            let folder = aside.as_ref().map_or(&*args.out, |aside| aside.path());
+            let folder = folder.join(format!("initial-{name}-{}", recipe.seed));
             let vocabulary = args.endpoint.teacher_tokenizer.as_ref().or(args.teacher.as_ref());
             super::student::fresh(name, vocabulary.map_or("embedded", String::as_str), recipe.seed, &folder)?
         }

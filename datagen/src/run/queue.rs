@@ -1,6 +1,7 @@
 //! The run's side of a generation: hands out what is not stored yet, judges and stores what comes back.
 
 use super::Plan;
+use super::turns::Turns;
 use crate::Error;
 use crate::problem::Problem;
 use crate::sample::{Made, Sample, Verdict};
@@ -24,8 +25,8 @@ pub(super) struct Queue<'a> {
     store: &'a mut TraceStore,
     spend: &'a mut Spend,
     observer: &'a dyn Observer,
-    /// Where to look for the next request: `problem * n + sample`, which is also the request's id.
-    next: u64,
+    turns: Turns,
+    /// Requests in flight: `problem * n + sample`.
     open: HashSet<u64>,
     /// Samples that were given up, because their problem had enough before they were done.
     abandoned: u64,
@@ -43,9 +44,12 @@ impl<'a> Queue<'a> {
         spend: &'a mut Spend,
         observer: &'a dyn Observer,
     ) -> Self {
+        // What was answered long ago costs no more for being read.
+        let quota = plan.quota.filter(|_| !generator.is_recorded());
+        let turns = Turns::new(problems.len(), plan.n, quota);
         let (open, stopped) = (HashSet::new(), Cell::new(None));
         let queue =
-            Self { generator, problems, plan, verifier, store, spend, observer, next: 0, open, abandoned: 0, stopped };
+            Self { generator, problems, plan, verifier, store, spend, observer, turns, open, abandoned: 0, stopped };
         queue.report();
         queue
     }
@@ -63,10 +67,14 @@ impl<'a> Queue<'a> {
 
     /// The problem and the sample's number behind a request; `None` past the end.
     fn key(&self, id: u64) -> Option<(&'a Problem, u32)> {
-        let n = u64::from(self.plan.n);
-        let problem = self.problems.get(usize::try_from(id / n).ok()?)?;
+        let problem = self.problems.get(self.number(id)?)?;
         // Below `n`, which is a u32.
-        Some((problem, (id % n) as u32))
+        Some((problem, (id % u64::from(self.plan.n)) as u32))
+    }
+
+    /// The number of the problem behind a request.
+    fn number(&self, id: u64) -> Option<usize> {
+        usize::try_from(id / u64::from(self.plan.n)).ok()
     }
 
     /// What the run cost so far and is going to cost, in words.
@@ -112,16 +120,12 @@ impl Jobs for Queue<'_> {
         if self.stopped().is_some() {
             return None;
         }
-        loop {
-            let id = self.next;
-            let (problem, sample) = self.key(id)?;
-            self.next += 1;
-            if self.store.needs(&problem.uuid, sample) {
-                self.open.insert(id);
-                self.store.expect(&problem.uuid, sample);
-                return Some(self.plan.request(id, problem, sample));
-            }
-        }
+        let (problems, store) = (self.problems, &*self.store);
+        let (number, sample) = self.turns.next(|problem, sample| store.needs(&problems[problem].uuid, sample))?;
+        let (problem, id) = (problems[number], number as u64 * u64::from(self.plan.n) + u64::from(sample));
+        self.open.insert(id);
+        self.store.expect(&problem.uuid, sample);
+        Some(self.plan.request(id, problem, sample))
     }
 
     fn advanced(&mut self, _id: u64, _tokens: &[u32], _: &Targets) -> Result<(), JobError> {
@@ -133,7 +137,11 @@ impl Jobs for Queue<'_> {
         let Some((problem, sample)) = asked else {
             return Err(Error::UnknownRequest { generator: self.generator.name().into(), id }.into());
         };
-        self.store.append(self.sample(problem, sample, completion))?;
+        let sample = self.sample(problem, sample, completion);
+        if let Some(number) = self.number(id) {
+            self.turns.ended(number, Some(sample.verdict == Verdict::Right));
+        }
+        self.store.append(sample)?;
         self.report();
         Ok(())
     }
@@ -147,6 +155,7 @@ impl Jobs for Queue<'_> {
     fn abandoned(&mut self, id: u64) {
         if let Some((problem, sample)) = self.key(id).filter(|_| self.open.remove(&id)) {
             self.store.release(&problem.uuid, sample);
+            self.number(id).into_iter().for_each(|number| self.turns.ended(number, None));
             self.abandoned += 1;
         }
     }

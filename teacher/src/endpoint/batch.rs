@@ -193,6 +193,10 @@ impl Generate for Results {
         false
     }
 
+    fn is_recorded(&self) -> bool {
+        true
+    }
+
     fn generate(&self, jobs: &mut dyn Jobs) -> Result<(), GenerateError> {
         while !jobs.cancelled() {
             let Some(request) = jobs.next() else { break };

@@ -263,6 +263,7 @@ impl<'a> Pump<'a> {
         let settlement = Settlement { outcome: "answered", charge, detail };
         // The sample first: what is paid for must not be lost, what is stored may be charged in full.
         self.jobs.done(ticket.id, reply.completion).map_err(GenerateError::Job)?;
+        self.exhausted = false;
         self.settle(attempt, &settlement)?;
         self.has_answered = true;
         self.believe_refusals()

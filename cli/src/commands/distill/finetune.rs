@@ -307,7 +307,7 @@ fn describe(audit: &Audit) -> String {
     for (count, what) in [
         (audit.other_tokens, "in other tokens than the student's, learnt from as text"),
         (audit.forced, "left out: which of their tokens were forced cannot be told in the student's tokens"),
-        (audit.other_prompt, "written after another prompt than the student's template renders"),
+        (audit.other_prompt, "written after another prompt than the student's, and learnt after the student's"),
     ] {
         if count > 0 {
             text += &format!(", {count} {what}");

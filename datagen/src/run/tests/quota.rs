@@ -8,8 +8,8 @@ fn plan() -> Plan {
 }
 
 /// How many samples of each problem are enough, by the rule of the generator.
-fn enough() -> Vec<usize> {
-    let wrong = |uuid: &str, sample| retort_model::sampling::NoiseKey::new(11, uuid, sample).uniform(0) > 0.7;
+fn enough(seed: u64) -> Vec<usize> {
+    let wrong = |uuid: &str, sample| retort_model::sampling::NoiseKey::new(seed, uuid, sample).uniform(0) > 0.7;
     let enough = |problem: Problem| {
         let mut right = (0..8).filter(|&sample| !wrong(&problem.uuid, sample));
         right.nth(1).map_or(8, |second| second as usize + 1)
@@ -32,7 +32,7 @@ fn a_problem_ends_with_its_quota_whatever_is_in_flight() {
     let whole = tempdir().unwrap();
     let adder = Adder { at_once: Some(1), ..Adder::default() };
     let summary = run(&adder, &problems(), &plan(), whole.path(), &Silent).unwrap();
-    let expected: Vec<Vec<u32>> = enough().into_iter().map(|enough| (0..enough as u32).collect()).collect();
+    let expected: Vec<Vec<u32>> = enough(11).into_iter().map(|enough| (0..enough as u32).collect()).collect();
     assert!(expected.iter().any(|samples| samples.len() > 2), "the rule must give some wrong ones");
     assert_eq!(samples_of(&rows(whole.path())), expected);
     let needed = expected.iter().map(Vec::len).sum::<usize>() as u64;
@@ -44,7 +44,8 @@ fn a_problem_ends_with_its_quota_whatever_is_in_flight() {
         let summary = run(&adder, &problems(), &plan(), dir.path(), &Silent).unwrap();
         assert_eq!(files(dir.path()), files(whole.path()), "{at_once} at once");
         assert_eq!((summary.planned, summary.generated), (needed, needed));
-        assert!(at_once < 8 || summary.left_out > 0);
+        // However many could be in flight, hardly more is asked for than is needed.
+        assert!(summary.left_out <= needed / 4, "{at_once} at once: {} left out", summary.left_out);
         // Nothing is left to ask for.
         let again = run(&adder, &problems(), &plan(), dir.path(), &Silent).unwrap();
         assert_eq!((again.resumed, again.generated, again.left_out), (needed, 0, 0));
@@ -98,17 +99,19 @@ fn slices_with_a_quota_are_put_together() {
 
 #[test]
 fn what_was_paid_for_is_stored_and_not_kept() {
+    // Of which a problem has a right sample past its quota.
+    let plan = Plan { seed: 1, ..plan() };
     let (dir, adder) = (tempdir().unwrap(), Adder { at_once: Some(7), paid: true, ..Adder::default() });
     let observer = StopAfter { adder: &adder, answers: 9 };
-    run(&adder, &problems(), &plan(), dir.path(), &observer).unwrap();
-    let summary = run(&adder, &problems(), &plan(), dir.path(), &Silent).unwrap();
+    run(&adder, &problems(), &plan, dir.path(), &observer).unwrap();
+    let summary = run(&adder, &problems(), &plan, dir.path(), &Silent).unwrap();
     let rows = rows(dir.path());
     // Each answer was paid once, and each is there.
     assert_eq!((rows.len() as u64, summary.left_out), (adder.answered.get(), 0));
     assert!(summary.is_complete());
     let past = |row: &Sample| {
         let problem = problems().iter().position(|problem| problem.uuid == row.uuid).unwrap();
-        row.sample as usize >= enough()[problem]
+        row.sample as usize >= enough(plan.seed)[problem]
     };
     assert!(rows.iter().any(|row| past(row) && row.verdict == Verdict::Right));
     for row in &rows {
