@@ -112,7 +112,7 @@ fn say_what_stays(checkpoint: &Checkpoint, format: NumberFormat) -> Result<()> {
     let is_meant =
         |name: &str, shape: &[usize]| shape.len() == 2 && matches!(format.stored(name), Stored::Quantised(_));
     let meant: Vec<_> = checkpoint.weights().filter(|(name, shape)| is_meant(name, shape)).collect();
-    let mut left = meant.iter().filter(|(name, shape)| format.stored(name).of_shape(&shape) == Stored::Bf16);
+    let mut left = meant.iter().filter(|(name, shape)| format.stored(name).of_shape(shape) == Stored::Bf16);
     let Some((name, shape)) = left.next() else { return Ok(()) };
     let count = 1 + left.count();
     if count == meant.len() {
