@@ -107,8 +107,7 @@ impl Architecture {
         for part in self.parts() {
             let name = part.names().next().unwrap_or_default();
             let numbers: usize = part.shape.iter().product();
-            let module = name.strip_suffix(".weight").unwrap_or(&name);
-            let adapted = adapter.is_some_and(|adapter| adapter.config.adapts(module));
+            let adapted = adapter.is_some_and(|adapter| adapter.adapts(&name));
             let is_f32 = checkpoint.dtype(&name).as_deref() == Some("F32");
             if name.contains(".kv_b_proj.") {
                 // Decoding has it a second time, taken apart.

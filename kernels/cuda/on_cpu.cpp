@@ -1,5 +1,6 @@
-// The passes of `../src/cuda/passes.cu` and `losses.cu` run on a CPU, thread by thread, and compared with their formulas in f64. What this
-// shows is that their arithmetic and their indices are right; what a GPU makes of them it cannot show. `check.sh` builds it.
+// The passes of `../src/cuda/passes.cu` and `losses.cu` run on a CPU, thread by thread, and compared with their formulas in
+// f64. What this shows is that their arithmetic and their indices are right; what a GPU makes of them it cannot show.
+// `check.sh` builds it.
 
 #include <ucontext.h>
 

@@ -67,14 +67,10 @@ impl<'a> Queue<'a> {
 
     /// The problem and the sample's number behind a request; `None` past the end.
     fn key(&self, id: u64) -> Option<(&'a Problem, u32)> {
-        let problem = self.problems.get(self.number(id)?)?;
+        let n = u64::from(self.plan.n);
+        let problem = self.problems.get(usize::try_from(id / n).ok()?)?;
         // Below `n`, which is a u32.
-        Some((problem, (id % u64::from(self.plan.n)) as u32))
-    }
-
-    /// The number of the problem behind a request.
-    fn number(&self, id: u64) -> Option<usize> {
-        usize::try_from(id / u64::from(self.plan.n)).ok()
+        Some((problem, (id % n) as u32))
     }
 
     /// What the run cost so far and is going to cost, in words.
@@ -121,8 +117,8 @@ impl Jobs for Queue<'_> {
             return None;
         }
         let (problems, store) = (self.problems, &*self.store);
-        let (number, sample) = self.turns.next(|problem, sample| store.needs(&problems[problem].uuid, sample))?;
-        let (problem, id) = (problems[number], number as u64 * u64::from(self.plan.n) + u64::from(sample));
+        let id = self.turns.next(|problem, sample| store.needs(&problems[problem].uuid, sample))?;
+        let (problem, sample) = self.key(id)?;
         self.open.insert(id);
         self.store.expect(&problem.uuid, sample);
         Some(self.plan.request(id, problem, sample))
@@ -138,9 +134,7 @@ impl Jobs for Queue<'_> {
             return Err(Error::UnknownRequest { generator: self.generator.name().into(), id }.into());
         };
         let sample = self.sample(problem, sample, completion);
-        if let Some(number) = self.number(id) {
-            self.turns.ended(number, Some(sample.verdict == Verdict::Right));
-        }
+        self.turns.ended(id, Some(sample.verdict == Verdict::Right));
         self.store.append(sample)?;
         self.report();
         Ok(())
@@ -155,7 +149,7 @@ impl Jobs for Queue<'_> {
     fn abandoned(&mut self, id: u64) {
         if let Some((problem, sample)) = self.key(id).filter(|_| self.open.remove(&id)) {
             self.store.release(&problem.uuid, sample);
-            self.number(id).into_iter().for_each(|number| self.turns.ended(number, None));
+            self.turns.ended(id, None);
             self.abandoned += 1;
         }
     }

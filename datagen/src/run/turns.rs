@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-/// Hands out the samples of a run, each once.
+/// Hands out the samples of a run, each once, as `problem * n + sample`.
 pub(super) struct Turns {
     problems: usize,
     n: u32,
@@ -39,8 +39,8 @@ impl Turns {
         Self { problems, n, quota, fresh: 0, begun: BTreeMap::new() }
     }
 
-    /// The problem and the number of a sample that is still needed; `None` where there is none before another ends.
-    pub(super) fn next(&mut self, is_needed: impl Fn(usize, u32) -> bool) -> Option<(usize, u32)> {
+    /// A sample that is still needed; `None` where there is none before another ends.
+    pub(super) fn next(&mut self, is_needed: impl Fn(usize, u32) -> bool) -> Option<u64> {
         loop {
             let turn = self.begun.iter_mut().find(|(_, begun)| self.quota.is_none_or(|quota| begun.has_room(quota)));
             let Some((&problem, begun)) = turn else {
@@ -54,7 +54,7 @@ impl Turns {
             match (begun.next..self.n).find(|&sample| is_needed(problem, sample)) {
                 Some(sample) => {
                     (begun.next, begun.open) = (sample + 1, begun.open + 1);
-                    return Some((problem, sample));
+                    return Some(problem as u64 * u64::from(self.n) + u64::from(sample));
                 }
                 // What is not needed now never will be.
                 None => _ = self.begun.remove(&problem),
@@ -63,11 +63,15 @@ impl Turns {
     }
 
     /// Tells of a sample that came, or, with `None`, is not going to.
-    pub(super) fn ended(&mut self, problem: usize, right: Option<bool>) {
-        if let Some(begun) = self.begun.get_mut(&problem) {
-            begun.open = begun.open.saturating_sub(1);
-            begun.done += u32::from(right.is_some());
-            begun.right += u32::from(right == Some(true));
+    pub(super) fn ended(&mut self, id: u64, right: Option<bool>) {
+        let Ok(problem) = usize::try_from(id / u64::from(self.n)) else { return };
+        let Some(begun) = self.begun.get_mut(&problem) else { return };
+        begun.open = begun.open.saturating_sub(1);
+        begun.done += u32::from(right.is_some());
+        begun.right += u32::from(right == Some(true));
+        // All that was handed out came, and is enough: nobody need look at the problem again.
+        if begun.open == 0 && self.quota.is_some_and(|quota| begun.right >= quota) {
+            self.begun.remove(&problem);
         }
     }
 }
@@ -80,25 +84,28 @@ mod tests {
     fn without_a_quota_samples_come_problem_by_problem() {
         let mut turns = Turns::new(2, 3, None);
         let all: Vec<_> = std::iter::from_fn(|| turns.next(|problem, sample| (problem, sample) != (0, 1))).collect();
-        assert_eq!(all, [(0, 0), (0, 2), (1, 0), (1, 1), (1, 2)]);
+        assert_eq!(all, [0, 2, 3, 4, 5]);
     }
 
     #[test]
     fn a_quota_asks_for_itself_first_and_for_more_where_answers_are_wrong() {
         let mut turns = Turns::new(2, 16, Some(2));
         let mut hand_out = || std::iter::from_fn(|| turns.next(|_, _| true)).collect::<Vec<_>>();
-        assert_eq!(hand_out(), [(0, 0), (0, 1), (1, 0), (1, 1)]);
-        assert_eq!(hand_out(), []);
+        assert_eq!(hand_out(), [0, 1, 16, 17]);
+        assert_eq!(hand_out(), [0; 0]);
         // Two wrong ones: 2 x 3 / 1 at once.
-        (0..2).for_each(|_| turns.ended(1, Some(false)));
+        [16, 17].iter().for_each(|&id| turns.ended(id, Some(false)));
         let more: Vec<_> = std::iter::from_fn(|| turns.next(|_, _| true)).collect();
-        assert_eq!(more, (2..8).map(|sample| (1, sample)).collect::<Vec<_>>());
+        assert_eq!(more, (18..24).collect::<Vec<_>>());
         // One right, and 1 x 4 / 2 are in flight already.
-        turns.ended(1, Some(true));
+        turns.ended(18, Some(true));
         assert_eq!(turns.next(|_, _| true), None);
         // A sample that never comes makes room for another.
-        (0..4).for_each(|_| turns.ended(1, None));
-        assert_eq!(turns.next(|_, _| true), Some((1, 8)));
+        (19..23).for_each(|id| turns.ended(id, None));
+        assert_eq!(turns.next(|_, _| true), Some(24));
         assert_eq!(turns.next(|problem, _| problem == 1), None);
+        // A problem that has enough is not looked at again.
+        [0, 1].iter().for_each(|&id| turns.ended(id, Some(true)));
+        assert_eq!(turns.begun.keys().collect::<Vec<_>>(), [&1]);
     }
 }

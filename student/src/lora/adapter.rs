@@ -53,6 +53,11 @@ impl Adapter {
         name.strip_suffix(".weight").filter(|module| self.config.adapts(module))
     }
 
+    /// Whether the adapter changes the weight `name`.
+    pub fn adapts(&self, name: &str) -> bool {
+        self.module(name).is_some()
+    }
+
     /// s B A for the weight `name` [o, i], where the adapter changes it.
     fn update(&self, name: &str, device: &Device) -> Result<Option<Tensor>, Error> {
         let Some(module) = self.module(name) else { return Ok(None) };
@@ -86,7 +91,7 @@ impl Merged {
 
     /// Whether something is added to the weight `name`.
     pub fn adapts(&self, name: &str) -> bool {
-        self.adapter.as_ref().is_some_and(|adapter| adapter.module(name).is_some())
+        self.adapter.as_ref().is_some_and(|adapter| adapter.adapts(name))
     }
 
     /// The numbers of a tensor in f32.
